@@ -1,0 +1,104 @@
+"""The graph that is served: who is there and who is linked to whom. Positions are not part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vfctl.errors import InputError
+from vfctl.protocol import EDGE_DTYPE, Edges
+
+KINDS = ("class", "individual", "property", "other")
+"""The kinds a node can be of."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """An undirected graph as frozen arrays, one entry a node, in node order.
+
+    Attributes:
+        name: what it is called, for people (a file name, `bundled`, …).
+        ids: uint32 [nodes], distinct.
+        labels: str [nodes].
+        kinds: str [nodes], each one of KINDS.
+        depths: int32 [nodes], level in the hierarchy; roots are 0.
+        clusters: int32 [nodes], community numbers.
+        edges: EDGE_DTYPE [edges]; `source` and `target` are node ids, `weight` is positive and finite.
+
+    Raises:
+        InputError: the columns differ in length, an id occurs twice, an edge ends nowhere, a kind is unknown or a
+            weight is not positive and finite.
+    """
+
+    name: str
+    ids: npt.NDArray[np.uint32]
+    labels: tuple[str, ...]
+    kinds: tuple[str, ...]
+    depths: npt.NDArray[np.int32]
+    clusters: npt.NDArray[np.int32]
+    edges: Edges
+
+    def __post_init__(self) -> None:
+        count = len(self.ids)
+        for column in ("labels", "kinds", "depths", "clusters"):
+            if len(getattr(self, column)) != count:
+                raise InputError(f"{self.name}: {len(getattr(self, column))} {column} for {count} nodes")
+        if len(np.unique(self.ids)) != count:
+            raise InputError(f"{self.name}: a node id occurs twice")
+        unknown = set(self.kinds) - set(KINDS)
+        if unknown:
+            raise InputError(f"{self.name}: unknown kind {min(unknown)!r}; the kinds are {', '.join(KINDS)}")
+        for end in ("source", "target"):
+            dangling = ~np.isin(self.edges[end], self.ids)
+            if dangling.any():
+                at = int(np.argmax(dangling))
+                raise InputError(f"{self.name}: edge {at} has an unknown {end}, node {self.edges[end][at]}")
+        weights = self.edges["weight"]
+        if not (np.isfinite(weights) & (weights > 0)).all():
+            raise InputError(f"{self.name}: an edge weight is not a positive, finite number")
+        for array in (self.ids, self.depths, self.clusters, self.edges):
+            array.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def edge_indices(self) -> npt.NDArray[np.int32]:
+        """Edges by node *index* instead of id, int32 [edges, 2]."""
+        order = np.argsort(self.ids, kind="stable")
+        ends = np.stack([self.edges["source"], self.edges["target"]], axis=1)
+        return order[np.searchsorted(self.ids, ends, sorter=order)].astype(np.int32).reshape(-1, 2)
+
+
+def build_graph(
+    name: str,
+    labels: Sequence[str],
+    edges: Sequence[tuple[int, int, float]] | npt.NDArray[np.float64],
+    *,
+    kinds: Sequence[str] | None = None,
+    depths: Sequence[int] | None = None,
+    clusters: Sequence[int] | None = None,
+) -> Graph:
+    """A Graph with ids 0 … n-1 from plain columns; what is left out is `other`, depth 0, cluster 0.
+
+    Args:
+        edges: (source index, target index, weight) each.
+
+    Raises:
+        InputError: as for Graph.
+    """
+    count = len(labels)
+    triples = np.asarray(edges, np.float64).reshape(-1, 3)
+    records = np.zeros(len(triples), EDGE_DTYPE)
+    records["source"], records["target"], records["weight"] = triples.T
+    return Graph(
+        name=name,
+        ids=np.arange(count, dtype=np.uint32),
+        labels=tuple(labels),
+        kinds=tuple(kinds) if kinds is not None else ("other",) * count,
+        depths=np.asarray(depths if depths is not None else np.zeros(count), np.int32),
+        clusters=np.asarray(clusters if clusters is not None else np.zeros(count), np.int32),
+        edges=records,
+    )
