@@ -29,6 +29,17 @@ class VfctlError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors cross from a process to its parent; keyword-only arguments need a hand with that."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[VfctlError], args: tuple[object, ...], attributes: dict[str, object]) -> VfctlError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
 
 class InputError(VfctlError):
     """A file that the user named cannot be read or written, or does not hold what it should."""

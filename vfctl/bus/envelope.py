@@ -1,0 +1,85 @@
+"""What travels between the frame source and the gateways: V4 bytes in a small envelope that says who sent them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, Protocol
+
+from vfctl.errors import ProtocolError
+from vfctl.protocol.wire import MAX_MESSAGE_BYTES
+
+ENVELOPE: Final = struct.Struct("<IBII")
+"""payload length, kind, gateway, client."""
+
+TIMESTAMP: Final = struct.Struct("<Q")
+EVERYBODY: Final = 0
+"""As `client`: not one connection but all whom it concerns. Client numbers begin at 1."""
+
+
+class Kind(IntEnum):
+    """What an envelope carries."""
+
+    GRAPH = 1
+    """To gateways: FullGraph with METADATA and TIMED. Replaces what was served before."""
+    FRAME = 2
+    """To gateways: the newest PositionUpdate, TIMED with the time at which it was valid."""
+    CONFIRM = 3
+    """To gateways: the last frame was still valid at this unix time in µs (u64)."""
+    EVENT = 4
+    """To gateways: a V4 message from, or for, a client: somebody's voice or selection, a notice to one client."""
+    COMMAND = 5
+    """From a gateway: a V4 message that a client has sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One item on the bus.
+
+    Attributes:
+        kind: what it carries.
+        payload: V4 bytes; for CONFIRM eight bytes of time.
+        gateway: the gateway that the client is connected to.
+        client: that client's number on its gateway.
+    """
+
+    kind: Kind
+    payload: bytes
+    gateway: int = 0
+    client: int = EVERYBODY
+
+    def pack(self) -> bytes:
+        """The bytes on the bus."""
+        return ENVELOPE.pack(len(self.payload), self.kind, self.gateway, self.client) + self.payload
+
+    @classmethod
+    def unpack_header(cls, header: bytes) -> tuple[int, Kind, int, int]:
+        """Payload length, kind, gateway and client.
+
+        Raises:
+            ProtocolError: an unknown kind or a length that no message has.
+        """
+        length, kind, gateway, client = ENVELOPE.unpack(header)
+        if length > MAX_MESSAGE_BYTES:
+            raise ProtocolError(f"bus payload of {length} bytes, expected at most {MAX_MESSAGE_BYTES}", offset=0)
+        if kind not in Kind:
+            raise ProtocolError(f"unknown bus envelope {kind}", offset=4)
+        return length, Kind(kind), gateway, client
+
+
+class Subscription(Protocol):
+    """A gateway's end of the bus."""
+
+    def __aiter__(self) -> AsyncIterator[Envelope]:
+        """What the source sends: a GRAPH first. Ends when the source goes away."""
+        ...
+
+    def send(self, envelope: Envelope) -> None:
+        """Hand a client's command to the source."""
+        ...
+
+    async def close(self) -> None:
+        """Leave the bus."""
+        ...

@@ -1,0 +1,187 @@
+"""The bus of one machine: a UNIX socket that the frame source listens on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Final
+
+from vfctl.bus.envelope import ENVELOPE, TIMESTAMP, Envelope, Kind
+from vfctl.errors import PeerError
+
+MAX_WAITING_EVENTS: Final = 1024
+"""Events that wait for one gateway (20 s of one speaker); beyond it the oldest go. Frames never queue at all."""
+
+MAX_WAITING_COMMAND_BYTES: Final = 2**20
+"""Commands that wait for a source which does not read; beyond it new ones are dropped."""
+
+_CONNECT_RETRY_S: Final = 0.02
+
+
+class _Subscriber:
+    """One gateway as the source sees it: the newest state waits for it, never a queue of states."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        writer.transport.set_write_buffer_limits(high=0)  # drain() returns when the kernel has taken everything
+        self._writer = writer
+        self._graph: Envelope | None = None
+        self._frame: Envelope | None = None
+        self._confirm: Envelope | None = None
+        self._events: deque[Envelope] = deque(maxlen=MAX_WAITING_EVENTS)
+        self._something = asyncio.Event()
+
+    def put(self, envelope: Envelope) -> None:
+        match envelope.kind:
+            case Kind.GRAPH:
+                self._graph, self._frame, self._confirm = envelope, None, None
+            case Kind.FRAME:
+                self._frame, self._confirm = envelope, None
+            case Kind.CONFIRM:
+                self._confirm = envelope
+            case _:
+                self._events.append(envelope)
+        self._something.set()
+
+    async def write_forever(self) -> None:
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            state = [envelope for envelope in (self._graph, self._frame, self._confirm) if envelope]
+            self._graph = self._frame = self._confirm = None
+            events = list(self._events)
+            self._events.clear()
+            self._writer.write(b"".join(envelope.pack() for envelope in state + events))
+            await self._writer.drain()
+
+
+class BusServer:
+    """The source's end: publishes states and events, receives commands.
+
+    Args:
+        path: where the socket is made.
+
+    Attributes:
+        on_command: called with every COMMAND envelope; until it is set commands are of no use to anybody.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.on_command: Callable[[Envelope], None] = lambda _: None
+        self._subscribers: set[_Subscriber] = set()
+        self._graph: Envelope | None = None
+        self._frame: Envelope | None = None
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin to listen. Subscribers that come before the first graph wait for it."""
+        self._server = await asyncio.start_unix_server(self._serve, self._path)
+
+    def publish_graph(self, message: bytes) -> None:
+        """FullGraph with METADATA and TIMED: from now on this graph is served."""
+        self._graph, self._frame = Envelope(Kind.GRAPH, message), None
+        self._put(self._graph)
+
+    def publish_frame(self, message: bytes) -> None:
+        """The newest PositionUpdate, TIMED."""
+        self._frame = Envelope(Kind.FRAME, message)
+        self._put(self._frame)
+
+    def confirm(self, timestamp_us: int) -> None:
+        """The last frame is still valid at this unix time in µs."""
+        self._put(Envelope(Kind.CONFIRM, TIMESTAMP.pack(timestamp_us)))
+
+    def publish_event(self, envelope: Envelope) -> None:
+        """An EVENT for the gateways."""
+        self._put(envelope)
+
+    async def close(self) -> None:
+        """Stop listening and leave all subscribers."""
+        if self._server:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _put(self, envelope: Envelope) -> None:
+        for subscriber in self._subscribers:
+            subscriber.put(envelope)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        subscriber = _Subscriber(writer)
+        self._subscribers.add(subscriber)
+        for envelope in (self._graph, self._frame):
+            if envelope:
+                subscriber.put(envelope)
+        sending = asyncio.create_task(subscriber.write_forever())
+        try:
+            async for envelope in _read_envelopes(reader):
+                if envelope.kind is Kind.COMMAND:
+                    self.on_command(envelope)
+        except asyncio.CancelledError:
+            pass  # close() ends us; a cancelled handler would be reported by asyncio as an error
+        finally:
+            self._subscribers.discard(subscriber)
+            sending.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await sending
+            writer.close()
+            self._tasks.discard(task)
+
+
+class UnixSubscription:
+    """A gateway's end of the bus; see `vfctl.bus.envelope.Subscription`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def __aiter__(self) -> AsyncIterator[Envelope]:
+        return _read_envelopes(self._reader)
+
+    def send(self, envelope: Envelope) -> None:
+        """Hand a client's command to the source; lost if the source has gone or is far behind."""
+        transport = self._writer.transport
+        if not transport.is_closing() and transport.get_write_buffer_size() < MAX_WAITING_COMMAND_BYTES:
+            self._writer.write(envelope.pack())
+
+    async def close(self) -> None:
+        """Leave the bus."""
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+async def subscribe(path: Path, *, timeout_s: float) -> UnixSubscription:
+    """Join the bus at `path`; a source that has not begun to listen yet is waited for.
+
+    Raises:
+        PeerError: nobody listens there within `timeout_s`.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                try:
+                    return UnixSubscription(*await asyncio.open_unix_connection(path))
+                except (FileNotFoundError, ConnectionRefusedError):
+                    await asyncio.sleep(_CONNECT_RETRY_S)
+    except TimeoutError:
+        raise PeerError(f"no frame source on the bus {path} after {timeout_s:g} s") from None
+
+
+async def _read_envelopes(reader: asyncio.StreamReader) -> AsyncIterator[Envelope]:
+    """Envelopes until the other side leaves, be it in the midst of one."""
+    while True:
+        try:
+            header = await reader.readexactly(ENVELOPE.size)
+            length, kind, gateway, client = Envelope.unpack_header(header)
+            payload = await reader.readexactly(length)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        yield Envelope(kind, payload, gateway, client)

@@ -1,0 +1,158 @@
+"""The connections of one gateway, and every byte that is written to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from vfctl.protocol import Heartbeat, encode
+from vfctl.protocol.websocket import frame
+from vfctl.server.connection import Connection
+from vfctl.stream import Audience, Delivery, Subscription
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING_SMALL_BYTES: Final = 64 * 1024
+"""Voice, notices and heartbeats are not written to a client for whom more than this waits."""
+
+UNSENT_LIMIT_BYTES: Final = 64 * 1024
+"""TCP_NOTSENT_LOWAT: what the kernel takes for one client beyond what is on its way. Without it the kernel hoards
+megabytes for a slow reader, and "latest wins" delivers frames that are minutes old."""
+
+MAX_CLIENT_NUMBER: Final = 2**24
+"""A voice stream is named by gateway × 2²⁴ + client."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What a gateway has done so far; /metrics reports it."""
+
+    connections: int = 0
+    frames: int = 0
+    bytes: int = 0
+    skipped: int = 0
+    stalled: int = 0
+    voice_messages: int = 0
+    protocol_errors: int = 0
+    refused: int = 0
+
+
+class ClientManager:
+    """Registers connections, writes to them and gets rid of those that have stalled.
+
+    Args:
+        gateway: this gateway's number.
+        stall_timeout_us: a client that takes nothing for so long is disconnected.
+        heartbeat_us: one that has been silent for so long is sent a heartbeat.
+    """
+
+    def __init__(self, gateway: int, stall_timeout_us: int, heartbeat_us: int) -> None:
+        self._gateway = gateway
+        self._stall_timeout_us = stall_timeout_us
+        self._heartbeat_us = heartbeat_us
+        self._connections: dict[int, Connection] = {}
+        self._next_number = 1
+        self.traffic = Traffic()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._connections.values()))
+
+    def get(self, number: int) -> Connection | None:
+        """The connection with that number, if it is still there."""
+        return self._connections.get(number)
+
+    def add(
+        self,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        subscription: Subscription,
+        audience: Audience,
+        now_us: int,
+    ) -> Connection:
+        """Register a connection whose handshake is done."""
+        number = self._next_number
+        while number in self._connections:
+            number = number % (MAX_CLIENT_NUMBER - 1) + 1
+        self._next_number = number % (MAX_CLIENT_NUMBER - 1) + 1
+        raw = transport.get_extra_info("socket")
+        if raw is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            with contextlib.suppress(OSError):
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT_BYTES)
+        connection = Connection(number, websocket, transport, subscription, audience, now_us)
+        self._connections[number] = connection
+        self.traffic.connections += 1
+        return connection
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection and make sure that it is closed: none is left open and silent."""
+        self._connections.pop(connection.number, None)
+        if not connection.transport.is_closing():
+            connection.transport.close()
+
+    def stream_of(self, gateway: int, client: int) -> int:
+        """The u32 that names a speaker in VoiceData."""
+        return gateway * MAX_CLIENT_NUMBER + client
+
+    def deliver(self, connection: Connection, sequence: int, interval_us: int, now_us: int) -> None:
+        """Serve one connection whose turn has come: a frame, unless earlier bytes still wait.
+
+        Args:
+            now_us: monotonic time in µs.
+        """
+        transport = connection.transport
+        if transport.is_closing():
+            return
+        waiting = transport.get_write_buffer_size()
+        decision = connection.backlog.decide(waiting, now_us, self._stall_timeout_us)
+        if decision is Delivery.WRITE:
+            if connection.owed_graph:
+                connection.owed_graph = False
+                framed = connection.audience.full_graph(sequence, interval_us)
+            else:
+                framed = connection.audience.position_update(sequence, interval_us)
+            transport.write(framed)
+            self.traffic.frames += 1
+            self.traffic.bytes += len(framed)
+            if now_us - connection.heard_us >= self._heartbeat_us:
+                self._ask_for_a_sign(connection, now_us)
+        elif decision is Delivery.SKIP:
+            self.traffic.skipped += 1
+        else:
+            self._give_up(connection, waiting)
+
+    def send_graph(self, connection: Connection, sequence: int, interval_us: int) -> None:
+        """Write the FullGraph of what the connection sees now; if it is behind, in its next turn that it can take."""
+        if connection.transport.get_write_buffer_size():
+            connection.owed_graph = True
+            return
+        self.send(connection, connection.audience.full_graph(sequence, interval_us))
+
+    def send(self, connection: Connection, framed: bytes) -> bool:
+        """Write a framed message besides the states; False if the client is too far behind for it."""
+        transport = connection.transport
+        if transport.is_closing() or transport.get_write_buffer_size() > MAX_WAITING_SMALL_BYTES:
+            return False
+        transport.write(framed)
+        self.traffic.bytes += len(framed)
+        return True
+
+    def _ask_for_a_sign(self, connection: Connection, now_us: int) -> None:
+        connection.heard_us = now_us  # once an interval, whether it answers or not
+        self.send(connection, frame(encode(Heartbeat(time.time_ns() // 1000))))
+
+    def _give_up(self, connection: Connection, waiting: int) -> None:
+        """Nothing more can be said to a client whose buffers are full, so the connection is cut."""
+        log.info("client %d has taken nothing of %d bytes, it is disconnected", connection.number, waiting)
+        self.traffic.stalled += 1
+        connection.transport.abort()

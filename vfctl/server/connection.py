@@ -1,0 +1,66 @@
+"""One connection as its gateway sees it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from vfctl.protocol import Trailer
+from vfctl.stream import Audience, Backlog, Subscription
+
+
+class Connection:
+    """A WebSocket connection. Compared and hashed by identity.
+
+    Attributes:
+        number: from 1, unique on its gateway as long as the gateway lives.
+        socket: for what is said once (close frames); states are written to `transport`, framed already.
+        subscription: what its URL chose.
+        audience: with whom it shares frames; follows its filter.
+        owed_graph: a FullGraph (after a FilterUpdate, or of another graph) that could not be written yet.
+        heard_us: when something last came from it, monotonic µs; a heartbeat of ours also resets it.
+    """
+
+    __slots__ = (
+        "_voice_sequences",
+        "audience",
+        "backlog",
+        "heard_us",
+        "number",
+        "owed_graph",
+        "socket",
+        "subscription",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        subscription: Subscription,
+        audience: Audience,
+        now_us: int,
+    ) -> None:
+        self.number = number
+        self.socket = socket
+        self.transport = transport
+        self.subscription = subscription
+        self.audience = audience
+        self.backlog = Backlog()
+        self.owed_graph = False
+        self.heard_us = now_us
+        self._voice_sequences: dict[int, int] | None = None
+
+    def voice_trailer(self, stream: int, now_us: int) -> Trailer:
+        """The trailer of the next message of a voice stream: its sequence counts what this connection gets of it.
+
+        Args:
+            now_us: unix time in µs.
+        """
+        if self._voice_sequences is None:
+            self._voice_sequences = {}
+        sequence = self._voice_sequences.get(stream, 0) + 1
+        self._voice_sequences[stream] = sequence
+        return Trailer(sequence, now_us, 0)

@@ -1,0 +1,90 @@
+"""What stands behind the bus: the physics or a recording, built from its description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from vfctl.protocol import FullGraph, Message, PositionUpdate
+from vfctl.server.options import LiveGraph, Recording
+
+MAX_SETTLE_STEPS: Final = 20_000
+"""More than any graph needs that comes to rest at all (hundreds to a few thousand steps)."""
+
+
+class FrameSource(Protocol):
+    """Produces states when it is asked to; the clock is the caller's."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether the layout is stable."""
+        ...
+
+    @property
+    def graph_version(self) -> int:
+        """Grows when another graph is served from now on: `full_graph` has it."""
+        ...
+
+    def tick(self, now_us: int) -> PositionUpdate | None:
+        """The state as of `now_us` (unix time in µs), or None if the last one is still valid."""
+        ...
+
+    def full_graph(self, now_us: int) -> FullGraph:
+        """The whole graph with METADATA and TIMED."""
+        ...
+
+    def events(self, now_us: int) -> Sequence[Message]:
+        """Messages besides positions that clients should get now (recorded voice)."""
+        ...
+
+    def apply(self, message: Message) -> None:
+        """Do what a client asks.
+
+        Raises:
+            InputError: it cannot be done; the text is for that client.
+        """
+        ...
+
+
+def build_source(source: LiveGraph | Recording, report: Callable[[str], None]) -> FrameSource:
+    """The frame source that is asked for, ready to tick.
+
+    Args:
+        report: told what is being done, in a few words, while it takes long.
+
+    Raises:
+        VfctlError: the file cannot be read, or does not hold what it should.
+    """
+    if isinstance(source, Recording):
+        from vfctl.capture.replay import ReplaySource
+
+        report(f"opening {source.file}")
+        return ReplaySource(source.file, speed=source.speed, loop=source.loop, start_s=source.start_s)
+    return _build_physics(source, report)
+
+
+def _build_physics(source: LiveGraph, report: Callable[[str], None]) -> FrameSource:
+    # Imported here: JAX takes seconds and only this process needs it.
+    if source.file is not None:
+        from vfctl.graph.loaders import load_graph
+
+        report(f"loading {source.file}")
+        graph = load_graph(Path(source.file))
+    elif source.generator is not None:
+        from vfctl.graph.generators import generate
+
+        report(f"generating {source.nodes} nodes")
+        graph = generate(source.generator, source.nodes, source.seed)
+    else:
+        from vfctl.graph.bundled import bundled_graph
+
+        graph = bundled_graph()
+    report(f"compiling the physics for {len(graph)} nodes")
+    from vfctl.physics import PhysicsOrchestrator
+
+    orchestrator = PhysicsOrchestrator(graph, seed=source.seed, keep_awake=source.keep_awake)
+    if source.at_rest:
+        report(f"settling {len(graph)} nodes")
+        orchestrator.settle(MAX_SETTLE_STEPS)
+    return orchestrator

@@ -1,0 +1,256 @@
+"""The gateway: what WebSocket clients talk to. Takes states from the bus and serves whoever is due."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from typing import Final
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from vfctl.bus import TIMESTAMP, Envelope, Kind, Subscription
+from vfctl.errors import ProtocolError, UsageError
+from vfctl.graph import Graph, from_full_graph
+from vfctl.protocol import (
+    FilterUpdate,
+    FullGraph,
+    Heartbeat,
+    Message,
+    NodeDrag,
+    NodeSelect,
+    Notice,
+    PositionUpdate,
+    Reserved,
+    VoiceData,
+    decode,
+    encode,
+)
+from vfctl.protocol.websocket import frame
+from vfctl.server.client_manager import ClientManager
+from vfctl.server.connection import Connection
+from vfctl.server.options import ServerOptions
+from vfctl.stream import ClientCoordinator, Intervals, Scene
+from vfctl.stream import Subscription as ClientSubscription
+
+log = logging.getLogger(__name__)
+
+MAX_CLIENT_MESSAGE_BYTES: Final = 64 * 1024
+"""The largest message a client may send: two seconds of speech at 16 kHz."""
+
+
+def monotonic_us() -> int:
+    """The clock of the schedule, in µs."""
+    return time.monotonic_ns() // 1000
+
+
+def unix_time_us() -> int:
+    """The clock of the messages, in µs."""
+    return time.time_ns() // 1000
+
+
+class Gateway:
+    """Serves one bus subscription to any number of WebSocket clients.
+
+    Args:
+        options: of the server.
+        number: this gateway's number, from 0.
+        bus: where states come from and commands go to.
+        max_clients: connections this gateway takes; more are answered 503.
+    """
+
+    def __init__(self, options: ServerOptions, number: int, bus: Subscription, max_clients: int) -> None:
+        self.number = number
+        self.max_clients = max_clients
+        self.clients = ClientManager(number, _us(options.stall_timeout_s * 1000), _us(options.heartbeat_s * 1000))
+        intervals = Intervals(_us(options.active_interval_ms), _us(options.stable_interval_ms))
+        self.coordinator: ClientCoordinator[Connection] = ClientCoordinator(intervals, monotonic_us())
+        self.graph: Graph | None = None
+        self.last_tick_write_us = 0
+        self._scene: Scene | None = None
+        self._node_ids: frozenset[int] = frozenset()
+        self._bus = bus
+        self._ready = asyncio.Event()
+
+    @property
+    def scene(self) -> Scene:
+        """The state that is being served; there is one once `wait_ready` has returned."""
+        assert self._scene is not None, "no graph has come over the bus yet"
+        return self._scene
+
+    async def wait_ready(self) -> None:
+        """Until the first graph has come over the bus."""
+        await self._ready.wait()
+
+    async def follow_bus(self) -> None:
+        """Take in what the source sends, and serve who is due at every state. Ends with the bus."""
+        async for envelope in self._bus:
+            self.handle(envelope)
+
+    def handle(self, envelope: Envelope) -> None:
+        """One envelope from the bus."""
+        match envelope.kind:
+            case Kind.GRAPH:
+                self._replace_graph(envelope.payload)
+            case Kind.FRAME:
+                update = decode(envelope.payload)
+                assert isinstance(update, PositionUpdate)
+                assert update.trailer is not None
+                self.scene.update(update.nodes, update.settled, update.trailer.timestamp_us)
+                self._serve_due()
+            case Kind.CONFIRM:
+                self.scene.confirm(TIMESTAMP.unpack(envelope.payload)[0])
+                self._serve_due()
+            case Kind.EVENT:
+                self._relay(decode(envelope.payload), envelope)
+            case Kind.COMMAND:
+                log.warning("the bus brought a command, which only gateways send")
+
+    # -- towards the clients -------------------------------------------------------------------------
+
+    def _replace_graph(self, payload: bytes) -> None:
+        message = decode(payload)
+        assert isinstance(message, FullGraph)
+        assert message.trailer is not None
+        self.graph = from_full_graph(message, "served graph")
+        self._node_ids = frozenset(self.graph.ids.tolist())
+        self._scene = Scene(self.graph, message.nodes, settled=False, timestamp_us=message.trailer.timestamp_us)
+        for connection in self.clients:
+            connection.audience = self._scene.audience(connection.audience.variant)
+            self._send_graph(connection)
+        self._ready.set()
+
+    def _serve_due(self) -> None:
+        coordinator, clients = self.coordinator, self.clients
+        coordinator.set_settled(self.scene.settled)
+        now_us = monotonic_us()
+        interval_us = coordinator.interval_us
+        for due in coordinator.due(now_us):
+            for connection in due.clients:
+                clients.deliver(connection, due.sequence, interval_us, now_us)
+        self.last_tick_write_us = monotonic_us() - now_us
+
+    def _send_graph(self, connection: Connection) -> None:
+        self.clients.send_graph(connection, self.coordinator.sequence, self.coordinator.interval_us)
+
+    def _relay(self, message: Message, envelope: Envelope) -> None:
+        """What others have said: speech to those who listen, selections and errors to those who want notices."""
+        match message:
+            case VoiceData():
+                self._relay_voice(message, envelope)
+            case NodeSelect():
+                who = self.clients.stream_of(envelope.gateway, envelope.client)
+                notice = frame(encode(Notice({"notice": "selection", "client": who, "node_id": message.node_id})))
+                for connection in self.clients:
+                    if connection.subscription.notices:
+                        self.clients.send(connection, notice)
+            case Notice() if envelope.gateway == self.number:
+                addressee = self.clients.get(envelope.client)
+                if addressee is not None:
+                    self._notify(addressee, message)
+            case _:
+                pass  # for another gateway's client
+
+    def _relay_voice(self, message: VoiceData, envelope: Envelope) -> None:
+        recorded = envelope.client == 0  # a replay: the speaker is in the message
+        stream = message.stream if recorded else self.clients.stream_of(envelope.gateway, envelope.client)
+        plain = frame(encode(VoiceData(stream, message.sample_rate_hz, message.samples)))
+        now_us = unix_time_us()
+        for connection in self.clients:
+            if not connection.subscription.voice:
+                continue
+            if not recorded and envelope.gateway == self.number and connection.number == envelope.client:
+                continue  # nobody hears himself
+            framed = plain
+            if connection.subscription.variant.timed:
+                trailer = connection.voice_trailer(stream, now_us)
+                framed = frame(encode(VoiceData(stream, message.sample_rate_hz, message.samples, trailer)))
+            self.clients.traffic.voice_messages += self.clients.send(connection, framed)
+
+    def _notify(self, connection: Connection, notice: Notice) -> None:
+        if connection.subscription.notices:
+            self.clients.send(connection, frame(encode(notice)))
+
+    # -- from the clients ----------------------------------------------------------------------------
+
+    async def websocket(self, request: web.Request) -> web.StreamResponse:
+        """`GET /ws`: a connection, from its handshake to its end."""
+        try:
+            subscription = ClientSubscription.from_query(request.query)
+        except UsageError as error:
+            return web.Response(status=400, text=f"{error.message}\n")
+        if len(self.clients) >= self.max_clients:
+            self.clients.traffic.refused += 1
+            text = f"this server takes {self.max_clients} clients, and they are all there\n"
+            return web.Response(status=503, text=text, headers={"Retry-After": "5"})
+        socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_CLIENT_MESSAGE_BYTES)
+        if not socket.can_prepare(request).ok:
+            return web.Response(status=400, text="this is a WebSocket endpoint; connect with ws://…/ws\n")
+        await socket.prepare(request)
+        transport = request.transport
+        if transport is None:  # gone during the handshake
+            return socket
+        audience = self.scene.audience(subscription.variant)
+        connection = self.clients.add(socket, transport, subscription, audience, monotonic_us())
+        self._send_graph(connection)
+        self.coordinator.add(connection)
+        try:
+            await self._listen(connection)
+        finally:
+            self.coordinator.remove(connection)
+            self.clients.remove(connection)
+        return socket
+
+    async def _listen(self, connection: Connection) -> None:
+        async for incoming in connection.socket:
+            try:
+                if incoming.type is not WSMsgType.BINARY:
+                    raise ProtocolError("a text frame, expected one V4 message in a binary frame", offset=0)
+                self._receive(connection, decode(incoming.data), incoming.data)
+            except ProtocolError as error:
+                self.clients.traffic.protocol_errors += 1
+                self._notify(connection, Notice({"notice": "error", "message": error.message}))
+                reason = error.message.encode()[:120].decode(errors="ignore")
+                await connection.socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=reason.encode())
+                return
+
+    def _receive(self, connection: Connection, message: Message, payload: bytes) -> None:
+        connection.heard_us = monotonic_us()
+        match message:
+            case FilterUpdate():
+                variant = connection.audience.variant.with_filter(message.filter)
+                connection.audience = self.scene.audience(variant)
+                self._send_graph(connection)
+            case Heartbeat(responder_timestamp_us=None):
+                reply = Heartbeat(message.timestamp_us, unix_time_us())
+                self.clients.send(connection, frame(encode(reply)))
+            case NodeDrag():
+                if not all(map(math.isfinite, (message.x, message.y, message.z))):
+                    self._refuse(connection, f"node {message.node_id} cannot be dragged to a place that is not finite")
+                elif message.node_id not in self._node_ids:
+                    self._refuse(connection, f"there is no node {message.node_id}")
+                else:
+                    self._command(connection, payload)
+            case NodeSelect():
+                if message.node_id is not None and message.node_id not in self._node_ids:
+                    self._refuse(connection, f"there is no node {message.node_id}")
+                else:
+                    self._command(connection, payload)
+            case VoiceData():
+                self._command(connection, encode(VoiceData(0, message.sample_rate_hz, message.samples)))
+            case Heartbeat() | Reserved():
+                pass  # the answer to ours, and what a newer peer may say
+            case _:
+                name = type(message).__name__
+                raise ProtocolError(f"a {name}, expected a message that clients send", offset=1)
+
+    def _command(self, connection: Connection, payload: bytes) -> None:
+        self._bus.send(Envelope(Kind.COMMAND, payload, self.number, connection.number))
+
+    def _refuse(self, connection: Connection, message: str) -> None:
+        self._notify(connection, Notice({"notice": "error", "message": message}))
+
+
+def _us(milliseconds: float) -> int:
+    return round(milliseconds * 1000)

@@ -1,0 +1,86 @@
+"""The process of one gateway. It imports neither JAX nor networkx: graph and labels come over the bus."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+from aiohttp import WSCloseCode, web
+
+from vfctl.bus import subscribe
+from vfctl.errors import PeerError
+from vfctl.server.descriptors import client_capacity, raise_descriptor_limit
+from vfctl.server.endpoints import build_app
+from vfctl.server.gateway import Gateway
+from vfctl.server.options import ServerOptions
+from vfctl.server.process import Parent, Ready, run_process
+
+BUS_TIMEOUT_S: Final = 30.0
+BACKLOG: Final = 4096
+"""Connections that wait to be accepted; a ramp of thousands a second must not be answered with resets."""
+
+
+def run_gateway(options: ServerOptions, number: int, port: int, bus_path: Path, pipe: Connection) -> None:
+    """Entry point of the process.
+
+    Args:
+        number: which gateway this is, from 0.
+        port: the port that all gateways share.
+    """
+    run_process(lambda parent: _main(options, number, port, bus_path, parent), pipe, f"gateway {number}")
+
+
+async def _main(options: ServerOptions, number: int, port: int, bus_path: Path, parent: Parent) -> None:
+    ending = parent.gone()
+    share = -(-options.max_clients // options.workers)
+    capacity = min(share, client_capacity(raise_descriptor_limit()))
+    bus = await subscribe(bus_path, timeout_s=BUS_TIMEOUT_S)
+    gateway = Gateway(options, number, bus, capacity)
+    following = asyncio.create_task(gateway.follow_bus())
+    stopping = asyncio.create_task(ending.wait())
+    starting = asyncio.create_task(gateway.wait_ready())
+    await asyncio.wait({following, stopping, starting}, return_when=asyncio.FIRST_COMPLETED)
+    if starting.done() and not stopping.done():
+        # The access log and the shutdown wait of aiohttp are off: we close our own connections, below.
+        runner = web.AppRunner(build_app(gateway), access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        await web.SockSite(runner, _listen(options.host, port), backlog=BACKLOG).start()
+        parent.report(Ready(f"up to {capacity} clients"))
+        await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await _say_goodbye(gateway)
+        await runner.cleanup()
+    starting.cancel()
+    stopping.cancel()
+    await bus.close()
+    if following.done():
+        following.result()
+        if not ending.is_set():
+            raise PeerError("the frame source has gone")
+    following.cancel()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that shares its port with the other gateways; the parent has made sure that nobody else has it."""
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((host, port))
+    return listener
+
+
+async def _say_goodbye(gateway: Gateway) -> None:
+    """Close all connections with 1001, so that clients know to come back; those that do not answer are cut."""
+    closing = [
+        asyncio.create_task(connection.socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops"))
+        for connection in gateway.clients
+    ]
+    if closing:
+        _, pending = await asyncio.wait(closing, timeout=2.0)
+        for task in pending:
+            task.cancel()
+        for connection in gateway.clients:
+            connection.transport.abort()

@@ -1,0 +1,75 @@
+"""What a server is asked to do: plain data that crosses to its processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 8765
+
+
+@dataclass(frozen=True, slots=True)
+class LiveGraph:
+    """A graph that the physics moves.
+
+    Attributes:
+        file: path of a graph file; None for a generated or the bundled one.
+        generator: `scale-free`, `tree`, `grid` or `random`; None without `file` is the bundled graph.
+        nodes: how many to generate.
+        seed: of the generator and of the first positions.
+        at_rest: run the layout to rest before the first client is let in.
+        keep_awake: never settle, so that clients are served at the active interval.
+    """
+
+    file: str | None = None
+    generator: str | None = None
+    nodes: int = 1000
+    seed: int = 0
+    at_rest: bool = False
+    keep_awake: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording that is played back.
+
+    Attributes:
+        file: path of the recording.
+        speed: 2 is twice as fast as it was.
+        loop: begin again at the end.
+        start_s: where to begin, in seconds from the start of the recording.
+    """
+
+    file: str
+    speed: float = 1.0
+    loop: bool = False
+    start_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """One server: a frame source and its gateways.
+
+    Attributes:
+        source: what is served.
+        host, port: where the gateways listen; port 0 takes a free one.
+        workers: number of gateway processes.
+        max_clients: connections of all gateways together; more are answered 503.
+        physics_hz: ticks a second of the frame source.
+        active_interval_ms: how often a client is served while the layout moves.
+        stable_interval_ms: and once it is stable.
+        stall_timeout_s: a client that takes nothing for so long is disconnected.
+        heartbeat_s: a client that has been silent for so long is sent a heartbeat.
+    """
+
+    source: LiveGraph | Recording = field(default_factory=LiveGraph)
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    workers: int = 1
+    max_clients: int = 50_000
+    physics_hz: float = 60.0
+    active_interval_ms: float = 50.0
+    stable_interval_ms: float = 1000.0
+    stall_timeout_s: float = 20.0
+    heartbeat_s: float = 30.0

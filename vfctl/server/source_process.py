@@ -1,0 +1,84 @@
+"""The process behind the bus: ticks the physics (or a recording) and publishes what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from vfctl.bus import BusServer, Envelope, Kind
+from vfctl.errors import InputError
+from vfctl.protocol import NodeDrag, NodeSelect, Notice, VoiceData, decode, encode
+from vfctl.server.frame_source import FrameSource, build_source
+from vfctl.server.options import ServerOptions
+from vfctl.server.process import Parent, Progress, Ready, run_process
+
+log = logging.getLogger(__name__)
+
+
+def run_source(options: ServerOptions, bus_path: Path, pipe: Connection) -> None:
+    """Entry point of the process."""
+    run_process(lambda parent: _main(options, bus_path, parent), pipe, "source")
+
+
+def unix_time_us() -> int:
+    """Unix time in µs."""
+    return time.time_ns() // 1000
+
+
+async def _main(options: ServerOptions, bus_path: Path, parent: Parent) -> None:
+    ending = parent.gone()
+    bus = BusServer(bus_path)
+    await bus.start()  # gateways may join while the graph is still being loaded
+    loop = asyncio.get_running_loop()
+    source = await loop.run_in_executor(None, build_source, options.source, lambda text: parent.report(Progress(text)))
+    bus.on_command = lambda command: _obey(source, bus, command)
+    graph = source.full_graph(unix_time_us())
+    bus.publish_graph(encode(graph))
+    parent.report(Ready(f"{len(graph.nodes)} nodes, {len(graph.edges)} edges"))
+    ticking = asyncio.create_task(_tick_forever(source, bus, 1 / options.physics_hz))
+    await asyncio.wait({ticking, asyncio.create_task(ending.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    if ticking.done():
+        ticking.result()
+    ticking.cancel()
+    await bus.close()
+
+
+async def _tick_forever(source: FrameSource, bus: BusServer, period_s: float) -> None:
+    """One tick a period. A tick that takes longer is followed by the next at once; what was missed is lost."""
+    loop = asyncio.get_running_loop()
+    graph_version = source.graph_version
+    next_tick = loop.time()
+    while True:
+        now_us = unix_time_us()
+        # A step may take longer than a tick, and the bus must go on; one that is settled costs nothing.
+        update = source.tick(now_us) if source.settled else await loop.run_in_executor(None, source.tick, now_us)
+        if source.graph_version != graph_version:
+            graph_version = source.graph_version
+            bus.publish_graph(encode(source.full_graph(now_us)))
+        if update is None:
+            bus.confirm(now_us)
+        else:
+            bus.publish_frame(encode(update))
+        for event in source.events(now_us):
+            bus.publish_event(Envelope(Kind.EVENT, encode(event)))
+        next_tick = max(next_tick + period_s, loop.time())
+        await asyncio.sleep(next_tick - loop.time())
+
+
+def _obey(source: FrameSource, bus: BusServer, command: Envelope) -> None:
+    """Do what a client asks: a drag moves a node, speech and selections go to the others."""
+    message = decode(command.payload)  # the gateway has decoded it before
+    match message:
+        case NodeDrag():
+            try:
+                source.apply(message)
+            except InputError as error:
+                notice = encode(Notice({"notice": "error", "message": error.message}))
+                bus.publish_event(Envelope(Kind.EVENT, notice, command.gateway, command.client))
+        case VoiceData() | NodeSelect():
+            bus.publish_event(Envelope(Kind.EVENT, command.payload, command.gateway, command.client))
+        case _:
+            log.warning("a gateway sent a %s, which is not a command", type(message).__name__)

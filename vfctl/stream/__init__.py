@@ -1,0 +1,22 @@
+"""Delivery policy: who is due, with which filter, in which encoding, and who skips. Pure: the time is passed in."""
+
+from vfctl.stream.audience import Audience, Scene
+from vfctl.stream.backpressure import Backlog, Delivery
+from vfctl.stream.coordinator import ClientCoordinator, Due, Intervals
+from vfctl.stream.filters import FilterIndex, Subset
+from vfctl.stream.variants import Encoding, Subscription, Variant
+
+__all__ = [
+    "Audience",
+    "Backlog",
+    "ClientCoordinator",
+    "Delivery",
+    "Due",
+    "Encoding",
+    "FilterIndex",
+    "Intervals",
+    "Scene",
+    "Subscription",
+    "Subset",
+    "Variant",
+]

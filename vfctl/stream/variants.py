@@ -1,0 +1,66 @@
+"""What a connection asks for in its URL, and what it watches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from vfctl.errors import UsageError
+from vfctl.protocol import EVERYTHING, Filter
+
+
+class Encoding(StrEnum):
+    """How node sections travel."""
+
+    RAW = "raw"
+    LZ4 = "lz4"
+    COMPACT = "compact"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What a connection speaks, from its URL, and what it watches. Equal variants get the same bytes."""
+
+    encoding: Encoding = Encoding.RAW
+    timed: bool = False
+    metadata: bool = False
+    filter: Filter = EVERYTHING
+
+    def with_filter(self, criteria: Filter) -> Variant:
+        """The same connection, watching something else."""
+        return replace(self, filter=criteria)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """All that a connection's URL chooses: `/ws?encoding=…&timed=1&metadata=1&voice=1&notices=1`."""
+
+    variant: Variant = Variant()
+    voice: bool = False
+    notices: bool = False
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> Subscription:
+        """Read the parameters of the URL; those that are not ours are left alone.
+
+        Raises:
+            UsageError: a value that the parameter does not take, or an encoding that is not served.
+        """
+        try:
+            encoding = Encoding(query.get("encoding", Encoding.RAW))
+        except ValueError:
+            raise UsageError(
+                f"encoding={query['encoding']!r} is unknown; the encodings are {', '.join(Encoding)}"
+            ) from None
+        if encoding is Encoding.COMPACT:
+            raise UsageError("encoding=compact is not served yet; use raw or lz4")
+        timed, metadata, voice, notices = (_switch(query, name) for name in ("timed", "metadata", "voice", "notices"))
+        return cls(Variant(encoding, timed, metadata), voice, notices)
+
+
+def _switch(query: Mapping[str, str], name: str) -> bool:
+    value = query.get(name, "0")
+    if value not in ("0", "1"):
+        raise UsageError(f"{name}={value!r} is neither 0 nor 1")
+    return value == "1"
