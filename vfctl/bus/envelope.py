@@ -64,9 +64,10 @@ class Envelope:
         length, kind, gateway, client = ENVELOPE.unpack(header)
         if length > MAX_MESSAGE_BYTES:
             raise ProtocolError(f"bus payload of {length} bytes, expected at most {MAX_MESSAGE_BYTES}", offset=0)
-        if kind not in Kind:
-            raise ProtocolError(f"unknown bus envelope {kind}", offset=4)
-        return length, Kind(kind), gateway, client
+        try:
+            return length, Kind(kind), gateway, client
+        except ValueError:
+            raise ProtocolError(f"unknown bus envelope {kind}", offset=4) from None
 
 
 class Subscription(Protocol):

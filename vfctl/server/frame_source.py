@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 from vfctl.protocol import FullGraph, Message, PositionUpdate
 from vfctl.server.options import LiveGraph, Recording
+
+log = logging.getLogger(__name__)
 
 MAX_SETTLE_STEPS: Final = 20_000
 """More than any graph needs that comes to rest at all (hundreds to a few thousand steps)."""
@@ -86,5 +89,9 @@ def _build_physics(source: LiveGraph, report: Callable[[str], None]) -> FrameSou
     orchestrator = PhysicsOrchestrator(graph, seed=source.seed, keep_awake=source.keep_awake)
     if source.at_rest:
         report(f"settling {len(graph)} nodes")
-        orchestrator.settle(MAX_SETTLE_STEPS)
+        rested = orchestrator.settle(
+            MAX_SETTLE_STEPS, lambda steps, _: report(f"settling {len(graph)} nodes: {steps} steps")
+        )
+        if not rested:
+            log.warning("the layout is not at rest after %d steps; clients will see it move", MAX_SETTLE_STEPS)
     return orchestrator

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vfctl.bus import BusServer, Envelope, Kind
 from vfctl.errors import InputError
-from vfctl.protocol import NodeDrag, NodeSelect, Notice, VoiceData, decode, encode
+from vfctl.protocol import FullGraph, NodeDrag, NodeSelect, Notice, PositionUpdate, VoiceData, decode, encode
 from vfctl.server.frame_source import FrameSource, build_source
 from vfctl.server.options import ServerOptions
 from vfctl.server.process import Parent, Progress, Ready, run_process
@@ -35,8 +35,7 @@ async def _main(options: ServerOptions, bus_path: Path, parent: Parent) -> None:
     loop = asyncio.get_running_loop()
     source = await loop.run_in_executor(None, build_source, options.source, lambda text: parent.report(Progress(text)))
     bus.on_command = lambda command: _obey(source, bus, command)
-    graph = source.full_graph(unix_time_us())
-    bus.publish_graph(encode(graph))
+    graph = _publish_graph(source, bus, unix_time_us())
     parent.report(Ready(f"{len(graph.nodes)} nodes, {len(graph.edges)} edges"))
     ticking = asyncio.create_task(_tick_forever(source, bus, 1 / options.physics_hz))
     await asyncio.wait({ticking, asyncio.create_task(ending.wait())}, return_when=asyncio.FIRST_COMPLETED)
@@ -57,7 +56,7 @@ async def _tick_forever(source: FrameSource, bus: BusServer, period_s: float) ->
         update = source.tick(now_us) if source.settled else await loop.run_in_executor(None, source.tick, now_us)
         if source.graph_version != graph_version:
             graph_version = source.graph_version
-            bus.publish_graph(encode(source.full_graph(now_us)))
+            _publish_graph(source, bus, now_us)
         if update is None:
             bus.confirm(now_us)
         else:
@@ -66,6 +65,14 @@ async def _tick_forever(source: FrameSource, bus: BusServer, period_s: float) ->
             bus.publish_event(Envelope(Kind.EVENT, encode(event)))
         next_tick = max(next_tick + period_s, loop.time())
         await asyncio.sleep(next_tick - loop.time())
+
+
+def _publish_graph(source: FrameSource, bus: BusServer, now_us: int) -> FullGraph:
+    """The graph, and its present state as a frame, since only frames tell whether the layout is settled."""
+    graph = source.full_graph(now_us)
+    bus.publish_graph(encode(graph))
+    bus.publish_frame(encode(PositionUpdate(graph.nodes, source.settled, graph.trailer)))
+    return graph
 
 
 def _obey(source: FrameSource, bus: BusServer, command: Envelope) -> None:

@@ -1,0 +1,13 @@
+"""The command line: one file per command, each of which parses, calls one function and renders.
+
+Nothing is imported here: spawned processes import the parent's main module again, and should not pay for it.
+"""
+
+
+def main() -> None:
+    """Entry point of `vfctl`."""
+    import sys
+
+    from vfctl.cli.app import run
+
+    sys.exit(run(sys.argv[1:]))

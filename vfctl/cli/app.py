@@ -1,0 +1,72 @@
+"""The `vfctl` command: its subcommands, and how any of them ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import click
+import typer
+
+from vfctl import __version__
+from vfctl.cli import decode, loadtest, record, replay, serve, watch
+from vfctl.cli.output import complain
+from vfctl.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, VfctlError
+
+app = typer.Typer(
+    name="vfctl",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Try [bold]vfctl loadtest[/]: it starts a server of its own if none is running.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vfctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Serve, record, replay, decode and load-test VisionFlow's binary WebSocket stream (V4)."""
+
+
+app.command("serve")(serve.command)
+app.command("loadtest")(loadtest.command)
+app.command("record")(record.command)
+app.command("replay")(replay.command)
+app.command("decode")(decode.command)
+app.command("watch")(watch.command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit code (`vfctl.errors` has the table). No traceback for bad input."""
+    try:
+        code = app(list(arguments), prog_name="vfctl", standalone_mode=False)
+    except VfctlError as error:
+        complain(error)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`vfctl decode … | head`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception as error:
+        traceback.print_exc()
+        sys.stderr.write(f"\nerror: {type(error).__name__}. This is a bug of vfctl {__version__}; please report it.\n")
+        return EXIT_BUG
+    return code if isinstance(code, int) else EXIT_OK

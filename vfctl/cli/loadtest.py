@@ -1,0 +1,160 @@
+"""`vfctl loadtest`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vfctl.cli.output import people, say
+from vfctl.cli.serve import Generator
+
+if TYPE_CHECKING:
+    from vfctl.loadtest.results import Results
+    from vfctl.loadtest.scenario import Scenario
+
+
+def command(
+    url: Annotated[
+        str | None,
+        typer.Argument(
+            help="Server to test. Without it: ws://127.0.0.1:8765/ws if something answers there, else an embedded "
+            "server for this run."
+        ),
+    ] = None,
+    clients: Annotated[int | None, typer.Option(help="Simulated clients.  [default: 1000]", min=1)] = None,
+    duration: Annotated[
+        float | None, typer.Option(help="Measured seconds, after the ramp.  [default: 30]", metavar="S")
+    ] = None,
+    ramp: Annotated[
+        float | None, typer.Option(help="Seconds to connect them in.  [default: 500 clients a second]", metavar="S")
+    ] = None,
+    scenario: Annotated[str | None, typer.Option(help="A shipped scenario's name, or a TOML file.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Ask for raw or lz4.", metavar="E")] = None,
+    filter: Annotated[
+        str | None, typer.Option(help="""What each client asks to see, e.g. '{"kind":["class"]}'.""", metavar="JSON")
+    ] = None,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(help="Fail with exit code 3 unless this holds, e.g. 'latency_ms.p95 < 30'. Repeatable."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the results to this file; - is stdout.", metavar="FILE")
+    ] = None,
+    graph: Annotated[Path | None, typer.Option(help="Graph file for the embedded server.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="Generated graph for the embedded server.", min=1)] = None,
+    generator: Annotated[Generator | None, typer.Option(help="Kind of graph that --nodes generates.")] = None,
+    active: Annotated[
+        bool, typer.Option("--active", help="Keep the embedded server's simulation awake: 20 frames a second each.")
+    ] = False,
+) -> None:
+    """Measure latency and bandwidth with thousands of simulated clients.
+
+    Latency is from the server's time stamp to the kernel's arrival stamp. Exit code 3 if a gate fails or has no data,
+    4 if nothing was measured. The first Ctrl-C ends the run and still reports; the second stops at once.
+    """
+    from vfctl.loadtest.gates import parse_gate
+    from vfctl.loadtest.scenario import Scenario, load_scenario, parse_filter
+
+    embedded = {"graph": graph and str(graph), "nodes": nodes, "generator": generator and generator.value}
+    base = load_scenario(scenario) if scenario else Scenario()
+    plan = base.changed(
+        clients=clients,
+        duration_s=duration,
+        ramp_s=ramp,
+        encoding=encoding,
+        filter=parse_filter(_json(filter)) if filter is not None else None,
+        gates=(*base.gates, *map(parse_gate, gate or ())),
+        server=base.server.changed(**embedded, state="active" if active else None),
+    )
+    _check_writable(json_file)
+    results = _run(plan, url)
+    document = results.to_json(plan.gates)
+    _print_results(document)
+    if json_file is not None:
+        _write_json(document, json_file)
+    _print_what_next(scenario, document)
+    raise typer.Exit(_exit_code(plan, results, document))
+
+
+def _json(text: str) -> Any:
+    from vfctl.errors import UsageError
+
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"--filter is not JSON: {error}", hint="""--filter '{"kind":["class"]}'""") from None
+
+
+def _check_writable(path: Path | None) -> None:
+    """A report that cannot be written should be known before the run, not after it."""
+    from vfctl.errors import InputError
+
+    if path is None or str(path) == "-":
+        return
+    try:
+        with path.open("ab"):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _run(plan: Scenario, url: str | None) -> Results:
+    """Run with a display on stderr; the first Ctrl-C asks the run to end."""
+    import signal
+
+    from vfctl.cli.loadtest_display import LoadtestDisplay
+    from vfctl.loadtest.run import Stop, run_loadtest
+
+    stop = Stop()
+
+    def on_interrupt(*_: object) -> None:
+        stop.request()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        say("ending the run; Ctrl-C again stops at once")
+
+    previous = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        with LoadtestDisplay(people()) as display:
+            return run_loadtest(plan, url, say=say, on_status=display.show, stop=stop)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _print_results(document: dict[str, Any]) -> None:
+    from vfctl.cli.loadtest_display import results_tables
+
+    console = people()
+    for table in results_tables(document):
+        console.print(table)
+
+
+def _write_json(document: dict[str, Any], path: Path) -> None:
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+    else:
+        path.write_text(text, "utf-8")
+        say(f"results are in {path}")
+
+
+def _print_what_next(scenario: str | None, document: dict[str, Any]) -> None:
+    if scenario == "demo":
+        say("what to try next:")
+        say("  vfctl serve                                            a server of your own; in other shells:")
+        say("  vfctl watch ws://127.0.0.1:8765/ws                     what one client sees")
+        say("  vfctl record ws://127.0.0.1:8765/ws capture.mcap       then: vfctl decode capture.mcap")
+        say("  vfctl loadtest --clients 5000 --gate 'latency_ms.p95 < 30'")
+    if document["interrupted"]:
+        say("the run was interrupted: these are partial results")
+
+
+def _exit_code(plan: Scenario, results: Results, document: dict[str, Any]) -> int:
+    from vfctl.errors import EXIT_OK, GateError, PeerError
+
+    if plan.gates:
+        return EXIT_OK if all(gate["passed"] for gate in document["gates"]) else GateError.exit_code
+    return EXIT_OK if results.measured_anything else PeerError.exit_code

@@ -1,0 +1,51 @@
+"""Where things are printed: stdout is data, stderr is for people."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vfctl.errors import VfctlError
+
+
+def people() -> Console:
+    """A console on stderr; plain where that is no terminal, without colour where NO_COLOR is set."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def data() -> Console:
+    """A console on stdout, for tables that people asked for as a command's result."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def say(line: str) -> None:
+    """One line to people."""
+    from rich.markup import escape
+
+    people().print(f"[dim]{escape(line)}[/dim]")
+
+
+def complain(error: VfctlError) -> None:
+    """An expected failure: what happened, and what to do about it."""
+    from rich.markup import escape
+
+    console = people()
+    console.print(f"[bold red]error:[/] {escape(error.message)}")
+    if error.hint:
+        console.print(f"[dim]hint:[/]  {escape(error.hint)}")
+
+
+def bytes_per_s(rate: float) -> str:
+    """A rate for people, in decimal units as networks have them."""
+    for unit in ("B/s", "kB/s", "MB/s"):
+        if rate < 1000:
+            return f"{rate:.3g} {unit}"
+        rate /= 1000
+    return f"{rate:.3g} GB/s"

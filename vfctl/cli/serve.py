@@ -1,0 +1,148 @@
+"""`vfctl serve`."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vfctl.cli.output import complain, people, say
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from vfctl.server.launch import Server
+    from vfctl.server.options import ServerOptions
+
+
+class Generator(StrEnum):
+    """The names of the generators; a test holds them against those that `vfctl.graph.generators` has."""
+
+    SCALE_FREE = "scale-free"
+    TREE = "tree"
+    GRID = "grid"
+    RANDOM = "random"
+
+
+HostOption = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")]
+PortOption = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)]
+
+
+def command(
+    graph: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Graph file: node-link JSON, GraphML, CSV edge list, Turtle or RDF/XML. Without it, a bundled "
+            "ontology of 316 nodes."
+        ),
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(help="Generate a graph of so many nodes instead.", min=1)] = None,
+    generator: Annotated[Generator, typer.Option(help="Kind of graph that --nodes generates.")] = Generator.SCALE_FREE,
+    seed: Annotated[int, typer.Option(help="Seed of the generator and of the first positions.", min=0)] = 0,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8765,
+    workers: Annotated[str, typer.Option(help="Gateway processes: a number, or auto.", metavar="N|auto")] = "auto",
+    max_clients: Annotated[int, typer.Option(help="Connections accepted; more are answered 503.", min=1)] = 50_000,
+    physics_hz: Annotated[float, typer.Option(help="Ticks of the simulation a second.", min=1, max=1000)] = 60,
+    active_interval_ms: Annotated[
+        float, typer.Option(help="How often a client is served while the layout moves.", min=1)
+    ] = 50,
+    stable_interval_ms: Annotated[float, typer.Option(help="And once it is stable.", min=1)] = 1000,
+    record: Annotated[
+        Path | None, typer.Option(help="Record what is served to this file (.mcap or .bin) as well.")
+    ] = None,
+) -> None:
+    """Serve a living graph to WebSocket clients.
+
+    The layout is simulated at --physics-hz; each client sees it move at most every --active-interval-ms, and every
+    --stable-interval-ms once it has come to rest. Ctrl-C stops.
+    """
+    from vfctl.errors import UsageError
+    from vfctl.server.options import LiveGraph, ServerOptions
+
+    if graph is not None and nodes is not None:
+        raise UsageError("a graph is either read from a file or generated: give GRAPH or --nodes, not both")
+    options = ServerOptions(
+        source=LiveGraph(
+            file=None if graph is None else str(graph),
+            generator=None if nodes is None else generator.value,
+            nodes=nodes or 0,
+            seed=seed,
+        ),
+        host=host,
+        port=port,
+        workers=_workers(workers),
+        max_clients=max_clients,
+        physics_hz=physics_hz,
+        active_interval_ms=active_interval_ms,
+        stable_interval_ms=stable_interval_ms,
+    )
+    serve(options, record)
+
+
+def serve(options: ServerOptions, record: Path | None = None) -> None:
+    """Run a server until Ctrl-C or SIGTERM; `vfctl replay` does the same with a recording."""
+    import asyncio
+
+    from vfctl.server.launch import launch
+
+    with ExitStack() as stack:
+        status = stack.enter_context(people().status("starting"))
+        server = stack.enter_context(launch(options, on_progress=lambda text: status.update(text)))
+        status.stop()
+        details = server.details
+        say(f"serving {details.pop('source')} on {server.url}")
+        for name, detail in details.items():
+            say(f"{name}: {detail}")
+        say(f"try: vfctl watch {server.url}, or vfctl loadtest {server.url} --clients 1000; Ctrl-C stops")
+        asyncio.run(_until_stopped(server, record))
+        say("stopping")
+
+
+async def _until_stopped(server: Server, record: Path | None) -> None:
+    """Until the first Ctrl-C or SIGTERM; the second Ctrl-C ends even an orderly stop."""
+    import asyncio
+    import signal
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        stop.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    recording = asyncio.create_task(_record(server.url, record, stop)) if record is not None else None
+    while not stop.is_set():
+        server.watch(0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 0.25)
+    if recording is not None:
+        await recording
+
+
+async def _record(url: str, path: Path, stop: asyncio.Event) -> None:
+    """Record like any client would. A recording that fails does not take the server with it."""
+    from vfctl.client.record import record
+    from vfctl.errors import VfctlError
+
+    try:
+        summary = await record(url, path, stop=stop)
+        say(f"recorded {summary.messages:,} messages to {path}")
+    except VfctlError as error:
+        complain(error)
+
+
+def _workers(text: str) -> int:
+    from vfctl.errors import UsageError
+
+    if text == "auto":
+        return 1
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise UsageError(f"--workers takes a number from 1 to 64, or auto, not {text!r}")
+    return int(text)

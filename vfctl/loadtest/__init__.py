@@ -1,0 +1,1 @@
+"""The load generator: scenarios, generator processes, results and gates."""

@@ -1,0 +1,92 @@
+"""The results of a load test, as the one JSON object that others read."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from vfctl import __version__
+from vfctl.loadtest.gates import Gate, judge
+from vfctl.loadtest.observations import Observations, Outcome
+
+SCHEMA: Final = "vfctl.loadtest/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a run has found.
+
+    Attributes:
+        url: where the clients connected to.
+        peer: who answered there, for people.
+        outcome: how the clients fared.
+        observations: what they have seen.
+        duration_s: the measured time.
+        processes: generator processes.
+        cpu_s: their CPU time within the measured time.
+        interrupted: the run was ended early.
+    """
+
+    url: str
+    peer: str
+    outcome: Outcome
+    observations: Observations
+    duration_s: float
+    processes: int
+    cpu_s: float
+    interrupted: bool = False
+
+    @property
+    def measured_anything(self) -> bool:
+        """Whether a single message was received in the measured time."""
+        return self.observations.messages > 0
+
+    def to_json(self, gates: Sequence[Gate] = ()) -> dict[str, Any]:
+        """The object of schema `vfctl.loadtest/1`, with the gates judged."""
+        seen, outcome = self.observations, self.outcome
+        seen.flush()
+        per_s = 1 / self.duration_s if self.duration_s > 0 else 0.0
+        per_client = 1 / outcome.connected if outcome.connected else 0.0
+        results: dict[str, Any] = {
+            "schema": SCHEMA,
+            "url": self.url,
+            "peer": self.peer,
+            "interrupted": self.interrupted,
+            "clients": {
+                "target": outcome.target,
+                "connected": outcome.connected,
+                "failed": outcome.failed,
+                "lost": outcome.lost,
+                "reconnects": outcome.reconnects,
+            },
+            "duration_s": round(self.duration_s, 3),
+            "latency_ms": asdict(seen.latency.summary()),
+            "latency_clock": "user" if seen.user_space_stamps else "kernel",
+            "connect_ms": asdict(seen.connect.summary()),
+            "throughput": {
+                "messages_per_s": round(seen.messages * per_s, 1),
+                "bytes_per_s": round(seen.bytes * per_s, 1),
+                "bytes_per_s_per_client": round(seen.bytes * per_s * per_client, 1),
+                "messages_per_s_per_client": round(seen.messages * per_s * per_client, 3),
+            },
+            "frames": {"received": seen.frames, "gaps": seen.gaps},
+            "generator": {"processes": self.processes, "cpu_percent": round(100 * self.cpu_s * per_s, 1)},
+            "errors": dict(seen.errors.most_common()),
+        }
+        results["gates"] = [asdict(verdict) for verdict in judge(gates, results)]
+        results["environment"] = environment()
+        return results
+
+
+def environment() -> dict[str, Any]:
+    """The machine that the numbers come from."""
+    return {
+        "vfctl": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+    }
