@@ -72,6 +72,7 @@ class Gateway:
         self._node_ids: frozenset[int] = frozenset()
         self._bus = bus
         self._ready = asyncio.Event()
+        self._waiting_states: dict[Kind, bytes] = {}
 
     @property
     def scene(self) -> Scene:
@@ -93,15 +94,8 @@ class Gateway:
         match envelope.kind:
             case Kind.GRAPH:
                 self._replace_graph(envelope.payload)
-            case Kind.FRAME:
-                update = decode(envelope.payload)
-                assert isinstance(update, PositionUpdate)
-                assert update.trailer is not None
-                self.scene.update(update.nodes, update.settled, update.trailer.timestamp_us)
-                self._serve_due()
-            case Kind.CONFIRM:
-                self.scene.confirm(TIMESTAMP.unpack(envelope.payload)[0])
-                self._serve_due()
+            case Kind.FRAME | Kind.CONFIRM:
+                self._take_state(envelope)
             case Kind.EVENT:
                 self._relay(decode(envelope.payload), envelope)
             case Kind.COMMAND:
@@ -109,7 +103,31 @@ class Gateway:
 
     # -- towards the clients -------------------------------------------------------------------------
 
+    def _take_state(self, envelope: Envelope) -> None:
+        """Note a state, and serve it once all that has come over the bus by now has been read.
+
+        A gateway that was busy finds several states waiting. Serving each of them would make every one of them late;
+        only the newest is worth sending.
+        """
+        if not self._waiting_states:
+            asyncio.get_running_loop().call_soon(self._serve_newest)
+        if envelope.kind is Kind.FRAME:
+            self._waiting_states.clear()
+        self._waiting_states[envelope.kind] = envelope.payload
+
+    def _serve_newest(self) -> None:
+        states, self._waiting_states = self._waiting_states, {}
+        if Kind.FRAME in states:
+            update = decode(states[Kind.FRAME])
+            assert isinstance(update, PositionUpdate)
+            assert update.trailer is not None
+            self.scene.update(update.nodes, update.settled, update.trailer.timestamp_us)
+        if Kind.CONFIRM in states:
+            self.scene.confirm(TIMESTAMP.unpack(states[Kind.CONFIRM])[0])
+        self._serve_due()
+
     def _replace_graph(self, payload: bytes) -> None:
+        self._waiting_states.clear()  # they were of the graph before
         message = decode(payload)
         assert isinstance(message, FullGraph)
         assert message.trailer is not None
