@@ -1,0 +1,104 @@
+"""One step of the layout, and many at once. Pure and jitted; shapes alone decide what is compiled."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vfctl.physics.forces import accelerations
+from vfctl.physics.parameters import PhysicsParameters
+from vfctl.physics.state import State, Topology
+
+MAX_STEPS_PER_CALL: Final = 64
+"""Of `advance`: enough that calling costs nothing, few enough that 10 s of simulation are several calls."""
+
+_TINY: Final = 1e-30
+"""Where a length that may be 0 is divided by."""
+
+
+class Frame(NamedTuple):
+    """What leaves the device after one call.
+
+    Attributes:
+        motion: float32 [nodes, 6], x y z in units, vx vy vz in units/s.
+        energies: float32 [MAX_STEPS_PER_CALL], `State.energy` after each step; as many as there were steps.
+    """
+
+    motion: jax.Array
+    energies: jax.Array
+
+
+@jax.jit
+def step(topology: Topology, parameters: PhysicsParameters, state: State) -> State:
+    """The state `parameters.dt` later: semi-implicit Euler, with limited force and velocity.
+
+    The dry friction that grows with the age is what ends a layout: the last unfolding of a tree takes minutes by
+    viscous damping alone, while this makes slow nodes stop for good, after a time that hardly depends on the graph.
+    """
+    dt = parameters.dt
+    acceleration = _limited(accelerations(topology, parameters, state.position), parameters.max_force)
+    # Damping taken implicitly: it can only slow motion down, however strong it is.
+    velocity = (state.velocity + dt * acceleration) / (1.0 + dt * parameters.damping)
+    velocity = _slowed(_limited(velocity, parameters.max_velocity), dt * parameters.cooling * state.age)
+    velocity = jnp.where(state.held[:, None], 0.0, velocity)
+    return State(
+        position=state.position + dt * velocity,
+        velocity=velocity,
+        held=state.held,
+        age=state.age + dt,
+        energy=0.5 * jnp.mean(jnp.sum(velocity * velocity, axis=1)),
+    )
+
+
+@jax.jit
+def advance(topology: Topology, parameters: PhysicsParameters, state: State, count: jax.Array) -> tuple[State, Frame]:
+    """Several steps in one call.
+
+    Args:
+        count: int32 [], 0 to MAX_STEPS_PER_CALL; any count is the same compilation.
+    """
+
+    def body(index: jax.Array, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+        state, energies = carry
+        state = step(topology, parameters, state)
+        return state, energies.at[index].set(state.energy)
+
+    energies = jnp.zeros(MAX_STEPS_PER_CALL, jnp.float32)
+    state, energies = jax.lax.fori_loop(0, count, body, (state, energies))
+    return state, Frame(jnp.concatenate([state.position, state.velocity], axis=1), energies)
+
+
+@jax.jit
+def place(state: State, placed: jax.Array, target: jax.Array, held: jax.Array) -> State:
+    """Put nodes somewhere, at rest, and say which ones stay there. The layout is disturbed: its age starts anew.
+
+    Args:
+        placed: bool [nodes], the nodes to move.
+        target: float32 [nodes, 3], where to, units; read for the placed ones.
+        held: bool [nodes], the nodes that are held from now on; all others are free.
+    """
+    return State(
+        position=jnp.where(placed[:, None], target, state.position),
+        velocity=jnp.where(placed[:, None], 0.0, state.velocity),
+        held=held,
+        age=jnp.zeros_like(state.age),
+        energy=state.energy,
+    )
+
+
+def _limited(vectors: jax.Array, limit: float) -> jax.Array:
+    """`vectors` [nodes, 3], none longer than `limit`. What is not finite becomes 0: one bad value stays alone."""
+    vectors = jnp.where(jnp.isfinite(vectors), vectors, 0.0)
+    # Scaled by the largest component first: the square of what float32 can hold is more than it can hold.
+    scale = jnp.maximum(jnp.max(jnp.abs(vectors), axis=1, keepdims=True), limit)
+    scaled = vectors / scale
+    length = jnp.sqrt(jnp.sum(scaled * scaled, axis=1, keepdims=True))
+    return scaled * jnp.minimum(scale, limit / jnp.maximum(length, _TINY))
+
+
+def _slowed(velocity: jax.Array, loss: jax.Array) -> jax.Array:
+    """`velocity` [nodes, 3], each `loss` slower, down to a full stop."""
+    speed = jnp.sqrt(jnp.sum(velocity * velocity, axis=1, keepdims=True))
+    return velocity * (jnp.maximum(speed - loss, 0.0) / jnp.maximum(speed, _TINY))
