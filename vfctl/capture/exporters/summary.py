@@ -1,0 +1,119 @@
+"""One line a message, for people: plain data that a command renders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from vfctl.capture.captured import CapturedMessage
+from vfctl.capture.exporters.as_json import dump
+from vfctl.capture.timeline import decoded
+from vfctl.protocol import (
+    CompactUpdate,
+    FilterUpdate,
+    FullGraph,
+    Heartbeat,
+    Message,
+    NodeDrag,
+    NodeSelect,
+    Notice,
+    PositionUpdate,
+    Reserved,
+    VoiceData,
+    describe,
+)
+
+_DETAIL_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """What a table says of one message.
+
+    Attributes:
+        number: place in the recording, from 0.
+        time_s: seconds from the start of the recording.
+        type: name of the type.
+        flags: names of the flags.
+        bytes: length of the message.
+        count: nodes (or voice samples) in it, None for types without.
+        sequence: of its trailer, None if it is not TIMED.
+        detail: what else there is to say, in a few words.
+    """
+
+    number: int
+    time_s: float
+    type: str
+    flags: tuple[str, ...]
+    bytes: int
+    count: int | None
+    sequence: int | None
+    detail: str
+
+
+def summary_rows(messages: Iterable[CapturedMessage], limit: int | None = None) -> Iterator[SummaryRow]:
+    """One row a message, at most `limit` of them.
+
+    Raises:
+        VfctlError: as for iterating `messages` and for decoding them; once all readable ones have been yielded.
+    """
+    for item in decoded(islice(messages, limit)):
+        message = item.message
+        name, flags = describe(message)
+        trailer = getattr(message, "trailer", None)
+        yield SummaryRow(
+            number=item.number,
+            time_s=item.time_s,
+            type=name,
+            flags=tuple(flag.name or "" for flag in flags),
+            bytes=len(item.captured.payload),
+            count=_count(message),
+            sequence=trailer.sequence if trailer else None,
+            detail=_short(_detail(message)),
+        )
+
+
+def _count(message: Message) -> int | None:
+    match message:
+        case FullGraph() | PositionUpdate():
+            return len(message.nodes)
+        case CompactUpdate():
+            return message.count
+        case VoiceData():
+            return len(message.samples)
+        case _:
+            return None
+
+
+def _short(text: str) -> str:
+    """Cut to a line of a table, without the control characters by which a peer could steer a terminal."""
+    printable = "".join(character if character.isprintable() else "�" for character in text[:_DETAIL_CHARACTERS])
+    return printable + "…" if len(text) > _DETAIL_CHARACTERS else printable
+
+
+def _detail(message: Message) -> str:
+    match message:
+        case FullGraph():
+            return f"{len(message.edges)} edges"
+        case PositionUpdate():
+            return "settled" if message.settled else ""
+        case CompactUpdate():
+            return f"{len(message.section)} bytes of quantised positions"
+        case NodeSelect():
+            return "cleared" if message.node_id is None else f"node {message.node_id}"
+        case NodeDrag():
+            released = ", released" if message.final else ""
+            return f"node {message.node_id} at {message.x:g} {message.y:g} {message.z:g}{released}"
+        case Heartbeat(responder_timestamp_us=None):
+            return "request"
+        case Heartbeat():
+            return "reply"
+        case FilterUpdate():
+            return dump(message.filter.to_json())
+        case VoiceData():
+            return f"stream {message.stream}, {message.sample_rate_hz} Hz"
+        case Notice():
+            return dump(message.body)
+        case Reserved():
+            return f"type 0x{message.type_id:02x}"
