@@ -1,0 +1,150 @@
+"""The bus over a real UNIX socket: late joiners, replaced frames, events and commands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from vfctl.bus import TIMESTAMP, BusServer, Envelope, Kind, UnixSubscription, subscribe
+from vfctl.bus.envelope import ENVELOPE
+from vfctl.errors import PeerError, ProtocolError
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[BusServer]:
+    server = BusServer(tmp_path / "bus")
+    await server.start()
+    yield server
+    await server.close()
+
+
+async def read(subscription: UnixSubscription, count: int) -> list[Envelope]:
+    envelopes = []
+    async with asyncio.timeout(5):
+        async for envelope in subscription:
+            envelopes.append(envelope)
+            if len(envelopes) == count:
+                break
+    return envelopes
+
+
+async def test_a_late_subscriber_gets_the_graph_and_the_newest_frame(bus: BusServer, tmp_path: Path) -> None:
+    bus.publish_graph(b"graph")
+    bus.publish_frame(b"old")
+    bus.publish_frame(b"new")
+    subscription = await subscribe(tmp_path / "bus", timeout_s=5)
+    assert await read(subscription, 2) == [Envelope(Kind.GRAPH, b"graph"), Envelope(Kind.FRAME, b"new")]
+    await subscription.close()
+
+
+async def test_a_new_graph_takes_the_old_frame_with_it(bus: BusServer, tmp_path: Path) -> None:
+    bus.publish_graph(b"graph 1")
+    bus.publish_frame(b"frame of 1")
+    bus.publish_graph(b"graph 2")
+    subscription = await subscribe(tmp_path / "bus", timeout_s=5)
+    bus.publish_frame(b"frame of 2")
+    assert [envelope.payload for envelope in await read(subscription, 2)] == [b"graph 2", b"frame of 2"]
+    await subscription.close()
+
+
+async def test_states_are_replaced_while_a_subscriber_does_not_read(bus: BusServer, tmp_path: Path) -> None:
+    """At most one frame waits for a subscriber (and what its socket holds): never a queue of them."""
+    bus.publish_graph(b"graph")
+    subscription = await subscribe(tmp_path / "bus", timeout_s=5)
+    assert (await read(subscription, 1))[0].kind is Kind.GRAPH
+    subscription._reader._transport.pause_reading()  # type: ignore[attr-defined]
+    frame_bytes = 300_000
+    for number in range(200):
+        bus.publish_frame(bytes([number]) * frame_bytes)
+        await asyncio.sleep(0)
+    subscription._reader._transport.resume_reading()  # type: ignore[attr-defined]
+    seen = []
+    async with asyncio.timeout(5):
+        async for envelope in subscription:
+            seen.append(envelope.payload[0])
+            if seen[-1] == 199:
+                break
+    assert len(seen) < 20
+    assert seen == sorted(seen)
+    await subscription.close()
+
+
+async def test_a_confirmation_is_a_few_bytes_and_newest_wins(bus: BusServer, tmp_path: Path) -> None:
+    bus.publish_graph(b"graph")
+    subscription = await subscribe(tmp_path / "bus", timeout_s=5)
+    await read(subscription, 1)
+    bus.confirm(1)
+    bus.confirm(2)
+    (confirmation,) = await read(subscription, 1)
+    assert TIMESTAMP.unpack(confirmation.payload) == (2,)
+    assert len(confirmation.pack()) < 32
+    await subscription.close()
+
+
+async def test_commands_reach_the_source_with_their_origin(bus: BusServer, tmp_path: Path) -> None:
+    received: asyncio.Queue[Envelope] = asyncio.Queue()
+    bus.on_command = received.put_nowait
+    subscription = await subscribe(tmp_path / "bus", timeout_s=5)
+    command = Envelope(Kind.COMMAND, b"drag", gateway=2, client=17)
+    subscription.send(command)
+    async with asyncio.timeout(5):
+        assert await received.get() == command
+    await subscription.close()
+
+
+async def test_events_are_not_replaced(bus: BusServer, tmp_path: Path) -> None:
+    bus.publish_graph(b"graph")
+    subscription = await subscribe(tmp_path / "bus", timeout_s=5)
+    await read(subscription, 1)
+    for word in (b"one", b"two", b"three"):
+        bus.publish_event(Envelope(Kind.EVENT, word, 1, 2))
+    assert [envelope.payload for envelope in await read(subscription, 3)] == [b"one", b"two", b"three"]
+    await subscription.close()
+
+
+async def test_the_subscription_ends_with_its_source(bus: BusServer, tmp_path: Path) -> None:
+    bus.publish_graph(b"graph")
+    subscription = await subscribe(tmp_path / "bus", timeout_s=5)
+    await read(subscription, 1)
+    await bus.close()
+    async with asyncio.timeout(5):
+        assert [envelope async for envelope in subscription] == []
+    await subscription.close()
+
+
+async def test_a_subscriber_that_leaves_is_forgotten(bus: BusServer, tmp_path: Path) -> None:
+    bus.publish_graph(b"graph")
+    subscription = await subscribe(tmp_path / "bus", timeout_s=5)
+    await read(subscription, 1)
+    await subscription.close()
+    async with asyncio.timeout(5):
+        while bus._subscribers:
+            bus.publish_frame(b"x" * 100_000)
+            await asyncio.sleep(0)
+    assert not bus._subscribers
+
+
+async def test_nobody_listens(tmp_path: Path) -> None:
+    with pytest.raises(PeerError, match="no frame source"):
+        await subscribe(tmp_path / "nothing", timeout_s=0.05)
+
+
+async def test_a_source_that_comes_late_is_waited_for(tmp_path: Path) -> None:
+    joining = asyncio.create_task(subscribe(tmp_path / "bus", timeout_s=5))
+    await asyncio.sleep(0)
+    server = BusServer(tmp_path / "bus")
+    await server.start()
+    server.publish_graph(b"graph")
+    subscription = await joining
+    assert (await read(subscription, 1))[0].payload == b"graph"
+    await subscription.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("header", [ENVELOPE.pack(2**31, 1, 0, 0), ENVELOPE.pack(4, 99, 0, 0)])
+def test_foreign_bytes_on_the_bus_are_refused(header: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        Envelope.unpack_header(header)

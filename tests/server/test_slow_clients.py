@@ -1,0 +1,151 @@
+"""Clients that do not read: they skip, they get the newest when they wake, and they are not left open and silent."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vfctl.graph import Graph, build_graph
+from vfctl.protocol import Filter, FilterUpdate, FullGraph, Heartbeat, PositionUpdate, encode
+from vfctl.protocol.websocket import frame_masked
+from vfctl.server import gateway as gateway_module
+
+if TYPE_CHECKING:
+    from .conftest import Stage
+
+
+@pytest.fixture
+def small_graph() -> Graph:
+    """Frames of 280 KB: they do not fit into the socket buffers of a client that sleeps."""
+    return build_graph("large", [f"node {number}" for number in range(10_000)], [(0, 1, 1.0)])
+
+
+class FakeClock:
+    """The gateway's schedule, in µs."""
+
+    now_us = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    fake = FakeClock()
+    monkeypatch.setattr(gateway_module, "monotonic_us", fake)
+    return fake
+
+
+async def sleeper(stage: Stage) -> socket.socket:
+    """A client that shakes hands and then reads nothing."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, ("127.0.0.1", stage.port))
+    key = base64.b64encode(bytes(16)).decode()
+    await loop.sock_sendall(
+        sock,
+        f"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode(),
+    )
+    async with asyncio.timeout(5):
+        while not len(stage.gateway.clients):
+            await asyncio.sleep(0)
+    return sock
+
+
+async def tick(stage: Stage, clock: FakeClock, count: int, step_us: int = 50_000) -> None:
+    """Publish states one by one, each served before the next."""
+    for number in range(count):
+        clock.now_us += step_us
+        before = stage.gateway.scene.version
+        stage.tick(float(number))
+        async with asyncio.timeout(5):
+            while stage.gateway.scene.version == before:
+                await asyncio.sleep(0)
+
+
+async def test_a_sleeping_client_skips_and_is_not_queued_for(clock: FakeClock, stage: Stage) -> None:
+    sock = await sleeper(stage)
+    await tick(stage, clock, 30)
+    (connection,) = stage.gateway.clients
+    assert stage.gateway.clients.traffic.skipped > 20
+    assert connection.transport.get_write_buffer_size() < 3 * 280_008
+    sock.close()
+
+
+async def test_a_client_that_takes_nothing_is_disconnected_and_counted(clock: FakeClock, stage: Stage) -> None:
+    sock = await sleeper(stage)
+    await tick(stage, clock, 10)
+    assert stage.gateway.clients.traffic.stalled == 0
+    await tick(stage, clock, 10, step_us=3_000_000)
+    assert stage.gateway.clients.traffic.stalled == 1
+    async with asyncio.timeout(5):
+        while len(stage.gateway.clients):
+            await asyncio.sleep(0)
+    # The socket is really closed, not only forgotten: reading it comes to an end.
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionResetError):
+            await _read_forever(loop, sock)
+    sock.close()
+
+
+async def test_others_are_served_meanwhile(clock: FakeClock, stage: Stage) -> None:
+    sock = await sleeper(stage)
+    viewer = await stage.connect()
+    await viewer.receive_kind(FullGraph)
+    for number in range(5):
+        await tick(stage, clock, 1)
+        assert (await viewer.receive_kind(PositionUpdate)).nodes["x"][0] == 0.0, number
+    assert stage.gateway.clients.traffic.stalled == 0
+    sock.close()
+
+
+async def test_a_filter_of_a_client_that_is_behind_is_answered_once_it_reads(clock: FakeClock, stage: Stage) -> None:
+    sock = await sleeper(stage)
+    loop = asyncio.get_running_loop()
+    await tick(stage, clock, 10)
+    update = FilterUpdate(Filter(search="node 77"))
+    await loop.sock_sendall(sock, frame_masked(encode(update), b"mask"))
+    (connection,) = stage.gateway.clients
+    async with asyncio.timeout(5):
+        while not connection.owed_graph:
+            await asyncio.sleep(0)
+        reading = asyncio.create_task(_read_forever(loop, sock))
+        while connection.owed_graph:
+            await tick(stage, clock, 1)
+    reading.cancel()
+    assert connection.audience.variant.filter == update.filter
+    sock.close()
+
+
+async def _read_forever(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+    while await loop.sock_recv(sock, 1 << 20):
+        pass
+
+
+async def test_a_silent_client_is_sent_a_heartbeat_once_in_thirty_seconds(clock: FakeClock, stage: Stage) -> None:
+    viewer = await stage.connect()
+    await viewer.receive_kind(FullGraph)
+    await tick(stage, clock, 1, step_us=29_000_000)
+    await tick(stage, clock, 1, step_us=2_000_000)
+    await tick(stage, clock, 3)
+    received = [await viewer.receive() for _ in range(6)]
+    heartbeats = [message for message in received if isinstance(message, Heartbeat)]
+    assert [heartbeat.responder_timestamp_us for heartbeat in heartbeats] == [None]
+
+
+async def test_a_client_that_speaks_is_not_asked_for_a_sign(clock: FakeClock, stage: Stage) -> None:
+    viewer = await stage.connect()
+    for _ in range(5):
+        await tick(stage, clock, 1, step_us=20_000_000)
+        await viewer.send(Heartbeat(1))
+        reply = await viewer.receive_kind(Heartbeat)
+        assert reply.responder_timestamp_us is not None

@@ -1,0 +1,99 @@
+"""Who is due: the description's throttle, spread and rotated."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vfctl.stream import ClientCoordinator, Intervals
+
+TICK_US = 1_000_000 // 60
+
+
+def run_ticks(coordinator: ClientCoordinator[int], first: int, count: int) -> list[list[tuple[int, int]]]:
+    """(client, sequence) served in each tick, the clock being the tick's number."""
+    return [
+        [(client, due.sequence) for due in coordinator.due(tick * TICK_US) for client in due.clients]
+        for tick in range(first, first + count)
+    ]
+
+
+def test_active_clients_are_served_twenty_times_a_second_and_stable_ones_once() -> None:
+    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    for client in range(300):
+        coordinator.add(client)
+    active = Counter(client for tick in run_ticks(coordinator, 1, 60) for client, _ in tick)
+    assert len(active) == 300
+    assert set(active.values()) <= {19, 20, 21}
+    coordinator.set_settled(True)
+    run_ticks(coordinator, 61, 60)
+    stable = Counter(client for tick in run_ticks(coordinator, 121, 60) for client, _ in tick)
+    assert set(stable.values()) <= {1, 2}
+    assert abs(sum(stable.values()) - 300) <= 5
+
+
+def test_the_load_of_a_tick_is_even_at_the_stable_interval() -> None:
+    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    coordinator.set_settled(True)
+    for client in range(6000):
+        coordinator.add(client)
+    run_ticks(coordinator, 1, 60)
+    sizes = [len(tick) for tick in run_ticks(coordinator, 61, 60)]
+    assert max(sizes) <= 1.15 * 100
+    assert min(sizes) >= 0.85 * 100
+
+
+def test_going_active_serves_everybody_within_the_active_interval() -> None:
+    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    for client in range(100):
+        coordinator.add(client)
+    coordinator.set_settled(True)
+    run_ticks(coordinator, 1, 20)
+    coordinator.set_settled(False)
+    served = {client for tick in run_ticks(coordinator, 21, 4) for client, _ in tick}
+    assert served == set(range(100))
+
+
+def test_the_order_within_a_tick_rotates() -> None:
+    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(active_us=TICK_US), 0)
+    for client in range(50):
+        coordinator.add(client)
+    last = Counter(tick[-1][0] for tick in run_ticks(coordinator, 1, 500))
+    assert max(last.values()) < 50
+
+
+Events = list[tuple[str, int]]
+events = st.lists(
+    st.tuples(st.sampled_from(["tick", "tick", "add", "remove", "settle", "wake"]), st.integers(0, 30)), max_size=200
+)
+
+
+@given(events)
+def test_every_client_sees_every_round_once(events: Events) -> None:
+    """No number is left out by design; the first has the number of the round that was joined, or the next."""
+    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    last_seen: dict[int, int] = {}
+    new: set[int] = set()
+    now_us = 0
+    for event, number in events:
+        if event == "tick":
+            now_us += number * TICK_US
+            for due in coordinator.due(now_us):
+                for client in due.clients:
+                    steps = {0, 1} if client in new else {1}
+                    assert due.sequence - last_seen[client] in steps
+                    last_seen[client] = due.sequence
+                    new.discard(client)
+        elif event == "add" and number not in last_seen:
+            coordinator.add(number)
+            last_seen[number] = coordinator.sequence
+            new.add(number)
+        elif event == "remove":
+            coordinator.remove(number)
+            last_seen.pop(number, None)
+            new.discard(number)
+        elif event in ("settle", "wake"):
+            coordinator.set_settled(event == "settle")
+        assert len(coordinator) == len(last_seen)
