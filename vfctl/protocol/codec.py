@@ -58,14 +58,14 @@ def encode(message: Message) -> bytes:
     """The bytes of one message.
 
     Raises:
-        ValueError: a field does not fit its place on the wire (an id above u32, another dtype, …).
+        ValueError: a field does not fit its place on the wire (an id above u32, another dtype, …): `decode` would
+            not read it again.
     """
     try:
         encoded = _encode(message)
-    except struct.error as error:
+        _check_size(len(encoded))
+    except (struct.error, OverflowError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{type(message).__name__}: {error}") from None
-    if len(encoded) > MAX_MESSAGE_BYTES:
-        raise ValueError(f"{type(message).__name__} of {len(encoded)} bytes, at most {MAX_MESSAGE_BYTES} fit")
     return encoded
 
 
@@ -113,8 +113,10 @@ def decode(buffer: Buffer) -> Message:
                 raise ProtocolError(str(error), offset=8) from None
         case MessageType.NOTICE:
             body = _decode_json(memoryview(buffer)[8:], 8)
-            if not isinstance(body, dict) or not isinstance(body.get("notice"), str):
-                raise ProtocolError('a notice without its name, expected {"notice": "…", …}', offset=8)
+            try:
+                _check_notice(body)
+            except ValueError as error:
+                raise ProtocolError(str(error), offset=8) from None
             return Notice(body)
         case _:
             return Reserved(type_id, bytes(memoryview(buffer)[8:]))
@@ -131,13 +133,16 @@ def _encode(message: Message) -> bytes:
         case PositionUpdate():
             return b"".join((header, *_node_section(message), _encode_trailer(message.trailer)))
         case CompactUpdate():
+            _check_size(8 + message.count * NODE_DTYPE.itemsize)
             section = U32.pack(message.count) + _sized(message.section)
             return b"".join((header, section, _encode_trailer(message.trailer)))
         case FullGraph():
             rest = _edge_section(message)
             return b"".join((header, *_node_section(message, rest), _encode_trailer(message.trailer)))
-        case NodeSelect():
-            return header + U32.pack(NO_NODE if message.node_id is None else message.node_id)
+        case NodeSelect(node_id=node_id):
+            if node_id == NO_NODE:
+                raise ValueError(f"id {NO_NODE} clears the selection, which is None here")
+            return header + U32.pack(NO_NODE if node_id is None else node_id)
         case NodeDrag():
             return header + NODE_DRAG.pack(message.node_id, message.x, message.y, message.z)
         case Heartbeat(responder_timestamp_us=None):
@@ -147,6 +152,7 @@ def _encode(message: Message) -> bytes:
         case FilterUpdate():
             return header + _encode_json(message.filter.to_json())
         case Notice():
+            _check_notice(message.body)
             return header + _encode_json(message.body)
         case VoiceData():
             samples = _array_bytes(message.samples, SAMPLE_DTYPE)
@@ -160,6 +166,7 @@ def _node_section(message: FullGraph | PositionUpdate, rest: bytes = b"") -> tup
     nodes = _array_bytes(message.nodes, NODE_DTYPE)
     if not message.compressed:
         return count, nodes, rest
+    _check_size(8 + len(nodes) + len(rest))
     block = compress(nodes, rest)
     return count, COMPRESSION.pack(len(nodes) + len(rest), len(block)), block
 
@@ -168,11 +175,31 @@ def _edge_section(message: FullGraph) -> bytes:
     section = U32.pack(len(message.edges)) + _array_bytes(message.edges, EDGE_DTYPE)
     if message.metadata is None:
         return section
-    columns = {column: getattr(message.metadata, column) for column in _METADATA_COLUMNS}
+    columns = {column: list(getattr(message.metadata, column)) for column in _METADATA_COLUMNS}
     for column, values in columns.items():
-        if len(values) != len(message.nodes):
-            raise ValueError(f"FullGraph: {len(values)} entries of {column} for {len(message.nodes)} nodes")
+        _check_column(column, values, len(message.nodes))
     return section + _encode_json(columns)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_MESSAGE_BYTES:
+        raise ValueError(f"{size} bytes, at most {MAX_MESSAGE_BYTES} fit into a message")
+
+
+def _check_notice(body: object) -> None:
+    if not isinstance(body, Mapping) or not isinstance(body.get("notice"), str):
+        raise ValueError('a notice without its name, expected {"notice": "…", …}')
+
+
+def _check_column(column: str, values: object, count: int) -> None:
+    if not isinstance(values, list) or len(values) != count:
+        raise ValueError(f"metadata column {column!r} is not a list of {count} entries")
+    if column in ("label", "kind"):
+        what, fits = "texts", all(type(value) is str for value in values)
+    else:
+        what, fits = "32-bit integers", all(type(value) is int and value in _INT32 for value in values)
+    if not fits:
+        raise ValueError(f"metadata column {column!r} holds other things than {what}")
 
 
 def _decode_position_update(buffer: Buffer, flags: Flag) -> PositionUpdate:
@@ -216,8 +243,12 @@ def _decode_full_graph(buffer: Buffer, flags: Flag) -> FullGraph:
         length = U32.unpack_from(content, position)[0] if end - position >= 4 else -1
         if length != end - position - 4:
             raise ProtocolError(f"{end - position} bytes of metadata, expected {length + 4}", offset=16)
-        offset = 16 if compressed else position + 4
-        metadata = _decode_metadata(_decode_json(memoryview(content)[position + 4 : end], offset), count, offset)
+        try:
+            metadata = _decode_metadata(memoryview(content)[position + 4 : end], count, position + 4)
+        except ProtocolError as error:
+            if compressed:  # places inside the block mean nothing to whoever has the message
+                raise ProtocolError(error.reason, offset=16) from None
+            raise
     elif position != end:
         raise ProtocolError(f"{end - position} bytes behind the edges of the LZ4 block", offset=16)
     return FullGraph(nodes, edges, metadata, trailer, compressed)
@@ -229,25 +260,23 @@ def _inflate(buffer: Buffer, count: int) -> bytes:
     return decompress(block, raw_length, count * NODE_DTYPE.itemsize, offset=16)
 
 
-def _decode_metadata(columns: object, count: int, offset: int) -> Metadata:
+def _decode_metadata(text: memoryview, count: int, offset: int) -> Metadata:
+    columns = _decode_json(text, offset)
     if not isinstance(columns, dict) or set(columns) != set(_METADATA_COLUMNS):
         raise ProtocolError(f"metadata without just the columns {', '.join(_METADATA_COLUMNS)}", offset=offset)
-    for column in _METADATA_COLUMNS:
-        values = columns[column]
-        if not isinstance(values, list) or len(values) != count:
-            raise ProtocolError(f"metadata column {column!r} is not a list of {count} entries", offset=offset)
-        if column in ("label", "kind"):
-            fits = all(type(value) is str for value in values)
-        else:
-            fits = all(type(value) is int and value in _INT32 for value in values)
-        if not fits:
-            what = "texts" if column in ("label", "kind") else "32-bit integers"
-            raise ProtocolError(f"metadata column {column!r} holds other things than {what}", offset=offset)
+    try:
+        for column in _METADATA_COLUMNS:
+            _check_column(column, columns[column], count)
+    except ValueError as error:
+        raise ProtocolError(str(error), offset=offset) from None
     return Metadata(**{column: tuple(columns[column]) for column in _METADATA_COLUMNS})
 
 
 def _decode_json(text: memoryview, offset: int) -> Any:
-    """Parse UTF-8 JSON; also refuses what would not survive being written again (lone surrogates)."""
+    """Parse UTF-8 JSON; also refuses what would not survive being written again (lone surrogates).
+
+    A number beyond a float (1e999) is JSON, and becomes infinite as in every other reader; `encode` refuses those.
+    """
     try:
         decoded = str(text, "utf-8")
     except UnicodeDecodeError as error:
@@ -281,7 +310,7 @@ def _encode_trailer(trailer: Trailer | None) -> bytes:
 
 
 def _encode_json(value: Mapping[str, Any]) -> bytes:
-    return _sized(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    return _sized(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
 
 
 def _sized(payload: bytes) -> bytes:

@@ -19,13 +19,17 @@ class Filter:
         kinds: node kinds to keep (`class`, `individual`, …); None keeps all, an empty set keeps none.
         depth: inclusive range of hierarchy depths.
         clusters: cluster numbers to keep; None keeps all, an empty set keeps none.
-        search: keep labels that contain this text, whatever its case.
+        search: keep labels that contain this text, whatever its case; an empty text is no criterion.
     """
 
     kinds: frozenset[str] | None = None
     depth: tuple[int, int] | None = None
     clusters: frozenset[int] | None = None
     search: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.search == "":
+            object.__setattr__(self, "search", None)  # frozen, but not yet seen by anybody
 
     @property
     def is_everything(self) -> bool:
@@ -43,7 +47,7 @@ class Filter:
             raise ValueError(f"a filter is a JSON object, not {_kind_of(criteria)}")
         unknown = sorted(set(criteria) - set(_KEYS))
         if unknown:
-            raise ValueError(f"unknown filter key {unknown[0]!r}; the keys are {', '.join(_KEYS)}")
+            raise ValueError(f"unknown filter key {unknown[0][:40]!r}; the keys are {', '.join(_KEYS)}")
         search = criteria.get("search")
         if search is not None and not isinstance(search, str):
             raise ValueError(f"'search' takes a text, not {_kind_of(search)}")
@@ -51,7 +55,7 @@ class Filter:
             kinds=_kinds(criteria.get("kind")),
             depth=_depth(criteria.get("depth")),
             clusters=_clusters(criteria.get("cluster")),
-            search=search or None,
+            search=search,
         )
 
     def to_json(self) -> dict[str, Any]:

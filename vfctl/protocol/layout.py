@@ -112,18 +112,19 @@ def _measure_nodes(
         _check_raw_length(raw_length, compressed_length, raw_nodes, type_id)
         return _bounded(16 + compressed_length + trailer, "compressed bytes", compressed_length, 12)
     needed = 8 + raw_nodes
+    _bounded(needed + trailer, "nodes", count, 4)
     if type_id == MessageType.FULL_GRAPH:
         if available < needed + 4:
             return needed + 4, False
         (edges,) = U32.unpack_from(buffer, start + needed)
         position, needed = needed, needed + 4 + edges * EDGE_DTYPE.itemsize
-        _bounded(needed, "edges", edges, position)
+        _bounded(needed + trailer, "edges", edges, position)
         if Flag.METADATA in flags:
             if available < needed + 4:
                 return needed + 4, False
             (length,) = U32.unpack_from(buffer, start + needed)
             position, needed = needed, needed + 4 + length
-            _bounded(needed, "bytes of metadata", length, position)
+            _bounded(needed + trailer, "bytes of metadata", length, position)
     return needed + trailer, True
 
 
@@ -170,38 +171,40 @@ class MessageSplitter:
 
     def __init__(self) -> None:
         self._pending = bytearray()
+        self._start = 0  # of what is pending; before it stand messages that have left
         self._needed = HEADER.size
         self.offset = 0
 
     @property
     def pending(self) -> int:
         """Bytes that wait for the rest of their message."""
-        return len(self._pending)
+        return len(self._pending) - self._start
 
     def feed(self, data: Buffer) -> Iterator[bytes]:
-        """Take the next bytes; yield every message that is now whole.
+        """Take the next bytes, at once; the messages that are now whole come as they are asked for.
 
         Raises:
             ProtocolError: wrong header or length; its offset counts from the start of the stream.
         """
+        del self._pending[: self._start]
+        self._start = 0
         self._pending += data
-        start = 0
-        try:
-            while len(self._pending) - start >= self._needed:
-                try:
-                    needed, whole = measure(self._pending, start)
-                except ProtocolError as error:
-                    raise error.shifted(self.offset) from None
-                if len(self._pending) - start < needed or not whole:
-                    self._needed = needed
-                    continue
-                message = bytes(memoryview(self._pending)[start : start + needed])
-                start += needed
-                self.offset += needed
-                self._needed = HEADER.size
-                yield message
-        finally:
-            del self._pending[:start]
+        return self._whole_messages()
+
+    def _whole_messages(self) -> Iterator[bytes]:
+        while self.pending >= self._needed:
+            try:
+                needed, whole = measure(self._pending, self._start)
+            except ProtocolError as error:
+                raise error.shifted(self.offset) from None
+            if not whole or self.pending < needed:
+                self._needed = needed
+                continue
+            message = bytes(memoryview(self._pending)[self._start : self._start + needed])
+            self._start += needed
+            self.offset += needed
+            self._needed = HEADER.size
+            yield message
 
     def finish(self) -> None:
         """Say that the stream has ended.
@@ -209,8 +212,8 @@ class MessageSplitter:
         Raises:
             ProtocolError: in the midst of a message.
         """
-        if self._pending:
+        if self.pending:
             raise ProtocolError(
-                f"{len(self._pending)} bytes of a message that needs {self._needed}, expected the rest",
+                f"{self.pending} bytes of a message that needs {self._needed}, expected the rest",
                 offset=self.offset,
             )

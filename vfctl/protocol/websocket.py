@@ -54,7 +54,11 @@ class FrameHeader:
 
 
 def frame(payload: bytes, opcode: Opcode = Opcode.BINARY) -> bytes:
-    """One whole, unmasked frame around `payload`: what a server sends."""
+    """One whole, unmasked frame around `payload`: what a server sends.
+
+    Raises:
+        ValueError: a control frame with more than MAX_CONTROL_PAYLOAD bytes.
+    """
     return _header(len(payload), opcode, 0) + payload
 
 
@@ -63,6 +67,9 @@ def frame_masked(payload: bytes, mask: bytes, opcode: Opcode = Opcode.BINARY) ->
 
     Args:
         mask: four bytes; RFC 6455 wants them unpredictable (section 5.3).
+
+    Raises:
+        ValueError: as for `frame`, or a mask of another length.
     """
     return _header(len(payload), opcode, 0x80) + mask + apply_mask(payload, mask)
 
@@ -128,6 +135,8 @@ def accept_key(key: str) -> str:
 
 
 def _header(length: int, opcode: Opcode, mask_bit: int) -> bytes:
+    if opcode >= Opcode.CLOSE and length > MAX_CONTROL_PAYLOAD:
+        raise ValueError(f"a {opcode.name} frame of {length} bytes, at most {MAX_CONTROL_PAYLOAD} fit")
     first = 0x80 | opcode
     if length < 126:
         return bytes((first, mask_bit | length))
