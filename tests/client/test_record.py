@@ -1,0 +1,110 @@
+"""The recording loop: what the server sent is what the file holds."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from vfctl.capture import open_capture
+from vfctl.client import connection as connection_module
+from vfctl.client.record import record
+from vfctl.errors import InputError, PeerError, ProtocolError, UsageError
+from vfctl.protocol import Heartbeat, Reserved, encode
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch, clock):
+    monkeypatch.setattr(connection_module, "SystemClock", lambda: clock)
+
+
+def recorded(path) -> list[bytes]:
+    with open_capture(path) as capture:
+        return [message.payload for message in capture]
+
+
+@pytest.mark.parametrize("suffix", [".mcap", ".bin"])
+async def test_every_message_is_kept_as_it_came(server, acts, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    sent = [acts.graph, acts.update, acts.update, Reserved(12, b"future")]
+    server.play(acts.say(*sent))
+    progress = []
+    summary = await record(
+        server.url, out, stop=asyncio.Event(), on_progress=lambda so_far: progress.append(so_far.messages)
+    )
+    assert recorded(out) == [encode(message) for message in sent]
+    assert server.queries == ["encoding=raw&timed=1&metadata=1&voice=1&notices=1"]
+    assert summary.messages == 4
+    assert summary.bytes == sum(len(encode(message)) for message in sent)
+    assert summary.by_type == {"FullGraph": 1, "PositionUpdate": 2, "Reserved": 1}
+    assert (summary.reconnects, summary.ended_by_server) == (0, True)
+    assert progress == [1, 2, 3, 4]
+
+
+async def test_a_reconnect_is_noted_and_the_recording_goes_on(server, acts, tmp_path):
+    server.play(acts.say(acts.graph, acts.update, close=1012), acts.say(acts.graph))
+    summary = await record(server.url, tmp_path / "out.mcap", stop=asyncio.Event())
+    assert recorded(tmp_path / "out.mcap") == [encode(message) for message in (acts.graph, acts.update, acts.graph)]
+    assert summary.reconnects == 1
+
+
+async def test_stop_ends_it_with_what_there_is(server, acts, tmp_path):
+    server.play(acts.stay(acts.graph))
+    stop = asyncio.Event()
+    summary = await record(server.url, tmp_path / "out.mcap", stop=stop, on_progress=lambda _: stop.set())
+    assert recorded(tmp_path / "out.mcap") == [encode(acts.graph)]
+    assert not summary.ended_by_server
+
+
+async def test_the_duration_ends_it(server, acts, tmp_path):
+    server.play(acts.stay(acts.graph))
+    summary = await record(server.url, tmp_path / "out.mcap", duration_s=0.05, stop=asyncio.Event())
+    assert summary.duration_s >= 0.05
+    assert not summary.ended_by_server
+
+
+async def test_a_server_that_is_not_there_leaves_no_file(server, acts, tmp_path):
+    server.play(acts.answer(404, ""))
+    with pytest.raises(PeerError, match="404"):
+        await record(server.url, tmp_path / "out.mcap", stop=asyncio.Event())
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_server_lost_for_good_leaves_a_whole_file(server, acts, tmp_path):
+    out = tmp_path / "out.mcap"
+    server.play(acts.say(acts.graph, close=None))
+    with pytest.raises(PeerError, match="gave up after 5 retries") as caught:
+        await record(server.url, out, stop=asyncio.Event())
+    kept = recorded(out)
+    assert kept == [encode(acts.graph)] * len(kept)
+    assert caught.value.hint == f"{out} keeps the {len(kept)} messages that came before"
+
+
+async def test_garbage_ends_it_and_keeps_what_came_before(server, acts, tmp_path):
+    async def act(visit):
+        await visit.accept(acts.graph)
+        await visit.socket.send_bytes(b"GIF89a")
+        await visit.gone()
+        return visit.socket
+
+    server.play(act)
+    with pytest.raises(ProtocolError, match="version 71"):
+        await record(server.url, tmp_path / "out.bin", stop=asyncio.Event())
+    assert recorded(tmp_path / "out.bin") == [encode(acts.graph)]
+
+
+async def test_an_existing_file_is_kept_unless_asked(server, acts, tmp_path):
+    out = tmp_path / "out.bin"
+    out.write_bytes(encode(Heartbeat(1)))
+    server.play(acts.say(acts.graph))
+    with pytest.raises(InputError, match="already exists"):
+        await record(server.url, out, stop=asyncio.Event())
+    assert recorded(out) == [encode(Heartbeat(1))]
+    await record(server.url, out, stop=asyncio.Event(), overwrite=True)
+    assert recorded(out) == [encode(acts.graph)]
+
+
+async def test_an_unknown_suffix_is_a_usage_error(server, acts, tmp_path):
+    server.play(acts.stay(acts.graph))
+    with pytest.raises(UsageError, match="no recording format"):
+        await record(server.url, tmp_path / "out.gif", stop=asyncio.Event())

@@ -1,0 +1,137 @@
+"""Opening one WebSocket with aiohttp, and saying in a sentence why it could not be opened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from dataclasses import dataclass
+
+import aiohttp
+
+from vfctl.protocol.wire import MAX_MESSAGE_BYTES
+
+CLOSE_TIMEOUT_S = 2.0
+"""How long a peer may take to answer our close frame."""
+
+_REASON_BYTES = 512
+"""How much of a refusal's body is read: enough for a sentence, too little to flood a terminal."""
+
+_NOBODY_HINT = "start a server with `vfctl serve`, or check the address"
+
+
+class OpenError(Exception):
+    """The connection could not be opened.
+
+    Args:
+        reason: why, for people; goes on from "URL: ".
+        hint: what can be done about it.
+    """
+
+    def __init__(self, reason: str, hint: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One open WebSocket, with the session that owns its transport."""
+
+    session: aiohttp.ClientSession
+    socket: aiohttp.ClientWebSocketResponse[bool]
+
+    async def close(self, code: int) -> None:
+        """The closing handshake, then the socket; within CLOSE_TIMEOUT_S even if the peer goes on sending."""
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self.socket.close(code=code)
+        finally:
+            await self.session.close()
+
+    async def abort(self) -> None:
+        """Close the socket without a word; a pending receive comes back."""
+        await self.session.close()
+
+
+async def open_link(url: str, timeout_s: float) -> Link:
+    """Open a WebSocket.
+
+    Args:
+        timeout_s: for all of it: name, connection, TLS and handshake.
+
+    Raises:
+        OpenError: refused, unreachable, too slow, or something that speaks no WebSocket.
+    """
+    # No compression: V4 compresses itself, and deflate costs a connection some 100 KB. The session is the only
+    # owner of the socket's transport, so closing it is the (public) way to abort.
+    session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), raise_for_status=_refuse)
+    try:
+        async with asyncio.timeout(timeout_s):
+            socket = await session.ws_connect(
+                url,
+                compress=0,
+                max_msg_size=MAX_MESSAGE_BYTES,
+                decode_text=False,
+                autoclose=False,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
+            )
+    except BaseException as error:
+        await session.close()
+        if isinstance(error, TimeoutError):
+            raise OpenError(f"did not answer within {timeout_s:g} s") from None
+        if isinstance(error, aiohttp.ClientError | OSError | ValueError):
+            nobody = isinstance(error, aiohttp.ClientConnectorError) and isinstance(
+                error.os_error, ConnectionRefusedError
+            )
+            raise OpenError(_why(error), _NOBODY_HINT if nobody else None) from error
+        raise
+    return Link(session, socket)
+
+
+def one_line(text: str) -> str:
+    """What a peer says, fit for one line of a terminal: no line breaks, no control characters."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+
+
+async def _refuse(response: aiohttp.ClientResponse) -> None:
+    """Called for every handshake answer: if it is not the upgrade, say what the server said instead."""
+    if response.status == 101:
+        return
+    text = ""
+    try:
+        if response.content_type == "text/plain":
+            body = await response.content.read(_REASON_BYTES)
+            text = one_line(body.decode(errors="replace"))
+    finally:
+        response.close()
+    said = text or one_line(response.reason or "")
+    what = f"answered HTTP {response.status}" + (f", {said}" if said else "")
+    raise OpenError(what if response.status >= 400 else f"{what}: it is no WebSocket")
+
+
+def _why(error: BaseException) -> str:
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return f"no host is called {error.host!r}"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"its certificate is not trusted ({error.certificate_error})"
+        case aiohttp.ClientSSLError():
+            return f"TLS failed ({error.os_error})"
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
+            return f"nothing listens at {error.host}:{error.port}"
+        case aiohttp.ClientConnectorError():
+            return f"cannot be reached ({error.os_error.strerror or error.os_error})"
+        case aiohttp.ServerDisconnectedError():
+            return "closed the connection during the handshake"
+        case aiohttp.WSServerHandshakeError():
+            return f"broke the WebSocket handshake ({error.message})"
+        case aiohttp.ClientResponseError():
+            return "does not speak HTTP"
+        case ssl.SSLError():
+            return f"TLS failed ({error})"
+        case ConnectionError():
+            return f"broke the connection during the handshake ({error.strerror or error})"
+        case _:
+            return str(error) or type(error).__name__
