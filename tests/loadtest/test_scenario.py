@@ -1,0 +1,91 @@
+"""Scenario files: the shipped ones load, the wrong ones say what is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vfctl.errors import InputError, UsageError, VfctlError
+from vfctl.loadtest.scenario import Scenario, _shipped, load_scenario
+from vfctl.protocol import Filter
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "scenario.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_every_shipped_scenario_loads_and_describes_itself() -> None:
+    names = [entry.name.removesuffix(".toml") for entry in _shipped()]
+    assert {"demo", "smoke"} <= set(names)
+    for name in names:
+        assert load_scenario(name).description
+
+
+def test_a_file(tmp_path: Path) -> None:
+    text = """
+        clients = 5
+        duration_s = 2
+        encoding = "lz4"
+        gates = ["latency_ms.p95 < 30"]
+        [filter]
+        kind = ["class"]
+        [server]
+        state = "active"
+        nodes = 50
+    """
+    scenario = load_scenario(write(tmp_path, text))
+    assert (scenario.clients, scenario.encoding, scenario.filter) == (5, "lz4", Filter(kinds=frozenset({"class"})))
+    assert scenario.gates[0].path == "latency_ms.p95"
+    source = scenario.server.live_graph()
+    assert (source.generator, source.nodes, source.keep_awake, source.at_rest) == ("scale-free", 50, True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("clints = 5", "did you mean clients"),
+        ("[server]\nstat = 'active'", "did you mean server.state"),
+        ("clients = 0", "clients is 0"),
+        ("clients = 2.5", "clients is 2.5"),
+        ("clients = true", "clients is True"),
+        ("clients = '5'", "clients is '5'"),
+        ("duration_s = inf", "duration_s is inf"),
+        ("ramp_s = -1", "ramp_s is -1"),
+        ("encoding = 'gzip'", "encoding is 'gzip'"),
+        ("gates = 'x'", "list of texts"),
+        ("gates = ['x']", "gate 'x'"),
+        ("filter = {knd = ['class']}", "unknown filter key 'knd'"),
+        ("server = 5", r"\[server\]"),
+        ("[server]\nstate = 'asleep'", "server.state is 'asleep'"),
+        ("[server]\ngraph = 'x.ttl'\nnodes = 5", "either read from a file or generated"),
+        ("[server]\nworkers = 0", "server.workers is 0"),
+        ("[server]\ngraph = 5", "server.graph is 5"),
+        ("description = 5", "description is 5"),
+        ("clients = ", "not TOML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_file(tmp_path: Path, text: str, says: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(VfctlError) as raised:
+        load_scenario(path)
+    whole = f"{raised.value.message} {raised.value.hint}"
+    assert raised.value.message.startswith(path)
+    assert re.search(says, whole)
+
+
+def test_an_unknown_name_lists_the_known(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        load_scenario("smok")
+    assert "smoke" in (raised.value.hint or "")
+    with pytest.raises(InputError, match="No such file"):
+        load_scenario(str(tmp_path / "none.toml"))
+
+
+def test_options_override_and_are_checked() -> None:
+    assert Scenario().changed(clients=7, duration_s=None).clients == 7
+    with pytest.raises(UsageError, match="encoding"):
+        Scenario().changed(encoding="gzip")
