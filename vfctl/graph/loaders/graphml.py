@@ -1,0 +1,143 @@
+"""GraphML, as networkx, yEd and Gephi write it.
+
+Read with expat itself: networkx's reader makes nodes up for edges that end nowhere, merges nodes that occur twice and
+knows no line numbers, and all three are errors here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+from xml.parsers import expat
+
+from vfctl.errors import InputError
+from vfctl.graph.loaders.attributes import node_attributes, weight_attribute
+from vfctl.graph.loaders.draft import Draft
+from vfctl.graph.loaders.expat_input import parse_xml
+from vfctl.graph.model import Graph
+
+
+def load_graphml(path: Path, data: bytes) -> Graph:
+    """Read the nodes and edges of all graphs in the file, nested ones too, with the attributes that vfctl knows.
+
+    Labels are also found where yEd puts them (`y:NodeLabel`). Ports are not read, they only say where on its node an
+    edge ends. Documents that declare entities are refused: no program writes them, and they can grow without
+    end.
+
+    Raises:
+        InputError: not well-formed, an id or an end is missing, a hyperedge, an entity, or anything that a Draft
+            refuses; says in which line.
+    """
+    reader = _Reader(path)
+    reader.read(data)
+    draft = Draft(path, "line {}", "line {}", directed=reader.directed)
+    for node in reader.nodes:
+        draft.add_node(node.ends[0], node.line, **node_attributes(reader.defaults["node"] | node.attributes))
+    for edge in reader.edges:
+        weight = weight_attribute(reader.defaults["edge"] | edge.attributes)
+        draft.add_edge(edge.ends[0], edge.ends[1], edge.line, weight)
+    return draft.graph()
+
+
+@dataclass(slots=True)
+class _Element:
+    """A node (`ends` is its id) or an edge (`ends` are source and target), with the texts of its `data`."""
+
+    ends: tuple[str, ...]
+    line: int
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+class _Reader:
+    """Turns expat's events into nodes and edges in file order."""
+
+    def __init__(self, path: Path) -> None:
+        self.directed = False
+        self.nodes: list[_Element] = []
+        self.edges: list[_Element] = []
+        self.defaults: dict[str, dict[str, str]] = {"node": {}, "edge": {}}
+        self._path = path
+        self._names: dict[str, str] = {}  # key id -> attribute name
+        self._key: dict[str, str] = {}  # the XML attributes of the open `key`
+        self._open: list[_Element] = []  # nodes contain graphs, which contain nodes
+        self._data_key: str | None = None
+        self._text: list[str] | None = None  # of the open element, if its text matters
+        self._parser = expat.ParserCreate(namespace_separator=" ")
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._characters
+        self._parser.EntityDeclHandler = self._entity
+
+    def read(self, data: bytes) -> None:
+        parse_xml(self._path, self._parser, data)
+
+    def _start(self, qualified: str, attributes: dict[str, str]) -> None:
+        # By local name: files without the namespace, or with a misspelt one, are common.
+        match qualified.rpartition(" ")[2]:
+            case "key":
+                self._key = attributes
+                key_id = self._required(attributes, "id", "key")
+                self._names[key_id] = attributes.get("attr.name", key_id)
+            case "graph" if not self._open:
+                self.directed = attributes.get("edgedefault") == "directed"
+            case "node":
+                self._open.append(_Element((self._required(attributes, "id", "node"),), self._line))
+                self.nodes.append(self._open[-1])
+            case "edge":
+                ends = tuple(self._required(attributes, end, "edge") for end in ("source", "target"))
+                self._open.append(_Element(ends, self._line))
+                self.edges.append(self._open[-1])
+            case "data":
+                self._data_key = self._required(attributes, "key", "data")
+                self._text = []
+            case "default" | "NodeLabel":
+                self._text = []
+            case "hyperedge":
+                self._fail("a hyperedge, expected edges with two ends")
+
+    def _end(self, qualified: str) -> None:
+        match qualified.rpartition(" ")[2]:
+            case "node" | "edge":
+                self._open.pop()
+            case "default":
+                self._keep_default(self._taken_text())
+            case "NodeLabel":
+                self._keep("label", self._taken_text())
+            case "data" if self._data_key is not None:
+                # yEd's elements have taken the text already.
+                self._keep(self._names.get(self._data_key, self._data_key), self._taken_text())
+                self._data_key = None
+
+    def _characters(self, text: str) -> None:
+        if self._text is not None:
+            self._text.append(text)
+
+    def _taken_text(self) -> str | None:
+        text = None if self._text is None else "".join(self._text).strip()
+        self._text = None
+        return text
+
+    def _keep(self, name: str, text: str | None) -> None:
+        if self._open and text is not None:
+            self._open[-1].attributes[name] = text
+
+    def _keep_default(self, text: str | None) -> None:
+        defaults = self.defaults.get(self._key.get("for", ""))
+        if defaults is not None and text is not None:
+            defaults[self._names[self._key["id"]]] = text
+
+    def _entity(self, name: str, *_: object) -> NoReturn:
+        self._fail(f"declares the entity {name!r}, expected a document without entities")
+
+    @property
+    def _line(self) -> int:
+        return self._parser.CurrentLineNumber
+
+    def _required(self, attributes: dict[str, str], name: str, element: str) -> str:
+        value = attributes.get(name)
+        return self._fail(f"<{element}> without {name!r}") if value is None else value
+
+    def _fail(self, message: str) -> NoReturn:
+        raise InputError(f"{self._path}: line {self._line}: {message}")
