@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -79,21 +80,34 @@ def open_writer(path: str | Path, *, metadata: Mapping[str, str], overwrite: boo
         InputError: the file exists, or cannot be written.
     """
     path = Path(path)
-    match path.suffix.lower():
-        case ".mcap":
-            return McapWriter(_OutputFile(path, overwrite), metadata)
-        case ".bin":
-            return ConcatenatedWriter(_OutputFile(path, overwrite))
-        case suffix:
-            raise UsageError(
-                f"{path}: no recording format is called {suffix or 'nothing'!r}",
-                hint="use .mcap (with arrival times) or .bin (the bare messages, one after another)",
-            )
+    check_target(path, overwrite=overwrite)
+    if path.suffix.lower() == ".bin":
+        return ConcatenatedWriter(_OutputFile(path, overwrite))
+    return McapWriter(_OutputFile(path, overwrite), metadata)
 
 
-class _Closing:
-    def close(self) -> None:
-        raise NotImplementedError
+def check_target(path: Path, *, overwrite: bool = False) -> None:
+    """See early that a recording can be written there, before anybody waits for a server; nothing is created.
+
+    Raises:
+        UsageError: a suffix that names no format.
+        InputError: the file exists, or there is no such folder.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".mcap", ".bin"):
+        raise UsageError(
+            f"{path}: no recording format is called {suffix or 'nothing'!r}",
+            hint="use .mcap (with arrival times) or .bin (the bare messages, one after another)",
+        )
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} already exists", hint="choose another name, or ask to overwrite it")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: there is no folder {path.parent}")
+
+
+class _Closing(ABC):
+    @abstractmethod
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self:
         return self

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
-import click
 import typer
 
 from vfctl import __version__
@@ -52,21 +50,16 @@ app.command("watch")(watch.command)
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code (`vfctl.errors` has the table). No traceback for bad input."""
     try:
-        code = app(list(arguments), prog_name="vfctl", standalone_mode=False)
+        app(list(arguments), prog_name="vfctl")
+    except SystemExit as done:  # typer ends every command so: 0, 2 for usage, 130 for Ctrl-C, or what we have raised
+        return done.code if isinstance(done.code, int) else EXIT_OK
     except VfctlError as error:
         complain(error)
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (`vfctl decode … | head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
     except Exception as error:
         traceback.print_exc()
         sys.stderr.write(f"\nerror: {type(error).__name__}. This is a bug of vfctl {__version__}; please report it.\n")
         return EXIT_BUG
-    return code if isinstance(code, int) else EXIT_OK
+    return EXIT_OK

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vfctl.cli.output import data
+from vfctl.cli.output import data, until_reader_leaves
 
 if TYPE_CHECKING:
     from vfctl.capture import Capture
@@ -38,7 +38,7 @@ def command(
 
     if format is Format.NPZ and sys.stdout.isatty():
         raise UsageError("npz is binary, and stdout is a terminal", hint=f"vfctl decode {file} --format npz > out.npz")
-    with open_capture(file) as capture:
+    with open_capture(file) as capture, until_reader_leaves():
         if format is Format.TABLE:
             _print_table(capture, limit)
         else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,6 +43,16 @@ def complain(error: VfctlError) -> None:
     console.print(f"[bold red]error:[/] {escape(error.message)}")
     if error.hint:
         console.print(f"[dim]hint:[/]  {escape(error.hint)}")
+
+
+@contextlib.contextmanager
+def until_reader_leaves() -> Iterator[None]:
+    """For long output: whoever reads it may have seen enough (`… | head`), which is no error."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the exit would flush into the pipe again
 
 
 def bytes_per_s(rate: float) -> str:

@@ -17,11 +17,12 @@ def command(
     url: Annotated[str, typer.Argument(help="Where to record, for example ws://127.0.0.1:8765/ws.")],
     out: Annotated[Path, typer.Argument(help="File to write: .mcap, or .bin for the plain messages.")],
     duration: Annotated[float | None, typer.Option(help="Seconds to record; else until Ctrl-C.", metavar="S")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Record a live stream, each message exactly as it comes."""
     import asyncio
 
-    summary = asyncio.run(_record(url, out, duration))
+    summary = asyncio.run(_record(url, out, duration, overwrite))
     kinds = ", ".join(f"{count:,} {name}" for name, count in summary.by_type.most_common())
     say(f"{out}: {summary.messages:,} messages in {summary.duration_s:.1f} s ({kinds or 'none'})")
     if summary.reconnects:
@@ -31,7 +32,7 @@ def command(
     say(f"try: vfctl decode {out}, or vfctl replay {out}")
 
 
-async def _record(url: str, out: Path, duration_s: float | None) -> RecordSummary:
+async def _record(url: str, out: Path, duration_s: float | None, overwrite: bool) -> RecordSummary:
     import asyncio
     import signal
 
@@ -53,4 +54,4 @@ async def _record(url: str, out: Path, duration_s: float | None) -> RecordSummar
                 f"recording: {summary.messages:,} messages, {summary.bytes / 1e6:.1f} MB, {summary.duration_s:.0f} s"
             )
 
-        return await record(url, out, duration_s=duration_s, stop=stop, on_progress=on_progress)
+        return await record(url, out, duration_s=duration_s, stop=stop, on_progress=on_progress, overwrite=overwrite)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vfctl.capture.captured import type_name
-from vfctl.capture.writer import CaptureWriter, open_writer
+from vfctl.capture.writer import CaptureWriter, check_target, open_writer
 from vfctl.client.connection import Connection, connect
 from vfctl.client.url import shown
 from vfctl.errors import VfctlError
@@ -63,6 +63,7 @@ async def record(
         UsageError: no recording format has the suffix of `out_path`, or the URL cannot be.
         Whatever had been recorded by then is in `out_path`, whole.
     """
+    check_target(out_path, overwrite=overwrite)
     connection = connect(url, encoding="raw", timed=True, metadata=True, voice=True, notices=True)
     async with connection:
         summary = RecordSummary(shown(connection.url))

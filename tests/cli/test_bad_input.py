@@ -1,0 +1,80 @@
+"""Commands used wrongly: one clear error, the right exit code, no traceback. In-process: the whole command runs."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vfctl.cli.app import run
+from vfctl.protocol import Heartbeat, NodeSelect, encode
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["loadtest", "ws://127.0.0.1:1/ws", "--clients", "1"], 4, "connection refused"),
+        (["loadtest", "ftp://x"], 2, "ws"),
+        (["loadtest", "--gate", "p95"], 2, "PATH OPERATOR NUMBER"),
+        (["loadtest", "--clients", "0"], 2, "--clients"),
+        (["loadtest", "--filter", "{"], 2, "--filter is not JSON"),
+        (["loadtest", "--filter", '{"knd":[]}'], 2, "unknown filter key"),
+        (["loadtest", "--scenario", "nope"], 1, "the scenarios are"),
+        (["loadtest", "--json", "/no/such/folder/x.json"], 1, "cannot write"),
+        (["record", "ws://127.0.0.1:1/ws", "OUT.mcap"], 4, "nothing listens"),
+        (["record", "ws://127.0.0.1:1/ws", "OUT.txt"], 2, ".mcap"),
+        (["decode", "/dev/null"], 5, "empty"),
+        (["decode", "/etc/passwd"], 5, "expected an MCAP recording"),
+        (["decode", "no-such-file"], 1, "no-such-file"),
+        (["replay", "no-such-file"], 1, "no-such-file"),
+        (["serve", "no-such-file.ttl"], 1, "no-such-file.ttl"),
+        (["serve", "x.ttl", "--nodes", "5"], 2, "not both"),
+        (["serve", "--workers", "many"], 2, "--workers"),
+        (["serve", "--host", "not.an.address.invalid"], 2, "cannot listen"),
+        (["serve", "--port", "99999"], 2, "--port"),
+        (["watch", "ws://127.0.0.1:1/ws"], 4, "nothing listens"),
+        (["frobnicate"], 2, "No such command"),
+    ],
+)
+def test_an_error_says_what_to_do(
+    arguments: list[str], code: int, says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(tmp_path / argument) if argument.startswith("OUT") else argument for argument in arguments]
+    got = run(arguments)
+    output, errors = capfd.readouterr()
+    assert (got, output) == (code, ""), errors
+    assert says in errors
+    assert "Traceback" not in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_port_that_is_taken(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert run(["serve", "--port", port]) == 1
+    errors = capfd.readouterr().err
+    assert port in errors
+    assert "--port" in errors
+
+
+def test_a_broken_recording_prints_what_is_readable_then_where_it_breaks(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "broken.bin"
+    whole = encode(Heartbeat(7)) + encode(NodeSelect(3))
+    path.write_bytes(whole + b"\x04\x02\x00\x00\xff\x00")
+    assert run(["decode", str(path), "--format", "ndjson"]) == 5
+    output, errors = capfd.readouterr()
+    assert len(output.splitlines()) == 2
+    assert f"byte {len(whole)}" in errors
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "long.bin"
+    path.write_bytes(encode(Heartbeat(7)) * 50_000)
+    shell = f"{sys.executable} -m vfctl decode {path} --format ndjson | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")

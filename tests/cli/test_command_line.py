@@ -1,0 +1,66 @@
+"""The commands themselves: help, imports, choices that must agree with other rooms."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from vfctl import __version__
+from vfctl.capture.exporters import FORMATS
+from vfctl.cli.app import app, run
+from vfctl.cli.decode import Format
+from vfctl.cli.serve import Generator
+from vfctl.graph.generators import GENERATORS
+
+COMMANDS = [command.name for command in app.registered_commands]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_every_option_explained(command: str) -> None:
+    built = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
+    assert built.help
+    for parameter in built.params:
+        if parameter.name != "help":
+            assert parameter.help, f"{command}: {parameter.name} has no help"
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"vfctl {__version__}\n"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`vfctl --help` answers within 0.4 s because none of these is loaded."""
+    script = (
+        "import sys\n"
+        "from vfctl.cli.app import run\n"
+        "assert run(['--help']) == 0\n"
+        "print(*{'numpy', 'jax', 'aiohttp', 'networkx', 'rdflib', 'lz4', 'mcap'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=60)
+    assert done.stderr.strip() == b""
+    assert b"loadtest" in done.stdout
+
+
+def test_spawned_processes_do_not_import_the_command_line() -> None:
+    """Spawn imports the parent's main module again; that must cost nothing."""
+    script = "import sys, vfctl.__main__; print('vfctl.cli.app' in sys.modules, 'typer' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=60)
+    assert done.stdout == b"False False\n"
+
+
+def test_choices_agree_with_what_there_is() -> None:
+    assert tuple(Generator) == GENERATORS
+    assert set(Format) == {"table", *FORMATS}
+
+
+def test_a_bug_of_ours_is_exit_code_70(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("vfctl.server.options.Recording.__init__", lambda *_, **__: 1 / 0)
+    assert run(["replay", "x"]) == 70
+    assert "This is a bug of vfctl" in capsys.readouterr().err
