@@ -63,6 +63,8 @@ class Stage:
         self.session = aiohttp.ClientSession()
 
     async def stop(self) -> None:
+        for viewer in self._viewers:
+            await viewer.socket.close()
         await self.session.close()
         await self._runner.cleanup()
         await self.bus.close()

@@ -98,9 +98,22 @@ def serve(options: ServerOptions, record: Path | None = None) -> None:
         say(f"serving {details.pop('source')} on {server.url}")
         for name, detail in details.items():
             say(f"{name}: {detail}")
+        _say_if_clients_do_not_fit(options)
         say(f"try: vfctl watch {server.url}, or vfctl loadtest {server.url} --clients 1000; Ctrl-C stops")
         asyncio.run(_until_stopped(server, record))
         say("stopping")
+
+
+def _say_if_clients_do_not_fit(options: ServerOptions) -> None:
+    from vfctl.server.descriptors import client_capacity, raise_descriptor_limit
+
+    capacity = client_capacity(raise_descriptor_limit())
+    needed = -(-options.max_clients // capacity)
+    if needed > options.workers:
+        say(
+            f"that is fewer than --max-clients {options.max_clients}: a process may open {capacity} connections here; "
+            f"--workers {needed} would hold them"
+        )
 
 
 async def _until_stopped(server: Server, record: Path | None) -> None:

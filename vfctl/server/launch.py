@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from vfctl.errors import InputError, PeerError, UsageError
-from vfctl.server.descriptors import client_capacity, raise_descriptor_limit
 from vfctl.server.gateway_process import run_gateway
 from vfctl.server.options import ServerOptions
 from vfctl.server.process import Failed, Progress, Ready
@@ -160,19 +159,11 @@ def _hear(child: _Child, on_progress: Callable[[str], None]) -> None:
 
 
 def _check(options: ServerOptions) -> None:
-    capacity = client_capacity(raise_descriptor_limit())
-    share = -(-options.max_clients // options.workers)
     if options.workers < 1 or options.max_clients < 1:
         raise UsageError("a server has at least one worker and one client")
     for name in ("physics_hz", "active_interval_ms", "stable_interval_ms", "stall_timeout_s", "heartbeat_s"):
         if not getattr(options, name) > 0:
             raise UsageError(f"{name} is {getattr(options, name):g}, it must be positive")
-    if share > capacity and options.workers > 1:
-        raise UsageError(
-            f"{options.max_clients} clients on {options.workers} gateways are {share} each, and a process may hold "
-            f"{capacity} (limit of open files)",
-            hint=f"--workers {-(-options.max_clients // capacity)}",
-        )
 
 
 def _reserve_port(host: str, port: int) -> socket.socket:

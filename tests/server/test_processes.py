@@ -1,0 +1,167 @@
+"""Launching real processes: what they load, how they fail, how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from vfctl.errors import InputError, PeerError, UsageError
+from vfctl.server.launch import launch
+from vfctl.server.options import LiveGraph, ServerOptions
+
+SMALL = LiveGraph(generator="tree", nodes=12, at_rest=True)
+
+GATEWAY_SCRIPT = """
+import json, multiprocessing, os, signal, socket, sys, threading, time
+from pathlib import Path
+import numpy as np
+from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, Trailer, encode
+from vfctl.bus import Envelope, Kind
+from vfctl.server.gateway_process import run_gateway
+from vfctl.server.options import ServerOptions
+
+folder = Path(sys.argv[1])
+bus = socket.socket(socket.AF_UNIX)
+bus.bind(str(folder / "bus"))
+bus.listen()
+ours, theirs = multiprocessing.Pipe()
+
+def source():
+    peer, _ = bus.accept()
+    graph = FullGraph(np.zeros(2, NODE_DTYPE), np.zeros(0, EDGE_DTYPE), None, Trailer(0, 1, 0))
+    graph.nodes["id"] = [0, 1]
+    peer.sendall(Envelope(Kind.GRAPH, encode(graph)).pack())
+    print(json.dumps({"ready": type(ours.recv()).__name__, "modules": sorted(sys.modules)}), flush=True)
+    ours.close()
+
+threading.Thread(target=source).start()
+run_gateway(ServerOptions(host="127.0.0.1"), 0, 0, folder / "bus", theirs)
+"""
+
+GENERATOR_SCRIPT = """
+import json, multiprocessing, socket, sys, threading
+from vfctl.loadtest.plan import Shard, Target
+from vfctl.loadtest.shard_process import Finish, Report, run_shard
+
+ours, theirs = multiprocessing.Pipe()
+port = int(sys.argv[1])
+target = Target(socket.AF_INET, ("127.0.0.1", port), f"127.0.0.1:{port}", "/ws")
+
+def parent():
+    ours.send(Finish())
+    while not isinstance(ours.recv(), Report):
+        pass
+    print(json.dumps({"ready": "Report", "modules": sorted(sys.modules)}), flush=True)
+
+threading.Thread(target=parent).start()
+run_shard(Shard(0, 3, 0.0, target), theirs)
+"""
+
+
+@pytest.mark.parametrize(("script", "forbidden"), [(GATEWAY_SCRIPT, set()), (GENERATOR_SCRIPT, {"aiohttp", "asyncio"})])
+def test_gateways_and_generators_stay_lean(script: str, forbidden: set[str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        argument = str(tmp_path) if script is GATEWAY_SCRIPT else str(listener.getsockname()[1])
+        done = subprocess.run([sys.executable, "-c", script, argument], capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    said = json.loads(done.stdout)
+    assert said["ready"] in ("Ready", "Report")
+    assert not {"jax", "jaxlib", "networkx", "rdflib", "typer", "rich", *forbidden} & set(said["modules"])
+
+
+def test_a_server_from_start_to_stop() -> None:
+    said: list[str] = []
+    with launch(ServerOptions(source=SMALL, port=0), on_progress=said.append) as server:
+        with urllib.request.urlopen(server.url.replace("ws://", "http://").replace("/ws", "/healthz")) as response:
+            health = json.load(response)
+        pids = server.pids
+    assert (health["nodes"], health["settled"], health["interval_ms"]) == (12, True, 1000)
+    assert server.details["source"] == "12 nodes, 11 edges"
+    assert any("settling" in text for text in said)
+    for pid in pids.values():
+        assert not Path(f"/proc/{pid}").exists()
+    with socket.socket() as again:
+        assert again.connect_ex(("127.0.0.1", server.port)) != 0
+
+
+def test_several_gateways_share_the_port() -> None:
+    with launch(ServerOptions(source=SMALL, port=0, workers=2)) as server:
+        assert set(server.pids) == {"source", "gateway 0", "gateway 1"}
+        gateways = set()
+        for _ in range(200):
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as response:
+                text = response.read().decode()
+            gateways.add(text.partition('gateway="')[2][0])
+            if len(gateways) == 2:
+                break
+        assert gateways == {"0", "1"}
+
+
+def test_a_graph_that_cannot_be_loaded_is_the_callers_error(tmp_path: Path) -> None:
+    path = tmp_path / "broken.graphml"
+    path.write_text("<graphml><graph></graphml>")
+    with pytest.raises(InputError, match=r"broken\.graphml"):
+        launch(ServerOptions(source=LiveGraph(file=str(path)), port=0))
+
+
+def test_a_port_that_is_taken_even_by_a_server_of_our_own() -> None:
+    """SO_REUSEPORT alone would let a second server share the first one's port in silence."""
+    with (
+        launch(ServerOptions(source=SMALL, port=0)) as server,
+        pytest.raises(InputError, match=str(server.port)),
+    ):
+        launch(ServerOptions(source=SMALL, port=server.port))
+
+
+@pytest.mark.parametrize("name", ["source", "gateway 0"])
+def test_a_process_that_dies_is_noticed(name: str) -> None:
+    with launch(ServerOptions(source=SMALL, port=0)) as server:
+        os.kill(server.pids[name], signal.SIGKILL)
+        with pytest.raises(PeerError, match=r"killed by signal 9|frame source has gone"):
+            server.watch(10)
+
+
+def test_processes_end_with_their_parent() -> None:
+    """Even if it is killed: no orphan keeps the port."""
+    script = (
+        "import time; from vfctl.server.launch import launch; from vfctl.server.options import *\n"
+        "if __name__ == '__main__':\n"
+        "    server = launch(ServerOptions(source=LiveGraph(generator='tree', nodes=5), port=0))\n"
+        "    print(*server.pids.values(), flush=True)\n"
+        "    time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    with parent.stdout:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        watched = [os.pidfd_open(pid) for pid in pids]
+        parent.kill()
+        parent.wait()
+    for descriptor in watched:
+        assert select.select([descriptor], [], [], 10)[0], "a process has outlived its parent"
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ServerOptions(workers=0),
+        ServerOptions(max_clients=0),
+        ServerOptions(physics_hz=0),
+        ServerOptions(active_interval_ms=-1),
+        ServerOptions(host="no.such.host.invalid"),
+    ],
+)
+def test_options_that_cannot_be(options: ServerOptions) -> None:
+    with pytest.raises(UsageError):
+        launch(options)
