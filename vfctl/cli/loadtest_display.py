@@ -125,7 +125,11 @@ def _figures_table(document: dict[str, Any]) -> Table:
         f"{clients['reconnects']:,} reconnects",
     )
     generator = document["generator"]
-    table.add_row("generator", f"{generator['cpu_percent']:.0f} % CPU", f"in {generator['processes']} processes")
+    table.add_row(
+        "generator",
+        f"{generator['cpu_percent']:.0f} % CPU",
+        f"in {generator['processes']} process{'es' if generator['processes'] != 1 else ''}",
+    )
     for reason, count in list(document["errors"].items())[:5]:
         table.add_row("[red]error[/]", f"{count:,}", escape(reason))
     if not document["latency_ms"]["count"] and document["frames"]["received"]:

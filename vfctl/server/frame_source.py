@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -11,6 +12,8 @@ from vfctl.protocol import FullGraph, Message, PositionUpdate
 from vfctl.server.options import LiveGraph, Recording
 
 log = logging.getLogger(__name__)
+
+_REPORT_PERIOD_S: Final = 2.0
 
 MAX_SETTLE_STEPS: Final = 20_000
 """More than any graph needs that comes to rest at all (hundreds to a few thousand steps)."""
@@ -48,6 +51,20 @@ class FrameSource(Protocol):
             InputError: it cannot be done; the text is for that client.
         """
         ...
+
+
+class _ReportSteps:
+    """Tells how settling goes, once in a while."""
+
+    def __init__(self, report: Callable[[str], None], nodes: int) -> None:
+        self._report = report
+        self._nodes = nodes
+        self._next_s = time.monotonic() + _REPORT_PERIOD_S
+
+    def __call__(self, steps: int, energy: float) -> None:
+        if time.monotonic() >= self._next_s:
+            self._next_s += _REPORT_PERIOD_S
+            self._report(f"settling {self._nodes} nodes: {steps} steps, mean energy {energy:.3g}")
 
 
 def build_source(source: LiveGraph | Recording, report: Callable[[str], None]) -> FrameSource:
@@ -89,9 +106,7 @@ def _build_physics(source: LiveGraph, report: Callable[[str], None]) -> FrameSou
     orchestrator = PhysicsOrchestrator(graph, seed=source.seed, keep_awake=source.keep_awake)
     if source.at_rest:
         report(f"settling {len(graph)} nodes")
-        rested = orchestrator.settle(
-            MAX_SETTLE_STEPS, lambda steps, _: report(f"settling {len(graph)} nodes: {steps} steps")
-        )
+        rested = orchestrator.settle(MAX_SETTLE_STEPS, _ReportSteps(report, len(graph)))
         if not rested:
             log.warning("the layout is not at rest after %d steps; clients will see it move", MAX_SETTLE_STEPS)
     return orchestrator
