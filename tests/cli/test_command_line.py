@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -64,3 +65,10 @@ def test_a_bug_of_ours_is_exit_code_70(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr("vfctl.server.options.Recording.__init__", lambda *_, **__: 1 / 0)
     assert run(["replay", "x"]) == 70
     assert "This is a bug of vfctl" in capsys.readouterr().err
+
+
+def test_the_documented_options_are_those_that_there_are() -> None:
+    command = [sys.executable, "-m", "typer", "vfctl.cli.app", "utils", "docs", "--name", "vfctl"]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    written = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
+    assert written.strip() == done.stdout.decode().strip(), "run `make docs`"

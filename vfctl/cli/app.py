@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Try [bold]vfctl loadtest[/]: it starts a server of its own if none is running.",
+    epilog="Try `vfctl loadtest`: it starts a server of its own if none is running.",
 )
 
 

@@ -90,6 +90,10 @@ def serve(options: ServerOptions, record: Path | None = None) -> None:
 
     from vfctl.server.launch import launch
 
+    if record is not None:
+        from vfctl.capture.writer import check_target
+
+        check_target(record)
     with ExitStack() as stack:
         status = stack.enter_context(people().status("starting"))
         server = stack.enter_context(launch(options, on_progress=lambda text: status.update(text)))
