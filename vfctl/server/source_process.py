@@ -68,9 +68,16 @@ async def _tick_forever(source: FrameSource, bus: BusServer, period_s: float) ->
 
 
 def _publish_graph(source: FrameSource, bus: BusServer, now_us: int) -> FullGraph:
-    """The graph, and its present state as a frame, since only frames tell whether the layout is settled."""
+    """The graph, and its present state as a frame, since only frames tell whether the layout is settled.
+
+    Raises:
+        InputError: the graph is too large for one message.
+    """
     graph = source.full_graph(now_us)
-    bus.publish_graph(encode(graph))
+    try:
+        bus.publish_graph(encode(graph))
+    except ValueError as error:
+        raise InputError(f"a graph of {len(graph.nodes)} nodes cannot be served: {error}") from None
     bus.publish_frame(encode(PositionUpdate(graph.nodes, source.settled, graph.trailer)))
     return graph
 
