@@ -40,7 +40,7 @@ def test_no_data_fails_whatever_the_comparison(path: str) -> None:
 
 
 def test_an_empty_histogram_fails_every_latency_gate() -> None:
-    results = Results("ws://x/ws", "nobody", Outcome(5, 0, 5), Observations(), 10.0, 1, 0.1)
+    results = Results("ws://x/ws", "nobody", Outcome(5, 0, 5), Observations(), 10.0, ())
     gates = [
         parse_gate(f"latency_ms.{name} < 1000") for name in ("min", "p50", "p90", "p95", "p99", "p999", "max", "mean")
     ]

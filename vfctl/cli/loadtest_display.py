@@ -94,7 +94,11 @@ def _latency_table(document: dict[str, Any]) -> Table:
     columns = ("p50", "p95", "p99", "max", "mean")
     for column in columns:
         table.add_column(column.upper() if column.startswith("p") else column, justify="right")
-    for label, key in (("latency", "latency_ms"), ("connect", "connect_ms")):
+    for label, key in (
+        ("latency", "latency_ms"),
+        ("against the schedule", "latency_corrected_ms"),
+        ("connect", "connect_ms"),
+    ):
         summary = document[key]
         values = ["–" if summary[column] is None else f"{summary[column]:.2f}" for column in columns]
         table.add_row(label, *values)
@@ -130,6 +134,9 @@ def _figures_table(document: dict[str, Any]) -> Table:
         f"{generator['cpu_percent']:.0f} % CPU",
         f"in {generator['processes']} process{'es' if generator['processes'] != 1 else ''}",
     )
+    table.add_row("verdict", f"[green]{generator['verdict']}[/]" if not generator["advice"] else "[red]invalid[/]", "")
+    if generator["advice"]:
+        table.add_row("", escape(generator["verdict"]), escape(generator["advice"]))
     for reason, count in list(document["errors"].items())[:5]:
         table.add_row("[red]error[/]", f"{count:,}", escape(reason))
     if not document["latency_ms"]["count"] and document["frames"]["received"]:

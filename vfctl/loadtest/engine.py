@@ -21,7 +21,8 @@ from vfctl.client.lifecycle import Action, Close, Open, StartTimer, State
 from vfctl.errors import ProtocolError
 from vfctl.loadtest.frames import Arrived, FrameReader
 from vfctl.loadtest.handshake import check_response, new_key, request
-from vfctl.loadtest.observations import Observations, Outcome
+from vfctl.loadtest.meter import Meter
+from vfctl.loadtest.observations import Outcome
 from vfctl.loadtest.plan import CONNECT_TIMEOUT_S, Shard, due_connects, heartbeats_due
 from vfctl.loadtest.simulated_client import SimulatedClient
 from vfctl.protocol import FilterUpdate, Heartbeat, MessageType, decode, encode
@@ -42,10 +43,8 @@ IP_BIND_ADDRESS_NO_PORT: Final = 24
 SO_TIMESTAMPNS: Final = 35
 """Linux: stamp arrivals with CLOCK_REALTIME in ns. Python has no name for it."""
 
-_STATE_TYPES: Final = frozenset({int(MessageType.FULL_GRAPH), int(MessageType.POSITION_UPDATE)})
 _TIMESPEC: Final = struct.Struct("@qq")
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_TIMESPEC.size)
-_NEVER_NS: Final = 2**63
 
 
 class Engine:
@@ -66,15 +65,16 @@ class Engine:
         self._timer_count = 0
         self._started_s = time.monotonic()
         self._heartbeats_s = 0.0
+        self._next_batch_s = self._started_s
         self._begun = 0
         self._opening = 0
         self._leaving = False
-        self._window_ns = (_NEVER_NS, _NEVER_NS)
-        self.observations = Observations()
+        self._meter = Meter()
+        self.observations = self._meter.observations
 
     def measure(self, start_ns: int, end_ns: int) -> None:
         """Count what arrives within [start, end), unix time in ns."""
-        self._window_ns = (start_ns, end_ns)
+        self._meter.measure(start_ns, end_ns)
 
     def outcome(self) -> Outcome:
         """How the clients fare at this moment."""
@@ -92,9 +92,14 @@ class Engine:
                 connecting += 1
         return Outcome(len(self._clients), connected, failed, lost, connecting, reconnects)
 
-    def step(self) -> None:
-        """One batch: connect who is due, run timers, read what has arrived, then let the machine breathe."""
+    def step(self) -> float:
+        """One batch: connect who is due, run timers, read what has arrived, then let the machine breathe.
+
+        Returns:
+            How much later than planned the batch began, in seconds.
+        """
         began_s = time.monotonic()
+        lag_s = max(0.0, began_s - self._next_batch_s)
         self._connect_due(began_s)
         self._run_timers(began_s)
         self._send_heartbeats(began_s - self._started_s)
@@ -102,10 +107,13 @@ class Engine:
             client = self._by_fd.get(fd)
             if client is not None:
                 self._on_ready(client, mask)
-        time.sleep(max(0.0, BATCH_S - (time.monotonic() - began_s)))
+        self._next_batch_s = began_s + BATCH_S
+        time.sleep(max(0.0, self._next_batch_s - time.monotonic()))
+        return lag_s
 
     def leave(self) -> None:
         """Close all connections properly; nobody comes back."""
+        self._meter.finish(self._clients, time.time_ns())
         self._leaving = True
         for client in self._clients:
             if client.life.state is State.CONNECTED:
@@ -217,13 +225,14 @@ class Engine:
         self.observations.record_connect((time.monotonic_ns() - client.started_ns) // 1000)
         client.reader = FrameReader(FIRST_READ_BYTES)
         client.ever_connected = True
-        client.sequence = -1
+        client.forget_stream()
         self._act(client, client.life.opened(time.monotonic()))
         if self._shard.filter is not None:
             self._send(client, encode(FilterUpdate(self._shard.filter)), Opcode.BINARY)
         if rest:
             self._buffer[: len(rest)] = rest
-            self._take_in(client, len(rest), time.time_ns())
+            now_ns = time.time_ns()
+            self._take_in(client, len(rest), now_ns, now_ns)
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -244,48 +253,36 @@ class Engine:
         if not count:
             self._closed(client, 1006, "connection lost")
             return
+        read_ns = time.time_ns()
         if ancillary:
             seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
             arrival_ns = seconds * 1_000_000_000 + nanoseconds
         else:
-            arrival_ns = time.time_ns()
+            arrival_ns = read_ns
             self.observations.user_space_stamps += 1
-        self._take_in(client, kept + count, arrival_ns)
+        self._take_in(client, kept + count, arrival_ns, read_ns)
 
-    def _take_in(self, client: SimulatedClient, end: int, arrival_ns: int) -> None:
+    def _take_in(self, client: SimulatedClient, end: int, arrival_ns: int, read_ns: int) -> None:
         reader = client.reader
         assert reader is not None
         try:
             for arrived in reader.feed(self._buffer, end):
-                self._note(client, arrived, arrival_ns)
+                self._note(client, arrived, arrival_ns, read_ns)
                 if client.reader is not reader:
                     return  # closed by what has arrived
         except ProtocolError as error:
             self._send(client, close_payload(1002, error.message), Opcode.CLOSE)
             self._closed(client, 1002, f"protocol error: {error.reason}")
 
-    def _note(self, client: SimulatedClient, arrived: Arrived, arrival_ns: int) -> None:
+    def _note(self, client: SimulatedClient, arrived: Arrived, arrival_ns: int, read_ns: int) -> None:
         """One message or control frame is complete."""
-        type_id = arrived.type_id
-        if not client.life.proven:
-            client.life.observe(type_id)
-        start_ns, end_ns = self._window_ns
-        measured = start_ns <= arrival_ns < end_ns
         if arrived.opcode >= Opcode.CLOSE:
             self._control(client, arrived)
             return
-        if measured:
-            self.observations.messages += 1
-            self.observations.bytes += arrived.size
-            self.observations.frames += type_id in _STATE_TYPES
-        if type_id == MessageType.POSITION_UPDATE and arrived.timestamp_us:
-            missing = client.position_update(arrived.sequence)
-            if measured:
-                self.observations.gaps += missing
-                self.observations.record_latency(arrival_ns // 1000 - arrived.timestamp_us)
-        elif type_id == MessageType.FULL_GRAPH and arrived.timestamp_us:
-            client.full_graph(arrived.sequence)
-        elif type_id == MessageType.HEARTBEAT and arrived.payload is not None:
+        if not client.life.proven:
+            client.life.observe(arrived.type_id)
+        self._meter.note(client, arrived, arrival_ns, read_ns)
+        if arrived.type_id == MessageType.HEARTBEAT and arrived.payload is not None:
             self._answer_heartbeat(client, arrived.payload)
 
     def _control(self, client: SimulatedClient, arrived: Arrived) -> None:

@@ -28,7 +28,8 @@ class Arrived(NamedTuple):
         flags: the V4 flags.
         size: bytes on the wire, framing included.
         sequence, timestamp_us, interval_us: of the trailer; timestamp 0 if there is none.
-        payload: of small messages and control frames; None for others.
+        payload: of small messages, control frames and sampled messages; None for others.
+        sampled: the whole payload was asked for.
     """
 
     opcode: int
@@ -39,6 +40,7 @@ class Arrived(NamedTuple):
     timestamp_us: int = 0
     interval_us: int = 0
     payload: bytes | None = None
+    sampled: bool = False
 
 
 class FrameReader:
@@ -50,9 +52,22 @@ class FrameReader:
         head: the start of a frame that is too short to be understood yet.
         expected: how many bytes to ask for: the rest of this frame, or as many as the last one had. Reading just one
             frame keeps its kernel stamp its own.
+        sample_next: set it to get the next message with its whole payload.
     """
 
-    __slots__ = ("_flags", "_opcode", "_remaining", "_size", "_tail", "_type_id", "_unfinished", "expected", "head")
+    __slots__ = (
+        "_flags",
+        "_kept",
+        "_opcode",
+        "_remaining",
+        "_size",
+        "_tail",
+        "_type_id",
+        "_unfinished",
+        "expected",
+        "head",
+        "sample_next",
+    )
 
     def __init__(self, expected: int) -> None:
         self.head = b""
@@ -64,6 +79,8 @@ class FrameReader:
         self._type_id = 0
         self._flags = 0
         self._tail = b""
+        self._kept: bytearray | None = None
+        self.sample_next = False
 
     def feed(self, buffer: bytearray, end: int) -> Iterator[Arrived]:
         """What buffer[:end] completes.
@@ -121,9 +138,14 @@ class FrameReader:
             is_v4 = opcode == Opcode.BINARY and length >= _HEADER_BYTES and buffer[start] == 4
             self._type_id = buffer[start + 1] if is_v4 else 0
             self._flags = buffer[start + 2] if is_v4 else 0
+            if self.sample_next:
+                self.sample_next = False
+                self._kept = bytearray()
         self._unfinished = not fin
 
     def _keep_tail(self, buffer: bytearray, start: int, end: int) -> None:
+        if self._kept is not None:
+            self._kept += buffer[start:end]
         if self._flags & _TIMED:
             self._tail = (self._tail + buffer[max(start, end - _TRAILER_BYTES) : end])[-_TRAILER_BYTES:]
 
@@ -135,12 +157,17 @@ class FrameReader:
         size = self._size
         self.expected = size
         payload = bytes(buffer[start:end]) if end - start <= _WHOLE_BYTES else None
+        sampled = self._kept is not None
+        if self._kept is not None:
+            payload, self._kept = bytes(self._kept) + buffer[start:end], None
         if not self._flags & _TIMED:
-            return Arrived(self._opcode, self._type_id, self._flags, size, payload=payload)
+            return Arrived(self._opcode, self._type_id, self._flags, size, payload=payload, sampled=sampled)
         if end - start >= _TRAILER_BYTES:
             trailer = TRAILER.unpack_from(buffer, end - _TRAILER_BYTES)
         else:
             joined = (self._tail + buffer[start:end])[-_TRAILER_BYTES:]
             trailer = TRAILER.unpack(joined) if len(joined) == _TRAILER_BYTES else (0, 0, 0)
         sequence, timestamp_us, interval_us = trailer
-        return Arrived(self._opcode, self._type_id, self._flags, size, sequence, timestamp_us, interval_us, payload)
+        return Arrived(
+            self._opcode, self._type_id, self._flags, size, sequence, timestamp_us, interval_us, payload, sampled
+        )

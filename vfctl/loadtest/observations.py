@@ -18,30 +18,51 @@ class Observations:
     """Counts within the measured window, and outcomes of the whole run.
 
     Attributes:
-        latency: server's time stamp to the arrival of the message's last byte.
+        latency: server's time stamp to the arrival of the message's last byte, by the kernel's stamp.
+        latency_user: the same to the moment the generator has read it.
+        latency_corrected: the kernel's arrival against the schedule: from when the round was promised, and with the
+            rounds that were promised and did not come.
         connect: first packet of the TCP connect to the end of the WebSocket handshake; of the whole run.
         messages, bytes: received within the window; bytes with WebSocket framing.
         frames: those of the messages that carry states (FullGraph, PositionUpdate).
-        gaps: rounds that were missing within the window.
+        gaps, duplicates, reordered: rounds that were missing, came twice or came too late, within the window.
+        sampled, wrong: frames that were decoded whole, and those of them that were not what they should be.
+        full_buffers: times that a receive buffer was found full.
         user_space_stamps: arrivals that had no stamp of the kernel and were taken when they were read.
         errors: failures by kind, of the whole run.
     """
 
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
+    latency_user: LatencyHistogram = field(default_factory=LatencyHistogram)
+    latency_corrected: LatencyHistogram = field(default_factory=LatencyHistogram)
     connect: LatencyHistogram = field(default_factory=LatencyHistogram)
     messages: int = 0
     bytes: int = 0
     frames: int = 0
     gaps: int = 0
+    duplicates: int = 0
+    reordered: int = 0
+    sampled: int = 0
+    wrong: int = 0
+    full_buffers: int = 0
     user_space_stamps: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     _latencies_us: list[int] = field(default_factory=list)
+    _user_us: list[int] = field(default_factory=list)
+    _corrected_us: list[int] = field(default_factory=list)
     _connects_us: list[int] = field(default_factory=list)
 
-    def record_latency(self, latency_us: int) -> None:
-        """One message; kept in a short list, since the histogram takes thousands at the price of one."""
-        self._latencies_us.append(latency_us)
+    def record_latency(self, kernel_us: int, user_us: int) -> None:
+        """One message; kept in short lists, since a histogram takes thousands at the price of one."""
+        self._latencies_us.append(kernel_us)
+        self._user_us.append(user_us)
         if len(self._latencies_us) >= _FLUSH_AT:
+            self.flush()
+
+    def record_corrected(self, latency_us: int) -> None:
+        """One round, come or missed, against the schedule."""
+        self._corrected_us.append(latency_us)
+        if len(self._corrected_us) >= _FLUSH_AT:
             self.flush()
 
     def record_connect(self, connect_us: int) -> None:
@@ -50,23 +71,38 @@ class Observations:
 
     def flush(self) -> None:
         """Put what waits into the histograms."""
-        self.latency.record(np.array(self._latencies_us, np.int64))
-        self.connect.record(np.array(self._connects_us, np.int64))
-        self._latencies_us.clear()
-        self._connects_us.clear()
+        for waiting, histogram in (
+            (self._latencies_us, self.latency),
+            (self._user_us, self.latency_user),
+            (self._corrected_us, self.latency_corrected),
+            (self._connects_us, self.connect),
+        ):
+            histogram.record(np.array(waiting, np.int64))
+            waiting.clear()
 
     def merge(self, other: Observations) -> None:
         """Add what another process has seen."""
         self.flush()
         other.flush()
-        self.latency.merge(other.latency)
-        self.connect.merge(other.connect)
-        self.messages += other.messages
-        self.bytes += other.bytes
-        self.frames += other.frames
-        self.gaps += other.gaps
-        self.user_space_stamps += other.user_space_stamps
+        for name in ("latency", "latency_user", "latency_corrected", "connect"):
+            getattr(self, name).merge(getattr(other, name))
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.errors.update(other.errors)
+
+
+_COUNTS: Final = (
+    "messages",
+    "bytes",
+    "frames",
+    "gaps",
+    "duplicates",
+    "reordered",
+    "sampled",
+    "wrong",
+    "full_buffers",
+    "user_space_stamps",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from vfctl import __version__
 from vfctl.loadtest.gates import Gate, judge
+from vfctl.loadtest.health import Health, Verdict, judge_generator
 from vfctl.loadtest.observations import Observations, Outcome
+from vfctl.metrics import LatencyHistogram
 
 SCHEMA: Final = "vfctl.loadtest/1"
 
@@ -25,8 +27,7 @@ class Results:
         outcome: how the clients fared.
         observations: what they have seen.
         duration_s: the measured time.
-        processes: generator processes.
-        cpu_s: their CPU time within the measured time.
+        healths: how the generator processes fared.
         interrupted: the run was ended early.
     """
 
@@ -35,8 +36,7 @@ class Results:
     outcome: Outcome
     observations: Observations
     duration_s: float
-    processes: int
-    cpu_s: float
+    healths: tuple[Health, ...]
     interrupted: bool = False
 
     @property
@@ -64,6 +64,8 @@ class Results:
             },
             "duration_s": round(self.duration_s, 3),
             "latency_ms": asdict(seen.latency.summary()),
+            "latency_user_ms": asdict(seen.latency_user.summary()),
+            "latency_corrected_ms": asdict(seen.latency_corrected.summary()),
             "latency_clock": "user" if seen.user_space_stamps else "kernel",
             "connect_ms": asdict(seen.connect.summary()),
             "throughput": {
@@ -72,13 +74,40 @@ class Results:
                 "bytes_per_s_per_client": round(seen.bytes * per_s * per_client, 1),
                 "messages_per_s_per_client": round(seen.messages * per_s * per_client, 3),
             },
-            "frames": {"received": seen.frames, "gaps": seen.gaps},
-            "generator": {"processes": self.processes, "cpu_percent": round(100 * self.cpu_s * per_s, 1)},
+            "frames": {
+                "received": seen.frames,
+                "gaps": seen.gaps,
+                "duplicates": seen.duplicates,
+                "reordered": seen.reordered,
+                "sampled": seen.sampled,
+                "wrong": seen.wrong,
+            },
+            "generator": self._generator(),
             "errors": dict(seen.errors.most_common()),
         }
         results["gates"] = [asdict(verdict) for verdict in judge(gates, results)]
         results["environment"] = environment()
         return results
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the generator was the bottleneck."""
+        return judge_generator(self.healths, self.observations.full_buffers)
+
+    def _generator(self) -> dict[str, Any]:
+        lag = LatencyHistogram()
+        for health in self.healths:
+            lag.merge(health.lag)
+        summary = lag.summary()
+        return {
+            "verdict": self.verdict.text,
+            "advice": self.verdict.advice,
+            "processes": len(self.healths),
+            "cpu_percent": round(sum(health.cpu_percent for health in self.healths), 1),
+            "cpu_percent_max": round(max((health.cpu_percent for health in self.healths), default=0.0), 1),
+            "lag_ms": {"p50": summary.p50, "p99": summary.p99, "max": summary.max},
+            "full_buffers": self.observations.full_buffers,
+        }
 
 
 def environment() -> dict[str, Any]:

@@ -88,8 +88,8 @@ def run_loadtest(
     for report in reports:
         outcome += report.outcome
         seen.merge(report.observations)
-    cpu_s = sum(report.cpu_s for report in reports)
-    return Results(full_url, peer.name, outcome, seen, duration_s, len(shards), cpu_s, run.interrupted)
+    healths = tuple(report.health for report in reports)
+    return Results(full_url, peer.name, outcome, seen, duration_s, healths, run.interrupted)
 
 
 def _find_peer(scenario: Scenario, url: str | None, stack: ExitStack, say: Callable[[str], None]) -> tuple[str, Peer]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from vfctl.errors import EXIT_BUG, VfctlError
 from vfctl.loadtest.engine import Engine
+from vfctl.loadtest.health import Health, HealthMonitor
 from vfctl.loadtest.observations import Observations, Outcome
 from vfctl.loadtest.plan import Shard
 from vfctl.server.descriptors import raise_descriptor_limit
@@ -49,13 +50,13 @@ class Report:
 
     Attributes:
         outcome: before anybody was asked to leave.
-        cpu_s: CPU time of the process within the measured window.
+        health: whether this process was a bottleneck.
     """
 
     shard: int
     outcome: Outcome
     observations: Observations
-    cpu_s: float
+    health: Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,28 +84,21 @@ def run_shard(shard: Shard, pipe: Connection) -> None:
 
 def _run(shard: Shard, pipe: Connection) -> None:
     engine = Engine(shard)
-    window: Measure | None = None
-    cpu_at_start_s: float | None = None
-    cpu_s = 0.0
+    monitor = HealthMonitor(shard.number)
     next_report_s = time.monotonic()
     while True:
-        engine.step()
-        now_ns = time.time_ns()
-        if window is not None:
-            if cpu_at_start_s is None and now_ns >= window.start_ns:
-                cpu_at_start_s = time.process_time()
-            if cpu_at_start_s is not None and now_ns < window.end_ns:
-                cpu_s = time.process_time() - cpu_at_start_s
+        monitor.tick(engine.step())
         if pipe.poll():
             match pipe.recv():
                 case Measure() as window:
                     engine.measure(window.start_ns, window.end_ns)
+                    monitor.measure(window.start_ns, window.end_ns)
                 case Finish():
                     break
         if time.monotonic() >= next_report_s:
-            next_report_s += REPORT_S
+            next_report_s = time.monotonic() + REPORT_S
             seen = engine.observations
             pipe.send(Progress(shard.number, engine.outcome(), seen.messages, seen.bytes))
     outcome = engine.outcome()
     engine.leave()
-    pipe.send(Report(shard.number, outcome, engine.observations, cpu_s))
+    pipe.send(Report(shard.number, outcome, engine.observations, monitor.report()))

@@ -21,18 +21,26 @@ class SimulatedClient:
         attempt: counts connection attempts, so that a time-out knows whether it still matters.
         started_ns: when the present attempt began, monotonic.
         ever_connected: it has been Connected at least once.
-        sequence: the last round it has seen; -1 before the first.
+        sequence: the newest round it has seen; -1 before the first.
+        after_graph: the next update may have the number of the FullGraph before it.
+        settled: the newest update said so.
+        interval_us: what the newest trailer promised until the next round; 0 if unknown.
+        due_us: when that round is due, unix time; 0 if unknown.
     """
 
     __slots__ = (
+        "after_graph",
         "attempt",
+        "due_us",
         "ever_connected",
         "handshake",
+        "interval_us",
         "key",
         "life",
         "number",
         "reader",
         "sequence",
+        "settled",
         "socket",
         "started_ns",
     )
@@ -47,17 +55,35 @@ class SimulatedClient:
         self.attempt = 0
         self.started_ns = 0
         self.ever_connected = False
+        self.forget_stream()
+
+    def forget_stream(self) -> None:
+        """A new connection: nothing is known of its rounds."""
         self.sequence = -1
+        self.after_graph = False
+        self.settled = False
+        self.interval_us = 0
+        self.due_us = 0
 
     def full_graph(self, sequence: int) -> None:
         """A FullGraph restarts the count."""
         self.sequence = sequence
+        self.after_graph = True
 
-    def position_update(self, sequence: int) -> int:
-        """Take note of a round; returns how many are missing before it.
+    def position_update(self, sequence: int) -> tuple[int, int, int]:
+        """Take note of a round: how many are missing before it, and whether it is a repetition or comes too late.
 
         The first one behind a FullGraph has its number, if this client's turn in that round was still to come, or
         the next.
+
+        Returns:
+            (missing, repeated, reordered), the latter two 0 or 1.
         """
-        last, self.sequence = self.sequence, sequence
-        return 0 if last < 0 else max(0, sequence - last - 1)
+        last, fresh = self.sequence, self.after_graph
+        self.after_graph = False
+        if last < 0 or sequence > last:
+            self.sequence = sequence
+            return (0 if last < 0 else sequence - last - 1), 0, 0
+        if sequence == last:
+            return 0, int(not fresh), 0
+        return 0, 0, 1
