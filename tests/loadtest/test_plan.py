@@ -5,10 +5,21 @@ from __future__ import annotations
 import socket
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vfctl.loadtest.plan import MAX_CLIENTS_PER_PROCESS, Target, due_connects, heartbeats_due, plan_shards
+from vfctl.errors import UsageError
+from vfctl.loadtest.plan import (
+    MAX_CLIENTS_PER_PROCESS,
+    MAX_SOURCE_ADDRESSES,
+    Target,
+    clients_per_process,
+    due_connects,
+    heartbeats_due,
+    plan_shards,
+    source_addresses,
+)
 
 LOOPBACK = Target(socket.AF_INET, ("127.0.0.1", 8765), "127.0.0.1:8765", "/ws")
 
@@ -24,12 +35,39 @@ def test_shares_add_up_and_none_is_too_large(clients: int) -> None:
 
 def test_sources_are_spread_on_loopback_only() -> None:
     """One (source, destination) pair has 28,232 ports."""
-    shards = plan_shards(LOOPBACK, 50_000, 1.0, None)
-    assert len({shard.source_address for shard in shards}) == len(shards) > 1
+    sources = source_addresses(LOOPBACK, 50_000, None)
+    assert len(sources) >= 2
+    assert 50_000 / len(sources) < 28_232
+    assert all(source.startswith("127.0.") for source in sources)
+    assert source_addresses(LOOPBACK, 10_000, None) == ()
     remote = Target(socket.AF_INET, ("192.0.2.1", 80), "example", "/")
-    assert {shard.source_address for shard in plan_shards(remote, 50_000, 1.0, None)} == {None}
+    assert source_addresses(remote, 50_000, None) == ()
     v6 = Target(socket.AF_INET6, ("::1", 80, 0, 0), "[::1]", "/")
-    assert {shard.source_address for shard in plan_shards(v6, 50_000, 1.0, None)} == {None}
+    assert source_addresses(v6, 50_000, None) == ()
+
+
+def test_a_network_of_source_addresses() -> None:
+    remote = Target(socket.AF_INET, ("192.0.2.1", 80), "example", "/")
+    assert source_addresses(remote, 10, "10.1.2.0/30") == ("10.1.2.1", "10.1.2.2")
+    assert len(source_addresses(remote, 10, "10.0.0.0/8")) == MAX_SOURCE_ADDRESSES
+    for wrong in ("nonsense", "10.0.0.0/99", "fd00::/64"):
+        with pytest.raises(UsageError, match="--source-ip"):
+            source_addresses(remote, 10, wrong)
+
+
+def test_every_process_begins_at_another_source() -> None:
+    sources = ("127.0.1.1", "127.0.1.2", "127.0.1.3")
+    shards = plan_shards(LOOPBACK, 48_000, 1.0, None, sources=sources)
+    assert [shard.source_addresses[0] for shard in shards] == list(sources)
+    assert {frozenset(shard.source_addresses) for shard in shards} == {frozenset(sources)}
+
+
+def test_the_number_of_processes_follows_from_the_descriptor_limit() -> None:
+    assert clients_per_process(20_000) == MAX_CLIENTS_PER_PROCESS
+    assert clients_per_process(1024) == 924
+    assert len(plan_shards(LOOPBACK, 5000, 1.0, None, per_process=clients_per_process(1024))) == 6
+    with pytest.raises(UsageError, match="too few files"):
+        plan_shards(LOOPBACK, 5, 1.0, None, per_process=clients_per_process(50))
 
 
 @given(st.floats(0, 100), st.floats(0, 20), st.integers(0, 10_000))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vfctl import __version__
-from vfctl.cli import decode, loadtest, record, replay, serve, watch
+from vfctl.cli import decode, doctor, loadtest, record, replay, serve, watch
 from vfctl.cli.output import complain
 from vfctl.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, VfctlError
 
@@ -45,6 +45,7 @@ app.command("record")(record.command)
 app.command("replay")(replay.command)
 app.command("decode")(decode.command)
 app.command("watch")(watch.command)
+app.command("doctor")(doctor.command)
 
 
 def run(arguments: Sequence[str]) -> int:

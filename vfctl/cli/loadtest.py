@@ -44,6 +44,15 @@ def command(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the results to this file; - is stdout.", metavar="FILE")
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Exit code 3 also if the generator was saturated, or a client failed or was lost."
+        ),
+    ] = False,
+    source_ip: Annotated[
+        str | None, typer.Option(help="Addresses of this machine to connect from, e.g. 10.0.0.16/28.", metavar="CIDR")
+    ] = None,
     graph: Annotated[Path | None, typer.Option(help="Graph file for the embedded server.")] = None,
     nodes: Annotated[int | None, typer.Option(help="Generated graph for the embedded server.", min=1)] = None,
     generator: Annotated[Generator | None, typer.Option(help="Kind of graph that --nodes generates.")] = None,
@@ -71,13 +80,13 @@ def command(
         server=base.server.changed(**embedded, state="active" if active else None),
     )
     _check_writable(json_file)
-    results = _run(plan, url)
+    results = _run(plan, url, source_ip)
     document = results.to_json(plan.gates)
     _print_results(document)
     if json_file is not None:
         _write_json(document, json_file)
     _print_what_next(scenario, document)
-    raise typer.Exit(_exit_code(plan, results, document))
+    raise typer.Exit(_exit_code(plan, results, document, strict))
 
 
 def _json(text: str) -> Any:
@@ -102,7 +111,7 @@ def _check_writable(path: Path | None) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _run(plan: Scenario, url: str | None) -> Results:
+def _run(plan: Scenario, url: str | None, source_ip: str | None) -> Results:
     """Run with a display on stderr; the first Ctrl-C asks the run to end."""
     import signal
 
@@ -119,7 +128,7 @@ def _run(plan: Scenario, url: str | None) -> Results:
     previous = signal.signal(signal.SIGINT, on_interrupt)
     try:
         with LoadtestDisplay(people()) as display:
-            return run_loadtest(plan, url, say=say, on_status=display.show, stop=stop)
+            return run_loadtest(plan, url, say=say, on_status=display.show, stop=stop, source_ip=source_ip)
     finally:
         signal.signal(signal.SIGINT, previous)
 
@@ -152,9 +161,13 @@ def _print_what_next(scenario: str | None, document: dict[str, Any]) -> None:
         say("the run was interrupted: these are partial results")
 
 
-def _exit_code(plan: Scenario, results: Results, document: dict[str, Any]) -> int:
+def _exit_code(plan: Scenario, results: Results, document: dict[str, Any], strict: bool) -> int:
     from vfctl.errors import EXIT_OK, GateError, PeerError
 
-    if plan.gates:
-        return EXIT_OK if all(gate["passed"] for gate in document["gates"]) else GateError.exit_code
-    return EXIT_OK if results.measured_anything else PeerError.exit_code
+    if not all(gate["passed"] for gate in document["gates"]):
+        return GateError.exit_code
+    outcome = results.outcome
+    if strict and (not results.verdict.valid or outcome.failed or outcome.lost):
+        say("--strict: the generator was saturated, or clients failed or were lost")
+        return GateError.exit_code
+    return EXIT_OK if plan.gates or results.measured_anything else PeerError.exit_code

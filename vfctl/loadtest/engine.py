@@ -149,9 +149,10 @@ class Engine:
             sock = client.socket = socket.socket(target.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._shard.source_address:
+            if self._shard.source_addresses:
+                source = self._shard.source_addresses[client.number % len(self._shard.source_addresses)]
                 sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-                sock.bind((self._shard.source_address, 0))
+                sock.bind((source, 0))
             code = sock.connect_ex(target.address)
         except OSError as error:
             self._opening += 1

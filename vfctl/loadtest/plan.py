@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import math
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from vfctl.errors import UsageError
 from vfctl.protocol import Filter
 
-MAX_CLIENTS_PER_PROCESS: Final = 16_000
+MAX_CLIENTS_PER_PROCESS: Final = 17_000
 """Below the 20,000 descriptors that a process is commonly allowed, and about half a core at a message a second."""
+
+RESERVED_DESCRIPTORS: Final = 100
+"""Kept for what is not a client: epoll, pipes, libraries."""
+
+CLIENTS_PER_SOURCE: Final = 17_000
+"""From one source address on loopback; well below the 28,232 ports that there are towards one server."""
+
+MAX_SOURCE_ADDRESSES: Final = 4096
+"""Of a network given by its CIDR; 115 million ports."""
 
 CONNECTS_PER_S: Final = 500
 """The ramp that is chosen when none is asked for: what a busy server on the same machine shakes hands with."""
@@ -45,8 +57,8 @@ class Shard:
         number: which share this is, from 0.
         clients: how many clients it simulates.
         ramp_s: seconds over which they connect.
-        source_address: local address to connect from, None for the system's choice. One source has some 28,000 ports
-            towards one server; on loopback every process takes its own.
+        source_addresses: local addresses to connect from, in turn; empty for the system's choice. One source has some
+            28,000 ports towards one server.
         filter: sent by each client once it is connected.
     """
 
@@ -54,8 +66,13 @@ class Shard:
     clients: int
     ramp_s: float
     target: Target
-    source_address: str | None = None
+    source_addresses: tuple[str, ...] = ()
     filter: Filter | None = None
+
+
+LOOPBACK_EXAMPLE: Final = Target(socket.AF_INET, ("127.0.0.1", 0), "", "")
+REMOTE_EXAMPLE: Final = Target(socket.AF_INET, ("192.0.2.1", 0), "", "")
+"""Stand for a server on this machine and for one elsewhere, where only that matters."""
 
 
 def default_ramp_s(clients: int) -> float:
@@ -63,18 +80,71 @@ def default_ramp_s(clients: int) -> float:
     return max(1.0, clients / CONNECTS_PER_S)
 
 
-def plan_shards(target: Target, clients: int, ramp_s: float, criteria: Filter | None) -> list[Shard]:
-    """As few processes as hold the clients; shares differ by one at most."""
-    count = max(1, math.ceil(clients / MAX_CLIENTS_PER_PROCESS))
-    address = ipaddress.ip_address(str(target.address[0]).partition("%")[0])
-    spread = address.is_loopback and address.version == 4 and count > 1
+def is_local(target: Target) -> bool:
+    """Whether the server is on this machine."""
+    return _address(target).is_loopback
+
+
+def _address(target: Target) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(str(target.address[0]).partition("%")[0])
+
+
+def clients_per_process(descriptors: int) -> int:
+    """How many clients one generator process takes, if it may open so many files."""
+    return max(0, min(MAX_CLIENTS_PER_PROCESS, descriptors - RESERVED_DESCRIPTORS))
+
+
+def source_addresses(target: Target, clients: int, cidr: str | None) -> tuple[str, ...]:
+    """Where clients connect from: the addresses of `cidr`, else as many of 127.0.0.0/8 as a load on loopback needs.
+
+    Returns:
+        Addresses, none for the system's choice.
+
+    Raises:
+        UsageError: `cidr` is no network, or of another family than the target.
+    """
+    address = _address(target)
+    if cidr is not None:
+        try:
+            network = ipaddress.ip_network(cidr, strict=False)
+        except ValueError as error:
+            raise UsageError(f"--source-ip: {error}", hint="for example --source-ip 10.0.0.16/28") from None
+        if network.version != address.version:
+            raise UsageError(
+                f"--source-ip {cidr} is IPv{network.version}, the server's address is IPv{address.version}"
+            )
+        hosts = itertools.islice(network.hosts(), MAX_SOURCE_ADDRESSES)
+        return tuple(str(host) for host in hosts)
+    needed = math.ceil(clients / CLIENTS_PER_SOURCE)
+    if not address.is_loopback or address.version != 4 or needed == 1:
+        return ()
+    return tuple(f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(needed))
+
+
+def plan_shards(
+    target: Target,
+    clients: int,
+    ramp_s: float,
+    criteria: Filter | None,
+    *,
+    per_process: int = MAX_CLIENTS_PER_PROCESS,
+    sources: tuple[str, ...] = (),
+) -> list[Shard]:
+    """As few processes as hold the clients; shares differ by one at most.
+
+    Raises:
+        UsageError: a process may hold no client at all.
+    """
+    if per_process < 1:
+        raise UsageError("a process may open too few files for a single client", hint="ulimit -n 4096")
+    count = max(1, math.ceil(clients / per_process))
     return [
         Shard(
             number=number,
             clients=clients // count + (number < clients % count),
             ramp_s=ramp_s,
             target=target,
-            source_address=f"127.0.1.{number + 1}" if spread else None,
+            source_addresses=sources[number % len(sources) :] + sources[: number % len(sources)] if sources else (),
             filter=criteria,
         )
         for number in range(count)

@@ -13,11 +13,21 @@ from typing import Any, Final
 
 from vfctl.errors import PeerError
 from vfctl.loadtest.observations import Observations, Outcome
-from vfctl.loadtest.plan import CONNECT_TIMEOUT_S, Shard, default_ramp_s, plan_shards
+from vfctl.loadtest.plan import (
+    CONNECT_TIMEOUT_S,
+    Shard,
+    clients_per_process,
+    default_ramp_s,
+    is_local,
+    plan_shards,
+    source_addresses,
+)
+from vfctl.loadtest.preflight import preflight, read_limits
 from vfctl.loadtest.results import Results
 from vfctl.loadtest.scenario import Scenario
 from vfctl.loadtest.shard_process import Failure, Finish, Measure, Progress, Report, run_shard
 from vfctl.loadtest.target import DEFAULT_URL, Peer, identify, resolve
+from vfctl.server.descriptors import raise_descriptor_limit
 from vfctl.server.launch import Server, launch
 from vfctl.server.options import ServerOptions
 
@@ -65,12 +75,14 @@ def run_loadtest(
     say: Callable[[str], None] = lambda _: None,
     on_status: Callable[[Status], None] = lambda _: None,
     stop: Stop | None = None,
+    source_ip: str | None = None,
 ) -> Results:
     """Run a scenario against `url`; None is the default address if something answers there, else a server of our own.
 
     Args:
         say: told in a line what happens that people want to know.
         on_status: called a few times a second.
+        source_ip: addresses of this machine to connect from, as a CIDR; None chooses.
 
     Raises:
         VfctlError: nothing answers at the URL, the server cannot start, or a generator died.
@@ -80,7 +92,16 @@ def run_loadtest(
         full_url, target = resolve(url, scenario.encoding)
         say(f"{scenario.clients:,} clients against {full_url} ({peer.name})")
         ramp_s = default_ramp_s(scenario.clients) if scenario.ramp_s is None else scenario.ramp_s
-        shards = plan_shards(target, scenario.clients, ramp_s, scenario.filter)
+        per_process = clients_per_process(raise_descriptor_limit())
+        sources = source_addresses(target, scenario.clients, source_ip)
+        for check in preflight(
+            scenario.clients, read_limits(), sources=max(1, len(sources)), server_here=is_local(target)
+        ):
+            if not check.ok:
+                say(f"{check.what}: {check.needed} needed, {check.available} there; try: {check.command}")
+        shards = plan_shards(
+            target, scenario.clients, ramp_s, scenario.filter, per_process=per_process, sources=sources
+        )
         run = _Run(shards, scenario.duration_s, ramp_s, on_status, stop or Stop())
         stack.callback(run.kill)
         reports, duration_s = run.go()
