@@ -35,8 +35,7 @@ class Viewer(asyncio.Protocol):
         self.slot: dict[asyncio.Transport, None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         if self.slot is not None:

@@ -155,7 +155,7 @@ class _Run:
         start_ns = time.time_ns() + int(SETTLE_S * 1e9)
         end_ns = start_ns + int(self._duration_s * 1e9)
         self._tell(Measure(start_ns, end_ns))
-        self._wait("measure", SETTLE_S + self._duration_s, lambda: False)
+        self._wait("measure", SETTLE_S + self._duration_s, self._nobody_left)
         stopped_ns = time.time_ns()
         self._tell(Finish())
         self._stop.requested, self.interrupted = False, self._stop.requested
@@ -179,6 +179,10 @@ class _Run:
         """Every client has begun, and either reached Connected or failed."""
         there = self._progress.values()
         return len(there) == len(self._pipes) and all(progress.outcome.connecting == 0 for progress in there)
+
+    def _nobody_left(self) -> bool:
+        """All clients have failed for good: there is nothing to wait for."""
+        return sum(progress.outcome.failed for progress in self._progress.values()) == self._clients
 
     def _wait(self, stage: str, limit_s: float, done: Callable[[], bool]) -> None:
         began_s = time.monotonic()
