@@ -19,7 +19,7 @@ from typing import Final
 
 from vfctl.client.lifecycle import Action, Close, Open, StartTimer, State
 from vfctl.errors import ProtocolError
-from vfctl.loadtest.frames import Arrived, FrameReader
+from vfctl.loadtest.frames import Arrived, FrameReader, whole_update
 from vfctl.loadtest.handshake import check_response, new_key, request
 from vfctl.loadtest.meter import Meter
 from vfctl.loadtest.observations import Outcome
@@ -27,6 +27,7 @@ from vfctl.loadtest.plan import CONNECT_TIMEOUT_S, Shard, due_connects, heartbea
 from vfctl.loadtest.simulated_client import SimulatedClient
 from vfctl.protocol import FilterUpdate, Heartbeat, MessageType, decode, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame_masked
+from vfctl.protocol.wire import TRAILER
 
 BATCH_S: Final = 0.003
 """Time between two rounds of reading."""
@@ -261,7 +262,14 @@ class Engine:
         else:
             arrival_ns = read_ns
             self.observations.user_space_stamps += 1
-        self._take_in(client, kept + count, arrival_ns, read_ns)
+        start = whole_update(self._buffer, count) if client.life.proven and reader.at_start else 0
+        if start:
+            sequence, stamp_us, interval_us = TRAILER.unpack_from(self._buffer, count - TRAILER.size)
+            flags = self._buffer[start + 2]
+            self._meter.note_update(client, flags, count, sequence, stamp_us, interval_us, arrival_ns, read_ns)
+            reader.expected = count
+        else:
+            self._take_in(client, kept + count, arrival_ns, read_ns)
 
     def _take_in(self, client: SimulatedClient, end: int, arrival_ns: int, read_ns: int) -> None:
         reader = client.reader
@@ -310,17 +318,23 @@ class Engine:
 
     def _send_heartbeats(self, elapsed_s: float) -> None:
         last_s, self._heartbeats_s = self._heartbeats_s, elapsed_s
+        framed = b""
         for number in heartbeats_due(last_s, elapsed_s, len(self._clients), HEARTBEAT_S):
             client = self._clients[number]
             if client.life.state is State.CONNECTED:
-                self._send(client, encode(Heartbeat(time.time_ns() // 1000)), Opcode.BINARY)
+                if not framed:  # one for all of this batch: they are sent at the same moment
+                    framed = frame_masked(encode(Heartbeat(time.time_ns() // 1000)), os.urandom(4))
+                self._send_framed(client, framed)
 
     def _send(self, client: SimulatedClient, payload: bytes, opcode: Opcode) -> None:
+        self._send_framed(client, frame_masked(payload, os.urandom(4), opcode))
+
+    def _send_framed(self, client: SimulatedClient, framed: bytes) -> None:
         """Send a small message. A socket that does not take it at once has not been read by the server for long."""
         if client.socket is None:
             return
         try:
-            client.socket.send(frame_masked(payload, os.urandom(4), opcode))
+            client.socket.send(framed)
         except OSError as error:
             self.observations.errors[f"send: {_reason(error.errno)}"] += 1
 

@@ -10,13 +10,34 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from vfctl.protocol.websocket import Opcode, parse_frame_header
-from vfctl.protocol.wire import TRAILER, Flag
+from vfctl.protocol.wire import TRAILER, Flag, MessageType
 
 _TIMED: Final = int(Flag.TIMED)
 _TRAILER_BYTES: Final = TRAILER.size
 _HEADER_BYTES: Final = 4
+_LEAST_UPDATE_BYTES: Final = 8 + _TRAILER_BYTES
+_POSITION_UPDATE: Final = int(MessageType.POSITION_UPDATE)
+_BINARY_FIN: Final = 0x80 | Opcode.BINARY
 _WHOLE_BYTES: Final = 125
 """Payloads up to this size are waited for and handed over whole: control frames, heartbeats."""
+
+
+def whole_update(buffer: bytearray, count: int) -> int:
+    """Where the payload begins, if buffer[:count] is just one whole TIMED PositionUpdate; else 0.
+
+    That is what nearly every read brings; knowing it without a look at anything else is half of a message's price.
+    """
+    if buffer[0] != _BINARY_FIN:
+        return 0
+    length, start = buffer[1], 2
+    if length == 126:
+        length, start = buffer[2] << 8 | buffer[3], 4
+    elif length == 127:
+        length, start = int.from_bytes(buffer[2:10], "big"), 10
+    if start + length != count or length < _LEAST_UPDATE_BYTES:
+        return 0
+    is_update = buffer[start] == 4 and buffer[start + 1] == _POSITION_UPDATE and buffer[start + 2] & _TIMED
+    return start if is_update else 0
 
 
 class Arrived(NamedTuple):
@@ -53,6 +74,7 @@ class FrameReader:
         expected: how many bytes to ask for: the rest of this frame, or as many as the last one had. Reading just one
             frame keeps its kernel stamp its own.
         sample_next: set it to get the next message with its whole payload.
+        at_start: nothing of a message has been seen: the next byte begins one, in one frame or several.
     """
 
     __slots__ = (
@@ -81,6 +103,10 @@ class FrameReader:
         self._tail = b""
         self._kept: bytearray | None = None
         self.sample_next = False
+
+    @property
+    def at_start(self) -> bool:
+        return not (self._remaining or self.head or self._unfinished or self.sample_next)
 
     def feed(self, buffer: bytearray, end: int) -> Iterator[Arrived]:
         """What buffer[:end] completes.

@@ -53,14 +53,65 @@ class Meter:
             arrival_ns: the kernel's stamp of its last byte, unix time.
             read_ns: when the generator got round to it.
         """
-        type_id = arrived.type_id
+        type_id, stamp_us = arrived.type_id, arrived.timestamp_us
         measured = self._start_ns <= arrival_ns < self._end_ns
+        if measured and arrived.sampled and type_id in _STATE_TYPES:
+            self._check(arrived)
+        if type_id == MessageType.POSITION_UPDATE and stamp_us:
+            sequence, interval_us = arrived.sequence, arrived.interval_us
+            self.note_update(client, arrived.flags, arrived.size, sequence, stamp_us, interval_us, arrival_ns, read_ns)
+            return
         if measured:
-            self._count(client, arrived)
-        if type_id == MessageType.POSITION_UPDATE and arrived.timestamp_us:
-            self._note_update(client, arrived, arrival_ns, read_ns, measured)
-        elif type_id == MessageType.FULL_GRAPH and arrived.timestamp_us:
+            self.observations.messages += 1
+            self.observations.bytes += arrived.size
+            self.observations.frames += type_id in _STATE_TYPES
+        if type_id == MessageType.FULL_GRAPH and stamp_us:
             client.full_graph(arrived.sequence)
+
+    def note_update(
+        self,
+        client: SimulatedClient,
+        flags: int,
+        size: int,
+        sequence: int,
+        stamp_us: int,
+        interval_us: int,
+        arrival_ns: int,
+        read_ns: int,
+    ) -> None:
+        """A TIMED PositionUpdate has come whole: most of what ever comes, so this is kept short."""
+        due_us, promised_us = client.due_us, client.interval_us
+        settled = flags & _SETTLED
+        settling = settled and not client.settled
+        client.settled = settled
+        client.interval_us = interval_us
+        client.due_us = stamp_us + interval_us if interval_us else 0
+        follows = sequence == client.sequence + 1 and not client.after_graph
+        if follows:
+            client.sequence = sequence
+            missing = repeated = reordered = 0
+        else:
+            missing, repeated, reordered = client.position_update(sequence)
+        if not self._start_ns <= arrival_ns < self._end_ns:
+            return
+        seen = self.observations
+        seen.messages += 1
+        seen.bytes += size
+        seen.frames += 1
+        if not follows:
+            seen.gaps += missing
+            seen.duplicates += repeated
+            seen.reordered += reordered
+        arrival_us = arrival_ns // 1000
+        seen.record_latency(arrival_us - stamp_us, read_ns // 1000 - stamp_us)
+        if not due_us or due_us >= stamp_us or settling:
+            # In time; or a layout that comes to rest, which lengthens the interval by design and is no stall.
+            seen.record_corrected(arrival_us - stamp_us)
+        else:
+            self._record_overdue(due_us, promised_us, stamp_us, arrival_us)
+        self._until_sample -= 1
+        if self._until_sample <= 0:
+            self._sample_next_of(client)
 
     def finish(self, clients: list[SimulatedClient], now_ns: int) -> None:
         """The window is over: rounds that are still owed by then count, or a server that stalls for good would not."""
@@ -68,62 +119,26 @@ class Meter:
         if self._start_ns // 1000 >= end_us:
             return
         for client in clients:
-            if client.reader is not None and client.due_us:
-                self._record_overdue(client.due_us, client.interval_us, end_us)
+            if client.reader is not None and 0 < client.due_us < end_us:
+                self._record_overdue(client.due_us, client.interval_us, end_us, end_us)
 
-    def _count(self, client: SimulatedClient, arrived: Arrived) -> None:
-        seen = self.observations
-        seen.messages += 1
-        seen.bytes += arrived.size
-        if arrived.type_id not in _STATE_TYPES:
-            return
-        seen.frames += 1
-        if arrived.sampled:
-            self._check(arrived)
-        self._until_sample -= 1
-        if self._until_sample <= 0 and client.reader is not None and client.socket is not None:
-            self._until_sample = SAMPLE_EVERY
-            client.reader.sample_next = True
-            seen.full_buffers += is_full(client.socket)
+    def _record_overdue(self, due_us: int, interval_us: int, until_us: int, arrival_us: int) -> None:
+        """Latency against the schedule, of a round that was promised for `due_us` and stamped later, or never.
 
-    def _note_update(
-        self, client: SimulatedClient, arrived: Arrived, arrival_ns: int, read_ns: int, measured: bool
-    ) -> None:
-        seen = self.observations
-        arrival_us, stamp_us = arrival_ns // 1000, arrived.timestamp_us
-        due_us, promised_us = client.due_us, client.interval_us
-        settling = bool(arrived.flags & _SETTLED) and not client.settled
-        client.settled = bool(arrived.flags & _SETTLED)
-        client.interval_us = arrived.interval_us
-        client.due_us = stamp_us + arrived.interval_us if arrived.interval_us else 0
-        missing, repeated, reordered = client.position_update(arrived.sequence)
-        if not measured:
-            return
-        seen.gaps += missing
-        seen.duplicates += repeated
-        seen.reordered += reordered
-        seen.record_latency(arrival_us - stamp_us, read_ns // 1000 - stamp_us)
-        if due_us and not settling:
-            # A layout that comes to rest lengthens the interval by design; that is no stall.
-            self._record_overdue(due_us, promised_us, arrival_us, stamp_us)
-        else:
-            seen.record_corrected(arrival_us - stamp_us)
-
-    def _record_overdue(self, due_us: int, interval_us: int, arrival_us: int, stamp_us: int | None = None) -> None:
-        """Latency against the schedule: from when the state was promised, if it was stamped later than that.
-
-        Each round that was promised meanwhile and did not come counts as well, from its own due time: a server that
-        stalls cannot leave out what was slow (HdrHistogram: recordValueWithExpectedInterval).
+        Each further round that was promised before `until_us` and did not come counts as well, from its own due
+        time: a server that stalls cannot leave out what was slow (HdrHistogram: recordValueWithExpectedInterval).
         """
-        seen = self.observations
-        if stamp_us is not None:
-            seen.record_corrected(arrival_us - min(stamp_us, due_us))
-            due_us += interval_us
         for _ in range(MAX_MISSED_ROUNDS):
-            if due_us >= (arrival_us if stamp_us is None else stamp_us):
-                return
-            seen.record_corrected(arrival_us - due_us)
+            self.observations.record_corrected(arrival_us - due_us)
             due_us += interval_us
+            if due_us >= until_us:
+                return
+
+    def _sample_next_of(self, client: SimulatedClient) -> None:
+        self._until_sample = SAMPLE_EVERY
+        if client.reader is not None and client.socket is not None:
+            client.reader.sample_next = True
+            self.observations.full_buffers += is_full(client.socket)
 
     def _check(self, arrived: Arrived) -> None:
         """A sampled message, decoded whole: what the reader took for a good frame must be one."""

@@ -17,7 +17,7 @@ from vfctl.loadtest.observations import Observations, Outcome
 from vfctl.loadtest.plan import Shard
 from vfctl.server.descriptors import raise_descriptor_limit
 
-REPORT_S: Final = 0.25
+REPORT_S: Final = 0.5
 """Time between two reports of progress."""
 
 

@@ -23,7 +23,7 @@ class SimulatedClient:
         ever_connected: it has been Connected at least once.
         sequence: the newest round it has seen; -1 before the first.
         after_graph: the next update may have the number of the FullGraph before it.
-        settled: the newest update said so.
+        settled: not 0 if the newest update said so.
         interval_us: what the newest trailer promised until the next round; 0 if unknown.
         due_us: when that round is due, unix time; 0 if unknown.
     """
@@ -61,7 +61,7 @@ class SimulatedClient:
         """A new connection: nothing is known of its rounds."""
         self.sequence = -1
         self.after_graph = False
-        self.settled = False
+        self.settled = 0
         self.interval_us = 0
         self.due_us = 0
 
