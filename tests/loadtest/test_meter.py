@@ -1,0 +1,170 @@
+"""What messages mean: raw latency, latency against the schedule, order, and sampled content."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import numpy as np
+import pytest
+
+from vfctl.loadtest.frames import Arrived, FrameReader
+from vfctl.loadtest.meter import SAMPLE_EVERY, Meter, is_full
+from vfctl.loadtest.simulated_client import SimulatedClient
+from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, MessageType, PositionUpdate, Trailer, encode
+
+INTERVAL_US = 50_000
+SETTLED = 0x20
+
+
+class Stream:
+    """One client's updates, told in µs."""
+
+    def __init__(self, end_us: int = 10**12) -> None:
+        self.meter = Meter()
+        self.meter.measure(0, end_us * 1000)
+        self.client = SimulatedClient(0)
+        self.sequence = 0
+
+    def update(
+        self, stamp_us: int, arrival_us: int, *, flags: int = 4, interval_us: int = INTERVAL_US, step: int = 1
+    ) -> None:
+        self.sequence += step
+        self.meter.note_update(
+            self.client, flags, 100, self.sequence, stamp_us, interval_us, arrival_us * 1000, (arrival_us + 7) * 1000
+        )
+
+    def corrected_us(self) -> list[int]:
+        return list(self.meter.observations._corrected_us)
+
+
+def test_a_server_in_time_has_the_same_latency_either_way() -> None:
+    stream = Stream()
+    for number in range(5):
+        stream.update(number * INTERVAL_US, number * INTERVAL_US + 300)
+    assert stream.corrected_us() == [300] * 5
+    seen = stream.meter.observations
+    seen.flush()
+    assert (seen.latency.min_us, seen.latency.max_us, seen.latency.count) == (300, 300, 5)
+    assert seen.latency_user.max_us == 307
+
+
+def test_a_stall_shows_against_the_schedule_and_not_in_the_raw_latency() -> None:
+    """Coordinated omission: the server sends nothing for 200 ms, then goes on with fresh stamps."""
+    stream = Stream()
+    stream.update(0, 300)
+    stream.update(250_000, 250_300)
+    # Due at 50 ms; and the rounds of 100, 150 and 200 ms never came.
+    assert stream.corrected_us() == [300, 200_300, 150_300, 100_300, 50_300]
+    seen = stream.meter.observations
+    seen.flush()
+    assert seen.latency.max_us == 300
+
+
+def test_a_stall_that_never_ends_shows_at_the_end() -> None:
+    stream = Stream(end_us=200_000)
+    stream.update(0, 300)
+    stream.client.reader = FrameReader(1)
+    stream.meter.finish([stream.client], now_ns=10**15)
+    assert stream.corrected_us() == [300, 150_000, 100_000, 50_000]
+
+
+def test_coming_to_rest_lengthens_the_interval_and_is_no_stall() -> None:
+    stream = Stream()
+    stream.update(0, 300)
+    stream.update(600_000, 600_300, flags=4 | SETTLED, interval_us=1_000_000)
+    assert stream.corrected_us() == [300, 300]
+    stream.update(1_700_000, 1_700_300, flags=4 | SETTLED, interval_us=1_000_000)
+    assert stream.corrected_us()[2:] == [100_300]
+
+
+def test_an_unknown_interval_promises_nothing() -> None:
+    stream = Stream()
+    stream.update(1, 300, interval_us=0)
+    stream.update(900_000, 900_300, interval_us=0)
+    assert stream.corrected_us() == [299, 300]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "gaps", "duplicates", "reordered"),
+    [
+        ([1, 2, 3], 0, 0, 0),
+        ([1, 2, 5], 2, 0, 0),
+        ([1, 2, 2, 3], 0, 1, 0),
+        ([1, 3, 2, 4], 1, 0, 1),
+        ([7, 8], 0, 0, 0),
+    ],
+)
+def test_gaps_duplicates_and_reordering(sequences: list[int], gaps: int, duplicates: int, reordered: int) -> None:
+    stream = Stream()
+    for sequence in sequences:
+        stream.update(1, 2, step=sequence - stream.sequence)
+    seen = stream.meter.observations
+    assert (seen.gaps, seen.duplicates, seen.reordered) == (gaps, duplicates, reordered)
+
+
+@pytest.mark.parametrize(("first", "gaps"), [(10, 0), (11, 0), (12, 1)])
+def test_a_full_graph_restarts_the_count(first: int, gaps: int) -> None:
+    stream = Stream()
+    stream.update(1, 2, step=99)
+    graph = Arrived(2, int(MessageType.FULL_GRAPH), 4, 100, 10, 5, INTERVAL_US)
+    stream.meter.note(stream.client, graph, 1, 1)
+    stream.update(1, 2, step=first - stream.sequence)
+    seen = stream.meter.observations
+    assert (seen.gaps, seen.duplicates, seen.reordered, seen.frames) == (gaps, 0, 0, 3)
+
+
+def sample(payload: bytes) -> Meter:
+    meter = Meter()
+    meter.measure(0, 2**62)
+    meter.note(SimulatedClient(0), Arrived(2, payload[1], payload[2], 100, 1, 5, 6, payload, True), 1, 1)
+    return meter
+
+
+def nodes(count: int) -> np.ndarray:
+    made = np.zeros(count, NODE_DTYPE)
+    made["id"] = range(count)
+    return made
+
+
+def test_sampled_frames_are_decoded() -> None:
+    for message in (
+        PositionUpdate(nodes(5), trailer=Trailer(1, 2, 3)),
+        PositionUpdate(nodes(5), trailer=Trailer(1, 2, 3), compressed=True),
+        FullGraph(nodes(2), np.zeros(0, EDGE_DTYPE), trailer=Trailer(1, 2, 3)),
+    ):
+        seen = sample(encode(message)).observations
+        assert (seen.sampled, seen.wrong) == (1, 0)
+
+
+def test_wrong_bytes_are_counted_and_not_ignored() -> None:
+    good = encode(PositionUpdate(nodes(5), trailer=Trailer(1, 2, 3)))
+    infinite, twice = nodes(5), nodes(5)
+    infinite["x"][2] = np.inf
+    twice["id"][2] = 0
+    for payload in (good[:-1], good + b"x", encode(PositionUpdate(infinite)), encode(PositionUpdate(twice))):
+        seen = sample(payload).observations
+        assert (seen.sampled, seen.wrong, len(seen.errors)) == (1, 1, 1)
+
+
+def test_one_message_in_a_thousand_is_sampled() -> None:
+    stream = Stream()
+    reader = stream.client.reader = FrameReader(1)
+    with socket.socket() as stream.client.socket:
+        for number in range(SAMPLE_EVERY):
+            assert not reader.sample_next, number
+            stream.update(1, 2)
+    assert reader.sample_next
+    assert not reader.at_start
+
+
+def test_a_socket_that_nobody_reads_is_found_full() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as lazy:
+        sender, _ = listener.accept()
+        with sender:
+            assert not is_full(lazy)
+            sender.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sender.send(bytes(65536))
+            assert is_full(lazy)
