@@ -98,14 +98,17 @@ def serve(options: ServerOptions, record: Path | None = None) -> None:
         status = stack.enter_context(people().status("starting"))
         server = stack.enter_context(launch(options, on_progress=lambda text: status.update(text)))
         status.stop()
-        details = server.details
-        say(f"serving {details.pop('source')} on {server.url}")
-        for name, detail in details.items():
-            say(f"{name}: {detail}")
-        _say_if_clients_do_not_fit(options)
-        say(f"try: vfctl watch {server.url}, or vfctl loadtest {server.url} --clients 1000; Ctrl-C stops")
         asyncio.run(_until_stopped(server, record))
         say("stopping")
+
+
+def _announce(server: Server) -> None:
+    details = server.details
+    say(f"serving {details.pop('source')} on {server.url}")
+    for name, detail in details.items():
+        say(f"{name}: {detail}")
+    _say_if_clients_do_not_fit(server.options)
+    say(f"try: vfctl watch {server.url}, or vfctl loadtest {server.url} --clients 1000; Ctrl-C stops")
 
 
 def _say_if_clients_do_not_fit(options: ServerOptions) -> None:
@@ -134,6 +137,7 @@ async def _until_stopped(server: Server, record: Path | None) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
+    _announce(server)  # not before: whoever reads it may stop us at once
     recording = asyncio.create_task(_record(server.url, record, stop)) if record is not None else None
     while not stop.is_set():
         server.watch(0)
