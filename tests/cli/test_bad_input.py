@@ -36,6 +36,13 @@ from vfctl.protocol import Heartbeat, NodeSelect, encode
         (["serve", "--host", "not.an.address.invalid"], 2, "cannot listen"),
         (["serve", "--port", "99999"], 2, "--port"),
         (["watch", "ws://127.0.0.1:1/ws"], 4, "nothing listens"),
+        (["watch", "ws://127.0.0.1:1/ws", "--duration", "nan"], 2, "--duration is nan"),
+        (["record", "ws://127.0.0.1:1/ws", "OUT.mcap", "--duration", "-3"], 2, "--duration is -3"),
+        (["serve", "--active-interval-ms", "inf"], 2, "active_interval_ms is inf"),
+        (["serve", "--stable-interval-ms", "5"], 2, "less than active_interval_ms"),
+        (["serve", "/dev/zero"], 1, "not a regular file"),
+        (["loadtest", "ws://127.0.0.1:1/ws", "--active"], 2, "for the embedded server"),
+        (["loadtest", "--encoding", "compact"], 2, "raw, lz4"),
         (["frobnicate"], 2, "No such command"),
     ],
 )
@@ -70,6 +77,26 @@ def test_a_broken_recording_prints_what_is_readable_then_where_it_breaks(
     output, errors = capfd.readouterr()
     assert len(output.splitlines()) == 2
     assert f"byte {len(whole)}" in errors
+
+
+@pytest.mark.parametrize("format", ["table", "ndjson", "json", "csv"])
+def test_a_full_disk_is_an_error_and_no_bug(tmp_path: Path, format: str) -> None:
+    path = tmp_path / "some.bin"
+    path.write_bytes(encode(Heartbeat(7)) * 5000)
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "vfctl", "decode", str(path), "--format", format]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert done.returncode == 1
+    assert b"No space left" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_report_is_not_touched_before_there_is_another(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "results.json"
+    report.write_text("the one before")
+    assert run(["loadtest", "ws://127.0.0.1:1/ws", "--json", str(report)]) == 4
+    assert report.read_text() == "the one before"
+    assert list(tmp_path.iterdir()) == [report]
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:

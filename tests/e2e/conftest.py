@@ -20,11 +20,12 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 class Vfctl:
     """One running command; its stderr is collected as it comes."""
 
-    def __init__(self, *arguments: str | Path) -> None:
+    def __init__(self, *arguments: str | Path, new_group: bool = False) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "vfctl", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=new_group,
             env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
         )
         self.errors = ""
@@ -65,6 +66,10 @@ class Vfctl:
 
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)
+
+    def interrupt_group(self) -> None:
+        """What a terminal does on Ctrl-C."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def kill(self) -> None:
         self.process.kill()

@@ -141,6 +141,17 @@ def test_ctrl_c_ends_a_loadtest_early_and_still_reports(live: str, tmp_path: Pat
     assert 0 < results["duration_s"] < 600
 
 
+@pytest.mark.parametrize("moment", ["starting an embedded server", "compiling the physics", "clients against"])
+def test_ctrl_c_while_a_loadtest_starts_ends_it_without_a_traceback(moment: str) -> None:
+    """A terminal's Ctrl-C hits all processes of the group, also those that are still importing."""
+    command = Vfctl("loadtest", "--clients", "20", "--duration", "600", new_group=True)
+    command.wait_for(moment)
+    command.interrupt_group()
+    code, _ = command.finish()
+    assert code == 130, command.errors
+    assert "Traceback" not in command.errors
+
+
 async def test_ctrl_c_ends_a_server_and_tells_its_clients() -> None:
     server = Vfctl("serve", "--port", "0", "--nodes", "20")
     url = server.wait_for(r"serving .* on (ws://\S+)")[1]

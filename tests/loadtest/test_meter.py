@@ -64,9 +64,18 @@ def test_a_stall_shows_against_the_schedule_and_not_in_the_raw_latency() -> None
 def test_a_stall_that_never_ends_shows_at_the_end() -> None:
     stream = Stream(end_us=200_000)
     stream.update(0, 300)
-    stream.client.reader = FrameReader(1)
     stream.meter.finish([stream.client], now_ns=10**15)
     assert stream.corrected_us() == [300, 150_000, 100_000, 50_000]
+
+
+def test_a_connection_that_was_lost_is_still_owed_its_rounds() -> None:
+    """A server that dies, or is away for a while, serves nobody in time."""
+    stream = Stream()
+    stream.update(0, 300)
+    stream.client.forget_rounds()  # lost, and connected again
+    stream.update(140_000, 140_300)
+    assert stream.corrected_us() == [300, 90_300, 40_300]
+    assert stream.meter.observations.gaps == 0
 
 
 def test_coming_to_rest_lengthens_the_interval_and_is_no_stall() -> None:

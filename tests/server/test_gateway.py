@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
+import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 
 from vfctl.bus import Envelope, Kind
 from vfctl.graph import build_graph
@@ -25,6 +29,7 @@ from vfctl.protocol import (
     decode,
     encode,
 )
+from vfctl.server.gateway_process import is_our_fault
 
 if TYPE_CHECKING:
     from .conftest import Stage
@@ -206,6 +211,37 @@ async def test_reserved_types_are_ignored(stage: Stage) -> None:
     await viewer.send(Reserved(0x0B, b"from the future"))
     await viewer.send(Heartbeat(9))
     assert (await viewer.receive_kind(Heartbeat)).timestamp_us == 9
+
+
+async def test_peers_that_leave_or_send_no_http_are_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    for error, news in (
+        (ConnectionResetError(), False),
+        (BadHttpMessage("no host"), False),
+        (LineTooLong(b"x", 8190), False),
+        (RuntimeError("a bug"), True),
+    ):
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "Error", (), (type(error), error, None))
+        assert is_our_fault(record) is news
+
+
+async def test_thousands_who_leave_during_the_handshake_leave_nothing_behind(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = (
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    for _ in range(100):
+        with socket.create_connection(("127.0.0.1", stage.port)) as hasty:
+            hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            hasty.sendall(request)
+        await asyncio.sleep(0)
+    viewer = await stage.connect()
+    await viewer.receive()
+    async with asyncio.timeout(5):
+        while len(stage.gateway.clients) > 1:
+            await asyncio.sleep(0)
+    assert not [record for record in caplog.records if record.exc_info and is_our_fault(record)]
 
 
 async def test_a_client_that_leaves_is_forgotten(stage: Stage) -> None:

@@ -179,7 +179,7 @@ INVALID: dict[str, tuple[str, bytes, int]] = {
         struct.pack("<BBBBIII", 4, 2, 1, 0, 1, 28, 2) + b"\x10\x00",
         16,
     ),
-    "invalid-metadata-not-json": ("a comma too many", graph_with(b'{"label":[],}'), 28),
+    "invalid-metadata-not-json": ("a value that is none", graph_with(b'{"label":nope}'), 25),
     "invalid-metadata-column-missing": ("no clusters", graph_with(b'{"label":[],"kind":[],"depth":[]}'), 16),
     "invalid-metadata-too-long": (
         "one label for no node",

@@ -100,9 +100,12 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
             hint="use .mcap (with arrival times) or .bin (the bare messages, one after another)",
         )
     if path.exists() and not overwrite:
-        raise InputError(f"{path} already exists", hint="choose another name, or ask to overwrite it")
+        raise InputError(f"{path} already exists", hint=_EXISTS_HINT)
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path}: there is no folder {path.parent}")
+
+
+_EXISTS_HINT = "choose another name or remove it; vfctl record --overwrite replaces it"
 
 
 class _Closing(ABC):
@@ -208,7 +211,7 @@ class _OutputFile:
         try:
             self._file = path.open("wb" if overwrite else "xb", buffering=0)
         except FileExistsError:
-            raise InputError(f"{path} already exists", hint="choose another name, or ask to overwrite it") from None
+            raise InputError(f"{path} already exists", hint=_EXISTS_HINT) from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise InputError(f"cannot write {path}: {reason}") from None

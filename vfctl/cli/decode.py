@@ -48,7 +48,7 @@ def command(
 
 
 _COLUMNS = ("time s", "type", "flags", "bytes", "count", "sequence", "detail")
-_WIDTHS = (10, 14, 22, 9, 7, 10, 0)
+_WIDTHS = (10, 16, 26, 9, 7, 10, 0)
 
 
 def _print_table(capture: Capture, limit: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,10 +66,13 @@ def command(
     Latency is from the server's time stamp to the kernel's arrival stamp. Exit code 3 if a gate fails or has no data,
     4 if nothing was measured. The first Ctrl-C ends the run and still reports; the second stops at once.
     """
+    from vfctl.errors import UsageError
     from vfctl.loadtest.gates import parse_gate
     from vfctl.loadtest.scenario import Scenario, load_scenario, parse_filter
 
     embedded = {"graph": graph and str(graph), "nodes": nodes, "generator": generator and generator.value}
+    if url is not None and (active or any(value is not None for value in embedded.values())):
+        raise UsageError("--graph, --nodes, --generator and --active are for the embedded server, and there is a URL")
     base = load_scenario(scenario) if scenario else Scenario()
     plan = base.changed(
         clients=clients,
@@ -104,11 +108,9 @@ def _check_writable(path: Path | None) -> None:
 
     if path is None or str(path) == "-":
         return
-    try:
-        with path.open("ab"):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    there = path if path.exists() else path.parent
+    if not os.access(there, os.W_OK) or path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"cannot write {path}")
 
 
 def _run(plan: Scenario, url: str | None, source_ip: str | None) -> Results:
@@ -146,8 +148,18 @@ def _write_json(document: dict[str, Any], path: Path) -> None:
     if str(path) == "-":
         sys.stdout.write(text)
     else:
-        path.write_text(text, "utf-8")
+        _replace(path, text)
         say(f"results are in {path}")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all; what was there stays until then."""
+    if path.exists() and not path.is_file():  # a device or a pipe
+        path.write_text(text, "utf-8")
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)
 
 
 def _print_what_next(scenario: str | None, document: dict[str, Any]) -> None:
@@ -162,8 +174,10 @@ def _print_what_next(scenario: str | None, document: dict[str, Any]) -> None:
 
 
 def _exit_code(plan: Scenario, results: Results, document: dict[str, Any], strict: bool) -> int:
-    from vfctl.errors import EXIT_OK, GateError, PeerError
+    from vfctl.errors import EXIT_INTERRUPTED, EXIT_OK, GateError, PeerError
 
+    if document["interrupted"] and not results.measured_anything:
+        return EXIT_INTERRUPTED
     if not all(gate["passed"] for gate in document["gates"]):
         return GateError.exit_code
     outcome = results.outcome

@@ -68,8 +68,11 @@ class LoadtestDisplay:
             figures += f", {outcome.failed:,} failed, {outcome.lost:,} lost"
         label = _STAGES[status.stage]
         if not self._console.is_terminal:
-            if status.stage != self._stage or now_s >= self._next_line_s:
+            if status.stage != self._stage:
                 self._stage, self._next_line_s = status.stage, now_s + _PLAIN_PERIOD_S
+                self._console.print(f"{label}: {outcome.target:,} clients, at most {status.stage_s:g} s")
+            elif now_s >= self._next_line_s:
+                self._next_line_s = now_s + _PLAIN_PERIOD_S
                 self._console.print(f"{label}: {figures}")
             return
         if self._task is None:
@@ -89,7 +92,7 @@ def results_tables(document: dict[str, Any]) -> list[Table]:
 
 
 def _latency_table(document: dict[str, Any]) -> Table:
-    table = Table(title=f"{document['clients']['connected']:,} clients, {document['duration_s']:g} s")
+    table = Table(title=f"{document['clients']['target']:,} clients, {document['duration_s']:g} s")
     table.add_column("ms")
     columns = ("p50", "p95", "p99", "max", "mean")
     for column in columns:
@@ -139,7 +142,7 @@ def _figures_table(document: dict[str, Any]) -> Table:
         table.add_row("", escape(generator["verdict"]), escape(generator["advice"]))
     for reason, count in list(document["errors"].items())[:5]:
         table.add_row("[red]error[/]", f"{count:,}", escape(reason))
-    if not document["latency_ms"]["count"] and document["frames"]["received"]:
+    if not document["latency_ms"]["count"] and throughput["messages_per_s"]:
         table.add_row("latency", "none", "the server sends no TIMED frames")
     return table
 

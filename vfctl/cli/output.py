@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -53,6 +54,23 @@ def until_reader_leaves() -> Iterator[None]:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the exit would flush into the pipe again
+    except OSError as error:
+        from vfctl.errors import InputError
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InputError(f"cannot write to stdout: {error.strerror}") from None
+
+
+def check_duration(duration_s: float | None) -> None:
+    """Refuse a --duration that is no time.
+
+    Raises:
+        UsageError: not positive, or not finite.
+    """
+    from vfctl.errors import UsageError
+
+    if duration_s is not None and not (math.isfinite(duration_s) and duration_s > 0):
+        raise UsageError(f"--duration is {duration_s:g}, it takes a positive number of seconds")
 
 
 def bytes_per_s(rate: float) -> str:

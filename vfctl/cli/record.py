@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vfctl.cli.output import people, say
+from vfctl.cli.output import check_duration, people, say
 
 if TYPE_CHECKING:
     from vfctl.client.record import RecordSummary
@@ -22,11 +22,12 @@ def command(
     """Record a live stream, each message exactly as it comes."""
     import asyncio
 
+    check_duration(duration)
     summary = asyncio.run(_record(url, out, duration, overwrite))
     kinds = ", ".join(f"{count:,} {name}" for name, count in summary.by_type.most_common())
     say(f"{out}: {summary.messages:,} messages in {summary.duration_s:.1f} s ({kinds or 'none'})")
     if summary.reconnects:
-        say(f"the connection was lost {summary.reconnects} times; what was sent in between is missing")
+        say(f"connections lost and opened again: {summary.reconnects}; what was sent in between is missing")
     if summary.ended_by_server:
         say("the server ended the stream")
     say(f"try: vfctl decode {out}, or vfctl replay {out}")

@@ -40,13 +40,21 @@ def command(
             "ontology of 316 nodes."
         ),
     ] = None,
-    nodes: Annotated[int | None, typer.Option(help="Generate a graph of so many nodes instead.", min=1)] = None,
-    generator: Annotated[Generator, typer.Option(help="Kind of graph that --nodes generates.")] = Generator.SCALE_FREE,
+    nodes: Annotated[
+        int | None,
+        typer.Option(help="Generate a graph of so many nodes instead.  [default: 1000, with --generator]", min=1),
+    ] = None,
+    generator: Annotated[
+        Generator | None, typer.Option(help="Kind of graph to generate.  [default: scale-free, with --nodes]")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the generator and of the first positions.", min=0)] = 0,
     host: HostOption = "127.0.0.1",
     port: PortOption = 8765,
     workers: Annotated[str, typer.Option(help="Gateway processes: a number, or auto.", metavar="N|auto")] = "auto",
-    max_clients: Annotated[int, typer.Option(help="Connections accepted; more are answered 503.", min=1)] = 50_000,
+    max_clients: Annotated[
+        int | None,
+        typer.Option(help="Connections accepted; more are answered 503.  [default: 50000, or what fits]", min=1),
+    ] = None,
     physics_hz: Annotated[float, typer.Option(help="Ticks of the simulation a second.", min=1, max=1000)] = 60,
     active_interval_ms: Annotated[
         float, typer.Option(help="How often a client is served while the layout moves.", min=1)
@@ -64,31 +72,38 @@ def command(
     from vfctl.errors import UsageError
     from vfctl.server.options import LiveGraph, ServerOptions
 
-    if graph is not None and nodes is not None:
+    generated = nodes is not None or generator is not None
+    if graph is not None and generated:
         raise UsageError("a graph is either read from a file or generated: give GRAPH or --nodes, not both")
     options = ServerOptions(
         source=LiveGraph(
             file=None if graph is None else str(graph),
-            generator=None if nodes is None else generator.value,
-            nodes=nodes or 0,
+            generator=(generator or Generator.SCALE_FREE).value if generated else None,
+            nodes=nodes or 1000,
             seed=seed,
         ),
         host=host,
         port=port,
         workers=_workers(workers),
-        max_clients=max_clients,
+        max_clients=max_clients or 50_000,
         physics_hz=physics_hz,
         active_interval_ms=active_interval_ms,
         stable_interval_ms=stable_interval_ms,
     )
+    if max_clients is not None:
+        _say_if_clients_do_not_fit(options)
     serve(options, record)
 
 
 def serve(options: ServerOptions, record: Path | None = None) -> None:
     """Run a server until Ctrl-C or SIGTERM; `vfctl replay` does the same with a recording."""
     import asyncio
+    import signal
 
     from vfctl.server.launch import launch
+
+    for number in (signal.SIGTERM, signal.SIGHUP):  # also while it starts: clear up, as for Ctrl-C
+        signal.signal(number, signal.default_int_handler)
 
     if record is not None:
         from vfctl.capture.writer import check_target
@@ -98,8 +113,10 @@ def serve(options: ServerOptions, record: Path | None = None) -> None:
         status = stack.enter_context(people().status("starting"))
         server = stack.enter_context(launch(options, on_progress=lambda text: status.update(text)))
         status.stop()
-        asyncio.run(_until_stopped(server, record))
+        recorded = asyncio.run(_until_stopped(server, record))
         say("stopping")
+    if not recorded:
+        raise typer.Exit(1)
 
 
 def _announce(server: Server) -> None:
@@ -107,7 +124,6 @@ def _announce(server: Server) -> None:
     say(f"serving {details.pop('source')} on {server.url}")
     for name, detail in details.items():
         say(f"{name}: {detail}")
-    _say_if_clients_do_not_fit(server.options)
     say(f"try: vfctl watch {server.url}, or vfctl loadtest {server.url} --clients 1000; Ctrl-C stops")
 
 
@@ -118,13 +134,17 @@ def _say_if_clients_do_not_fit(options: ServerOptions) -> None:
     needed = -(-options.max_clients // capacity)
     if needed > options.workers:
         say(
-            f"that is fewer than --max-clients {options.max_clients}: a process may open {capacity} connections here; "
+            f"--max-clients {options.max_clients} do not fit: a gateway may open {capacity} connections here; "
             f"--workers {needed} would hold them"
         )
 
 
-async def _until_stopped(server: Server, record: Path | None) -> None:
-    """Until the first Ctrl-C or SIGTERM; the second Ctrl-C ends even an orderly stop."""
+async def _until_stopped(server: Server, record: Path | None) -> bool:
+    """Until the first Ctrl-C or SIGTERM; the second Ctrl-C ends even an orderly stop.
+
+    Returns:
+        False if there was to be a recording, and it failed.
+    """
     import asyncio
     import signal
 
@@ -135,7 +155,7 @@ async def _until_stopped(server: Server, record: Path | None) -> None:
         stop.set()
         loop.remove_signal_handler(signal.SIGINT)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)
     _announce(server)  # not before: whoever reads it may stop us at once
     recording = asyncio.create_task(_record(server.url, record, stop)) if record is not None else None
@@ -143,11 +163,10 @@ async def _until_stopped(server: Server, record: Path | None) -> None:
         server.watch(0)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 0.25)
-    if recording is not None:
-        await recording
+    return True if recording is None else await recording
 
 
-async def _record(url: str, path: Path, stop: asyncio.Event) -> None:
+async def _record(url: str, path: Path, stop: asyncio.Event) -> bool:
     """Record like any client would. A recording that fails does not take the server with it."""
     from vfctl.client.record import record
     from vfctl.errors import VfctlError
@@ -157,6 +176,8 @@ async def _record(url: str, path: Path, stop: asyncio.Event) -> None:
         say(f"recorded {summary.messages:,} messages to {path}")
     except VfctlError as error:
         complain(error)
+        return False
+    return True
 
 
 def _workers(text: str) -> int:

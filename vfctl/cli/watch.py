@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vfctl.cli.output import bytes_per_s, people, say
+from vfctl.cli.output import bytes_per_s, check_duration, people, say
 
 if TYPE_CHECKING:
     from vfctl.client import Connection
@@ -22,6 +22,7 @@ def command(
     """Show live what a server sends to one client: frames, latency, nodes, settled or moving."""
     import asyncio
 
+    check_duration(duration)
     asyncio.run(_watch(url, duration))
 
 

@@ -72,9 +72,17 @@ async def record(
             try:
                 await _pump(connection, writer, summary, duration_s, stop, on_progress)
             except VfctlError as error:
+                if not summary.messages:
+                    _discard(out_path)
+                    raise
                 error.hint = error.hint or f"{out_path} keeps the {summary.messages} messages that came before"
                 raise
     return summary
+
+
+def _discard(path: Path) -> None:
+    """A recording without a message would only stand in the way of the next attempt."""
+    path.unlink(missing_ok=True)
 
 
 async def _pump(

@@ -227,7 +227,7 @@ class Engine:
         self.observations.record_connect((time.monotonic_ns() - client.started_ns) // 1000)
         client.reader = FrameReader(FIRST_READ_BYTES)
         client.ever_connected = True
-        client.forget_stream()
+        client.forget_rounds()
         self._act(client, client.life.opened(time.monotonic()))
         if self._shard.filter is not None:
             self._send(client, encode(FilterUpdate(self._shard.filter)), Opcode.BINARY)

@@ -114,12 +114,15 @@ class Meter:
             self._sample_next_of(client)
 
     def finish(self, clients: list[SimulatedClient], now_ns: int) -> None:
-        """The window is over: rounds that are still owed by then count, or a server that stalls for good would not."""
+        """The window is over: rounds that are still owed by then count, or a server that stalls for good would not.
+
+        Those of lost connections too: a server that has died serves nobody in time.
+        """
         end_us = min(self._end_ns, now_ns) // 1000
         if self._start_ns // 1000 >= end_us:
             return
         for client in clients:
-            if client.reader is not None and 0 < client.due_us < end_us:
+            if 0 < client.due_us < end_us:
                 self._record_overdue(client.due_us, client.interval_us, end_us, end_us)
 
     def _record_overdue(self, due_us: int, interval_us: int, until_us: int, arrival_us: int) -> None:

@@ -49,7 +49,8 @@ class Results:
         seen, outcome = self.observations, self.outcome
         seen.flush()
         per_s = 1 / self.duration_s if self.duration_s > 0 else 0.0
-        per_client = 1 / outcome.connected if outcome.connected else 0.0
+        served = outcome.connected + outcome.lost
+        per_client = 1 / served if served else 0.0
         results: dict[str, Any] = {
             "schema": SCHEMA,
             "url": self.url,

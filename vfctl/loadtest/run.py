@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -30,12 +29,12 @@ from vfctl.loadtest.target import DEFAULT_URL, Peer, identify, resolve
 from vfctl.server.descriptors import raise_descriptor_limit
 from vfctl.server.launch import Server, launch
 from vfctl.server.options import ServerOptions
+from vfctl.server.spawn import spawn
 
 SETTLE_S: Final = 0.5
 """Between the end of the ramp and the measurement: the last handshakes' backlog is not part of the result."""
 
 FINISH_TIMEOUT_S: Final = 15.0
-_SPAWN = multiprocessing.get_context("spawn")  # never fork: the caller may have threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,9 @@ def _find_peer(scenario: Scenario, url: str | None, stack: ExitStack, say: Calla
     if url is not None:
         return url, identify(url)
     try:
-        return DEFAULT_URL, identify(DEFAULT_URL)
+        peer = identify(DEFAULT_URL)
+        say(f"{peer.name} answers on port 8765; options of the embedded server are not used")
+        return DEFAULT_URL, peer
     except PeerError:
         say("nothing answers on port 8765, starting an embedded server for this run")
     options = ServerOptions(source=scenario.server.live_graph(), port=0, workers=scenario.server.workers)
@@ -142,11 +143,8 @@ class _Run:
         self._processes: list[SpawnProcess] = []
         self.interrupted = False
         for shard in shards:
-            ours, theirs = multiprocessing.Pipe()
-            process = _SPAWN.Process(target=run_shard, args=(shard, theirs), daemon=True)
-            process.start()
-            theirs.close()
-            self._pipes.append(ours)
+            process, pipe = spawn(run_shard, shard, name=f"generator {shard.number}")
+            self._pipes.append(pipe)
             self._processes.append(process)
 
     def go(self) -> tuple[list[Report], float]:

@@ -11,12 +11,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
 
-from vfctl.client.url import ENCODINGS
 from vfctl.errors import InputError, UsageError
 from vfctl.loadtest.gates import Gate, parse_gate
 from vfctl.protocol import Filter
 from vfctl.server.options import LiveGraph
 
+SERVED_ENCODINGS: Final = ("raw", "lz4")
 STATES: Final = ("rest", "active")
 
 
@@ -187,7 +187,7 @@ def _check(scenario: Scenario) -> None:
         if not isinstance(text, str):
             raise UsageError(f"{name} is {text!r}, it takes a text")
     for name, choice, choices in (
-        ("encoding", scenario.encoding, ENCODINGS),
+        ("encoding", scenario.encoding, SERVED_ENCODINGS),
         ("server.state", server.state, STATES),
     ):
         if choice is not None and choice not in choices:

@@ -55,15 +55,15 @@ class SimulatedClient:
         self.attempt = 0
         self.started_ns = 0
         self.ever_connected = False
-        self.forget_stream()
-
-    def forget_stream(self) -> None:
-        """A new connection: nothing is known of its rounds."""
-        self.sequence = -1
-        self.after_graph = False
         self.settled = 0
         self.interval_us = 0
         self.due_us = 0
+        self.forget_rounds()
+
+    def forget_rounds(self) -> None:
+        """A new connection: its rounds may be another gateway's. When the next one is due stays: it was promised."""
+        self.sequence = -1
+        self.after_graph = False
 
     def full_graph(self, sequence: int) -> None:
         """A FullGraph restarts the count."""

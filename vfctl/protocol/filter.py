@@ -84,7 +84,7 @@ def _kinds(value: object) -> frozenset[str] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(kind, str) for kind in value):
-        raise ValueError(f"'kind' takes a list of texts, not {_kind_of(value)}")
+        raise ValueError(f"'kind' takes a list of texts, not {_kind_of(value)}{_of_others(value)}")
     return frozenset(value)
 
 
@@ -92,7 +92,9 @@ def _depth(value: object) -> tuple[int, int] | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 2 or not all(_is_int(bound) for bound in value):
-        raise ValueError(f"'depth' takes two integers, the first and the last level, not {_kind_of(value)}")
+        raise ValueError(
+            f"'depth' takes two integers, the first and the last level, not {_kind_of(value)}{_of_others(value)}"
+        )
     return value[0], value[1]
 
 
@@ -100,8 +102,12 @@ def _clusters(value: object) -> frozenset[int] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(_is_int(cluster) for cluster in value):
-        raise ValueError(f"'cluster' takes a list of integers, not {_kind_of(value)}")
+        raise ValueError(f"'cluster' takes a list of integers, not {_kind_of(value)}{_of_others(value)}")
     return frozenset(value)
+
+
+def _of_others(value: object) -> str:
+    return " of other things" if isinstance(value, list) else ""
 
 
 def _kind_of(value: object) -> str:
@@ -116,6 +122,6 @@ def _kind_of(value: object) -> str:
         case str():
             return "a text"
         case list():
-            return "a list of another shape"
+            return "a list"
         case _:
             return "an object"

@@ -205,9 +205,12 @@ class Gateway:
         socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_CLIENT_MESSAGE_BYTES)
         if not socket.can_prepare(request).ok:
             return web.Response(status=400, text="this is a WebSocket endpoint; connect with ws://…/ws\n")
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:
+            return web.Response(status=400, text="gone during the handshake\n")  # aiohttp wants an answer to not write
         transport = request.transport
-        if transport is None:  # gone during the handshake
+        if transport is None:
             return socket
         audience = self.scene.audience(subscription.variant)
         connection = self.clients.add(socket, transport, subscription, audience, monotonic_us())

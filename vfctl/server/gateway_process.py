@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
 from aiohttp import WSCloseCode, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from vfctl.bus import subscribe
 from vfctl.errors import PeerError
@@ -45,7 +47,9 @@ async def _main(options: ServerOptions, number: int, port: int, bus_path: Path, 
     await asyncio.wait({following, stopping, starting}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done() and not stopping.done():
         # The access log and the shutdown wait of aiohttp are off: we close our own connections, below.
-        runner = web.AppRunner(build_app(gateway), access_log=None, shutdown_timeout=0.5)
+        log = logging.getLogger("vfctl.server.http")
+        log.addFilter(is_our_fault)
+        runner = web.AppRunner(build_app(gateway), access_log=None, logger=log, shutdown_timeout=0.5)
         await runner.setup()
         await web.SockSite(runner, _listen(options.host, port), backlog=BACKLOG).start()
         parent.report(Ready(f"up to {capacity} clients"))
@@ -60,6 +64,13 @@ async def _main(options: ServerOptions, number: int, port: int, bus_path: Path, 
         if not ending.is_set():
             raise PeerError("the frame source has gone")
     following.cancel()
+
+
+def is_our_fault(record: logging.LogRecord) -> bool:
+    """Whether an error that aiohttp logs, with its traceback, is news: not what peers send that is not HTTP, nor that
+    they leave."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | ConnectionError)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import multiprocessing
+import math
 import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -21,9 +20,9 @@ from vfctl.server.gateway_process import run_gateway
 from vfctl.server.options import ServerOptions
 from vfctl.server.process import Failed, Progress, Ready
 from vfctl.server.source_process import run_source
+from vfctl.server.spawn import spawn
 
 STOP_TIMEOUT_S: Final = 5.0
-_SPAWN = multiprocessing.get_context("spawn")  # never fork: JAX has threads
 
 
 class _Child:
@@ -31,12 +30,7 @@ class _Child:
 
     def __init__(self, name: str, entry: Callable[..., None], *args: Any) -> None:
         self.name = name
-        self.pipe, theirs = multiprocessing.Pipe()
-        self.process: SpawnProcess = _SPAWN.Process(
-            target=entry, args=(*args, theirs), name=f"vfctl {name}", daemon=True
-        )
-        self.process.start()
-        theirs.close()
+        self.process, self.pipe = spawn(entry, *args, name=name)
         self.ready: Ready | None = None
 
 
@@ -162,8 +156,14 @@ def _check(options: ServerOptions) -> None:
     if options.workers < 1 or options.max_clients < 1:
         raise UsageError("a server has at least one worker and one client")
     for name in ("physics_hz", "active_interval_ms", "stable_interval_ms", "stall_timeout_s", "heartbeat_s"):
-        if not getattr(options, name) > 0:
-            raise UsageError(f"{name} is {getattr(options, name):g}, it must be positive")
+        value = getattr(options, name)
+        if not (math.isfinite(value) and value > 0):
+            raise UsageError(f"{name} is {value:g}, it must be positive and finite")
+    if options.stable_interval_ms < options.active_interval_ms:
+        raise UsageError(
+            f"stable_interval_ms is {options.stable_interval_ms:g}, less than active_interval_ms, "
+            f"{options.active_interval_ms:g}: a layout at rest would be sent more often than one that moves"
+        )
 
 
 def _reserve_port(host: str, port: int) -> socket.socket:

@@ -48,6 +48,8 @@ def load_graph(path: Path | str) -> Graph:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path}: is not a regular file", hint="pipes and devices may never end; save it first")
         data = path.read_bytes()
     except IsADirectoryError:
         raise InputError(f"{path}: is a directory, expected a graph file") from None
