@@ -34,10 +34,9 @@ def test_shares_add_up_and_none_is_too_large(clients: int) -> None:
 
 
 def test_sources_are_spread_on_loopback_only() -> None:
-    """One (source, destination) pair has 28,232 ports."""
+    """One (source, destination) pair has 28,232 ports, and finding one is slow once half of them are used."""
     sources = source_addresses(LOOPBACK, 50_000, None)
-    assert len(sources) >= 2
-    assert 50_000 / len(sources) < 28_232
+    assert 50_000 / len(sources) < 28_232 / 2
     assert all(source.startswith("127.0.") for source in sources)
     assert source_addresses(LOOPBACK, 10_000, None) == ()
     remote = Target(socket.AF_INET, ("192.0.2.1", 80), "example", "/")

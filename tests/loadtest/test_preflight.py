@@ -17,7 +17,7 @@ PLENTY = Limits(
 )
 
 
-def failed(limits: Limits, clients: int = 50_000, sources: int = 3) -> list[Check]:
+def failed(limits: Limits, clients: int = 50_000, sources: int = 5) -> list[Check]:
     return [check for check in preflight(clients, limits, sources=sources, server_here=True) if not check.ok]
 
 
@@ -43,7 +43,7 @@ def test_what_is_too_low_comes_with_the_command_that_lifts_it(change: dict[str, 
 
 def test_one_source_address_is_not_enough_for_fifty_thousand() -> None:
     (check,) = failed(PLENTY, clients=100_000, sources=1)
-    assert "--source-ip with at least 4" in check.command
+    assert "--source-ip with at least 8" in check.command
 
 
 def test_this_machine_can_be_read() -> None:
