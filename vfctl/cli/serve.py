@@ -53,7 +53,9 @@ def command(
     workers: Annotated[str, typer.Option(help="Gateway processes: a number, or auto.", metavar="N|auto")] = "auto",
     max_clients: Annotated[
         int | None,
-        typer.Option(help="Connections accepted; more are answered 503.  [default: 50000, or what fits]", min=1),
+        typer.Option(
+            help="Connections that each gateway accepts; more are answered 503.  [default: 50000, or what fits]", min=1
+        ),
     ] = None,
     physics_hz: Annotated[float, typer.Option(help="Ticks of the simulation a second.", min=1, max=1000)] = 60,
     active_interval_ms: Annotated[

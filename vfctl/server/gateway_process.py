@@ -37,8 +37,8 @@ def run_gateway(options: ServerOptions, number: int, port: int, bus_path: Path, 
 
 async def _main(options: ServerOptions, number: int, port: int, bus_path: Path, parent: Parent) -> None:
     ending = parent.gone()
-    share = -(-options.max_clients // options.workers)
-    capacity = min(share, client_capacity(raise_descriptor_limit()))
+    # Not a share of max_clients: the kernel spreads connections over gateways by a hash, a few percent unevenly.
+    capacity = min(options.max_clients, client_capacity(raise_descriptor_limit()))
     bus = await subscribe(bus_path, timeout_s=BUS_TIMEOUT_S)
     gateway = Gateway(options, number, bus, capacity)
     following = asyncio.create_task(gateway.follow_bus())

@@ -55,7 +55,7 @@ class ServerOptions:
         source: what is served.
         host, port: where the gateways listen; port 0 takes a free one.
         workers: number of gateway processes.
-        max_clients: connections of all gateways together; more are answered 503.
+        max_clients: connections of each gateway; more are answered 503.
         physics_hz: ticks a second of the frame source.
         active_interval_ms: how often a client is served while the layout moves.
         stable_interval_ms: and once it is stable.
