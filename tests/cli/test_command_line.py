@@ -31,6 +31,17 @@ def test_every_command_has_help_with_every_option_explained(command: str) -> Non
     assert result.exit_code == 0
 
 
+def test_scenario_commands(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["scenario", "list"]) == 0
+    assert "smoke" in capfd.readouterr().out
+    assert run(["scenario", "show", "smoke"]) == 0
+    path = tmp_path / "mine.toml"
+    path.write_text(capfd.readouterr().out + "state2 = 5\n")
+    assert run(["scenario", "check", "smoke"]) == 0
+    assert run(["scenario", "check", str(path)]) == 2
+    assert f"{path}:" in capfd.readouterr().err
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"vfctl {__version__}\n"

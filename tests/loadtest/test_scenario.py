@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vfctl.errors import InputError, UsageError, VfctlError
-from vfctl.loadtest.scenario import Scenario, _shipped, load_scenario
+from vfctl.loadtest.scenario import Scenario, load_scenario, scenario_names, scenario_text
 from vfctl.protocol import Filter
 
 
@@ -19,9 +19,8 @@ def write(folder: Path, text: str) -> str:
 
 
 def test_every_shipped_scenario_loads_and_describes_itself() -> None:
-    names = [entry.name.removesuffix(".toml") for entry in _shipped()]
-    assert {"demo", "smoke"} <= set(names)
-    for name in names:
+    assert {"demo", "smoke"} <= set(scenario_names())
+    for name in scenario_names():
         assert load_scenario(name).description
 
 
@@ -61,7 +60,7 @@ def test_a_file(tmp_path: Path) -> None:
         ("filter = {knd = ['class']}", "unknown filter key 'knd'"),
         ("server = 5", r"\[server\]"),
         ("[server]\nstate = 'asleep'", "server.state is 'asleep'"),
-        ("[server]\ngraph = 'x.ttl'\nnodes = 5", "either read from a file or generated"),
+        ("[server]\ngraph = 'x.ttl'\nnodes = 5", "a graph is read from a file or generated"),
         ("[server]\nworkers = 0", "server.workers is 0"),
         ("[server]\ngraph = 5", "server.graph is 5"),
         ("description = 5", "description is 5"),
@@ -75,6 +74,22 @@ def test_what_is_wrong_is_named_with_the_file(tmp_path: Path, text: str, says: s
     whole = f"{raised.value.message} {raised.value.hint}"
     assert raised.value.message.startswith(path)
     assert re.search(says, whole)
+
+
+def test_the_line_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "# a comment\nclients = 5\n\n[server]\nseed = 1\nstate = 'asleep'\n")
+    with pytest.raises(UsageError) as raised:
+        load_scenario(path)
+    assert raised.value.message.startswith(f"{path}:6: server.state is 'asleep'")
+    path = write(tmp_path, "clients = 5\n\ngates = ['x']\n")
+    with pytest.raises(UsageError) as raised:
+        load_scenario(path)
+    assert raised.value.message.startswith(f"{path}:3: gate 'x'")
+
+
+def test_shipped_scenarios_can_be_copied_and_changed(tmp_path: Path) -> None:
+    for name in scenario_names():
+        assert load_scenario(write(tmp_path, scenario_text(name))) == load_scenario(name)
 
 
 def test_an_unknown_name_lists_the_known(tmp_path: Path) -> None:

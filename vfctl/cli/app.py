@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vfctl import __version__
-from vfctl.cli import decode, doctor, loadtest, record, replay, serve, watch
+from vfctl.cli import decode, doctor, loadtest, record, replay, scenario, serve, watch
 from vfctl.cli.output import complain
 from vfctl.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, VfctlError
 
@@ -46,6 +46,7 @@ app.command("replay")(replay.command)
 app.command("decode")(decode.command)
 app.command("watch")(watch.command)
 app.command("doctor")(doctor.command)
+app.add_typer(scenario.group, name="scenario")
 
 
 def run(arguments: Sequence[str]) -> int:
