@@ -104,10 +104,10 @@ class Engine:
         self._connect_due(began_s)
         self._run_timers(began_s)
         self._send_heartbeats(began_s - self._started_s)
-        for fd, mask in self._epoll.poll(0, len(self._by_fd) + 1):
+        for fd, _ in self._epoll.poll(0, len(self._by_fd) + 1):
             client = self._by_fd.get(fd)
             if client is not None:
-                self._on_ready(client, mask)
+                self._on_ready(client)
         self._next_batch_s = began_s + BATCH_S
         time.sleep(max(0.0, self._next_batch_s - time.monotonic()))
         return lag_s
@@ -178,13 +178,13 @@ class Engine:
         self._drop(client)
         self._act(client, client.life.open_failed())
 
-    def _on_ready(self, client: SimulatedClient, mask: int) -> None:
+    def _on_ready(self, client: SimulatedClient) -> None:
         if client.reader is not None:
             self._read(client)
         elif not client.key:
             self._send_request(client)
         else:
-            self._read_response(client, mask)
+            self._read_response(client)
 
     def _send_request(self, client: SimulatedClient) -> None:
         sock = client.socket
@@ -202,7 +202,7 @@ class Engine:
             return
         self._epoll.modify(sock.fileno(), select.EPOLLIN)
 
-    def _read_response(self, client: SimulatedClient, mask: int) -> None:
+    def _read_response(self, client: SimulatedClient) -> None:
         assert client.socket is not None
         try:
             data = client.socket.recv(FIRST_READ_BYTES)

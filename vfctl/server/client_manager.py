@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +14,7 @@ from aiohttp import web
 
 from vfctl.protocol import Heartbeat, encode
 from vfctl.protocol.websocket import frame
+from vfctl.server.clocks import unix_time_us
 from vfctl.server.connection import Connection
 from vfctl.stream import Audience, Delivery, Subscription
 
@@ -149,7 +149,7 @@ class ClientManager:
 
     def _ask_for_a_sign(self, connection: Connection, now_us: int) -> None:
         connection.heard_us = now_us  # once an interval, whether it answers or not
-        self.send(connection, frame(encode(Heartbeat(time.time_ns() // 1000))))
+        self.send(connection, frame(encode(Heartbeat(unix_time_us()))))
 
     def _give_up(self, connection: Connection, waiting: int) -> None:
         """Nothing more can be said to a client whose buffers are full, so the connection is cut."""

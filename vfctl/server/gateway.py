@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -29,6 +28,7 @@ from vfctl.protocol import (
 )
 from vfctl.protocol.websocket import frame
 from vfctl.server.client_manager import ClientManager
+from vfctl.server.clocks import monotonic_us, unix_time_us
 from vfctl.server.connection import Connection
 from vfctl.server.options import ServerOptions
 from vfctl.stream import ClientCoordinator, Intervals, Scene
@@ -38,16 +38,6 @@ log = logging.getLogger(__name__)
 
 MAX_CLIENT_MESSAGE_BYTES: Final = 64 * 1024
 """The largest message a client may send: two seconds of speech at 16 kHz."""
-
-
-def monotonic_us() -> int:
-    """The clock of the schedule, in µs."""
-    return time.monotonic_ns() // 1000
-
-
-def unix_time_us() -> int:
-    """The clock of the messages, in µs."""
-    return time.time_ns() // 1000
 
 
 class Gateway:

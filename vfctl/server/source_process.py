@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from vfctl.bus import BusServer, Envelope, Kind
 from vfctl.errors import InputError
 from vfctl.protocol import FullGraph, NodeDrag, NodeSelect, Notice, PositionUpdate, VoiceData, decode, encode
+from vfctl.server.clocks import unix_time_us
 from vfctl.server.frame_source import FrameSource, build_source
 from vfctl.server.options import ServerOptions
 from vfctl.server.process import Parent, Progress, Ready, run_process
@@ -21,11 +21,6 @@ log = logging.getLogger(__name__)
 def run_source(options: ServerOptions, bus_path: Path, pipe: Connection) -> None:
     """Entry point of the process."""
     run_process(lambda parent: _main(options, bus_path, parent), pipe, "source")
-
-
-def unix_time_us() -> int:
-    """Unix time in µs."""
-    return time.time_ns() // 1000
 
 
 async def _main(options: ServerOptions, bus_path: Path, parent: Parent) -> None:
