@@ -42,7 +42,7 @@ from vfctl.protocol import Heartbeat, NodeSelect, encode
         (["serve", "--stable-interval-ms", "5"], 2, "less than active_interval_ms"),
         (["serve", "/dev/zero"], 1, "not a regular file"),
         (["loadtest", "ws://127.0.0.1:1/ws", "--active"], 2, "for the embedded server"),
-        (["loadtest", "--encoding", "compact"], 2, "raw, lz4"),
+        (["loadtest", "--encoding", "compact"], 2, "'raw' or 'lz4'"),
         (["frobnicate"], 2, "No such command"),
     ],
 )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 
 from vfctl.client.lifecycle import State
+from vfctl.loadtest.behaviour import World
 from vfctl.loadtest.engine import Engine
-from vfctl.loadtest.plan import Shard, Target
+from vfctl.loadtest.observations import Observations
+from vfctl.loadtest.plan import Target, plan_shards
+from vfctl.loadtest.roles import Dragger, Flapping, ReconnectStorm, Role, SlowReader, Speaker, Viewer
 from vfctl.protocol import (
     EDGE_DTYPE,
     NODE_DTYPE,
@@ -20,8 +24,10 @@ from vfctl.protocol import (
     FilterUpdate,
     FullGraph,
     Heartbeat,
+    NodeDrag,
     PositionUpdate,
     Trailer,
+    VoiceData,
     decode,
     encode,
 )
@@ -92,10 +98,24 @@ def accept(key: str) -> bytes:
 class Bench:
     """A server and an engine, stepped in turn until something holds."""
 
-    def __init__(self, clients: int = 1, respond: Callable[[str], bytes] | None = None, **shard: object) -> None:
+    def __init__(
+        self,
+        clients: int = 1,
+        respond: Callable[[str], bytes] | None = None,
+        roles: Sequence[Role] = (),
+        world: World | None = None,
+    ) -> None:
         self.server = ScriptedServer(respond)
         target = Target(socket.AF_INET, ("127.0.0.1", self.server.port), f"127.0.0.1:{self.server.port}", "/ws")
-        self.engine = Engine(Shard(0, clients, 0.0, target, **shard))  # type: ignore[arg-type]
+        roles = tuple(roles) or (Viewer(),)
+        (shard,) = plan_shards(target, roles, clients, world=world)
+        self.engine = Engine(shard)
+        self.engine.begin(clients, 0.0, 0)
+
+    @property
+    def seen(self) -> Observations:
+        """What clients of the first role have received in the present stage."""
+        return self.engine._meter._seen[0]
 
     def until(self, holds: Callable[[], object]) -> None:
         deadline_s = time.monotonic() + LIMIT_S
@@ -140,29 +160,27 @@ def test_latency_is_from_the_trailer_to_the_kernels_stamp(make: Callable[..., Be
     """The generator may be late to read; that is not the server's latency."""
     bench = make(3)
     bench.connected()
-    bench.engine.measure(0, 2**62)
     bench.send(encode(GRAPH), update(11, age_us=5_000))
     time.sleep(0.2)  # the generator is held up
-    bench.until(lambda: bench.engine.observations.messages == 6)
-    bench.engine.observations.flush()
-    latency = bench.engine.observations.latency
+    bench.until(lambda: bench.seen.messages == 6)
+    bench.seen.flush()
+    latency = bench.seen.latency
     assert latency.count == 3
     assert latency.min_us >= 5_000
     assert latency.max_us < 100_000
-    assert bench.engine.observations.user_space_stamps == 0
+    assert bench.seen.user_space_stamps == 0
 
 
 def test_missing_rounds_are_gaps(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.connected()
-    bench.engine.measure(0, 2**62)
     bench.send(encode(GRAPH), update(10), update(11), update(14), update(15))
-    bench.until(lambda: bench.engine.observations.messages == 5)
-    assert bench.engine.observations.gaps == 2
+    bench.until(lambda: bench.seen.messages == 5)
+    assert bench.seen.gaps == 2
     bench.send(encode(GRAPH), update(11))  # a FullGraph restarts the count
-    bench.until(lambda: bench.engine.observations.messages == 7)
-    assert bench.engine.observations.gaps == 2
-    assert bench.engine.observations.frames == 7
+    bench.until(lambda: bench.seen.messages == 7)
+    assert bench.seen.gaps == 2
+    assert bench.seen.frames == 7
 
 
 def test_only_the_measured_window_counts(make: Callable[..., Bench]) -> None:
@@ -171,16 +189,20 @@ def test_only_the_measured_window_counts(make: Callable[..., Bench]) -> None:
     bench.send(update(1))
     client = bench.engine._clients[0]
     bench.until(lambda: client.sequence == 1)
-    bench.engine.measure(time.time_ns() + 10**15, 2**62)
+    bench.engine.begin(1, 0.0, time.time_ns() + 10**15)
     bench.send(update(2))
     bench.until(lambda: client.sequence == 2)
-    assert bench.engine.observations.messages == 0
+    assert bench.seen.messages == 0
+    bench.engine.begin(1, 0.0, 0, time.time_ns() - 10**9)
+    bench.send(update(3))
+    bench.until(lambda: client.sequence == 3)
+    assert bench.seen.messages == 0
 
 
 def test_a_first_connect_that_fails_is_failed_for_good(make: Callable[..., Bench]) -> None:
     bench = make(4, lambda _: b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
     bench.until(lambda: bench.engine.outcome().failed == 4)
-    assert bench.engine.observations.errors == {"answered HTTP 503 Service Unavailable": 4}
+    assert bench.engine.connects.errors == {"answered HTTP 503 Service Unavailable": 4}
     assert bench.server.accepted == 4
 
 
@@ -190,7 +212,7 @@ def test_nobody_listens(make: Callable[..., Bench]) -> None:
     bench.server._listener = socket.create_server(("127.0.0.1", 0))
     bench.server._listener.setblocking(False)
     bench.until(lambda: bench.engine.outcome().failed == 4)
-    assert bench.engine.observations.errors == {"connection refused": 4}
+    assert bench.engine.connects.errors == {"connection refused": 4}
 
 
 def test_a_lost_connection_comes_back_by_the_life_cycle(make: Callable[..., Bench]) -> None:
@@ -209,7 +231,7 @@ def test_a_clean_close_is_lost_and_not_retried(make: Callable[..., Bench]) -> No
     bench.server.connections[0].sendall(frame(close_payload(1000), Opcode.CLOSE))
     bench.until(lambda: bench.engine.outcome().lost == 1)
     assert bench.engine._clients[0].life.state is State.DISCONNECTED
-    assert bench.engine.observations.errors == {"closed by the server with 1000": 1}
+    assert bench.engine.connects.errors == {"closed by the server with 1000": 1}
 
 
 def test_garbage_closes_with_1002(make: Callable[..., Bench]) -> None:
@@ -223,7 +245,7 @@ def test_garbage_closes_with_1002(make: Callable[..., Bench]) -> None:
 
 def test_pings_and_heartbeats_are_answered_and_the_filter_is_sent(make: Callable[..., Bench]) -> None:
     criteria = Filter(kinds=frozenset({"class"}))
-    bench = make(filter=criteria)
+    bench = make(roles=[Viewer(filter=criteria)])
     bench.connected()
     bench.until(lambda: bench.server.received)
     assert decode(bench.server.received.pop()) == FilterUpdate(criteria)
@@ -250,7 +272,137 @@ def test_frames_that_come_with_the_handshake_are_read(make: Callable[..., Bench]
     bench = make(1, lambda key: accept(key) + frame(encode(GRAPH)) + frame(update(10))[:50])
     bench.connected()
     assert bench.engine._clients[0].sequence == 10
-    bench.engine.measure(0, 2**62)
     bench.server.connections[0].sendall(frame(update(10))[50:])
-    bench.until(lambda: bench.engine.observations.messages == 1)
-    assert bench.engine.observations.gaps == 0
+    bench.until(lambda: bench.seen.messages == 1)
+    assert bench.seen.gaps == 0
+
+
+def test_a_stage_with_fewer_clients_sends_some_home_and_loses_none(make: Callable[..., Bench]) -> None:
+    bench = make(6)
+    bench.connected()
+    bench.engine.begin(2, 0.0, 0)
+    bench.until(lambda: len(bench.server.connections) == 2)
+    assert bench.server.received == [close_payload(1000)] * 4
+    outcome = bench.engine.outcome()
+    assert (outcome.target, outcome.connected, outcome.lost, outcome.failed) == (2, 2, 0, 0)
+    bench.engine.begin(5, 0.0, 0)
+    bench.until(lambda: bench.engine.outcome().connected == 5)
+    assert bench.engine.connects.errors == {}
+
+
+def test_a_flapping_client_is_away_and_not_lost(make: Callable[..., Bench]) -> None:
+    bench = make(1, roles=[Flapping(stay_s=0.1, away_s=0.4)])
+    bench.connected()
+    bench.until(lambda: bench.engine.outcome().away == 1)
+    bench.until(lambda: not bench.server.connections)
+    assert bench.engine.outcome().lost == 0
+    bench.until(lambda: bench.server.accepted == 2)
+    bench.until(lambda: bench.engine.outcome().connected == 1)
+    assert bench.engine.connects.errors == {}
+
+
+def test_a_storm_takes_all_of_its_clients_at_once_and_they_come_back(make: Callable[..., Bench]) -> None:
+    bench = make(10, roles=[Viewer(), ReconnectStorm(every_s=0.2)])
+    bench.connected()
+    now_ns = time.time_ns()
+    bench.engine.begin(10, 0.0, now_ns, now_ns + 300_000_000, storms=True)
+    bench.until(lambda: bench.engine.outcome().lost == 5)
+    assert bench.engine.outcomes()[0].connected == 5
+    bench.until(lambda: bench.engine.outcome().connected == 10)  # after the first delay, 500 ms
+    bench.engine.connects.flush()
+    assert bench.engine.connects.reconnect.count == 5
+    assert 500_000 <= bench.engine.connects.reconnect.min_us < 5_000_000
+    assert bench.engine.outcome().reconnects == 5
+
+
+def fill(connection: socket.socket) -> int:
+    """Send whole frames until nothing more fits; how many bytes went."""
+    connection.setblocking(False)
+    sent = 0
+    framed = frame(update(sent)) * 10
+    try:
+        while True:
+            sent += connection.send(framed)
+    except BlockingIOError:
+        return sent
+
+
+def test_a_slow_reader_that_never_reads_costs_nothing_and_is_cut_without_being_lost(make: Callable[..., Bench]) -> None:
+    bench = make(1, roles=[SlowReader()])
+    bench.connected()
+    (connection,) = bench.server.connections
+    assert fill(connection) < 10_000_000
+    for _ in range(5):
+        bench.engine.step()
+    assert bench.seen.messages == 0
+    with pytest.raises(BlockingIOError):
+        connection.send(b"x")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))
+    bench.server.drop(connection)
+    bench.until(lambda: bench.engine.outcome().away == 1)
+    assert bench.engine.outcome().lost == 0
+    assert bench.engine.connects.errors == {"cut off while it read slowly": 1}
+    bench.until(lambda: bench.engine.outcome().connected == 1)
+
+
+def test_a_slow_reader_reads_no_faster_than_it_is_told(make: Callable[..., Bench]) -> None:
+    bench = make(1, roles=[SlowReader(bytes_per_s=50_000)])
+    bench.connected()
+    began_s = time.monotonic()
+    fill(bench.server.connections[0])
+    bench.until(lambda: bench.seen.messages >= 3)  # of 8.4 KB each
+    assert time.monotonic() - began_s >= 0.3
+    bench.seen.flush()
+    assert bench.engine.take_recent().count == 0, "not for the display: its lateness is its own"
+
+
+def test_speech_is_timed_from_mouth_to_ear(make: Callable[..., Bench]) -> None:
+    bench = make(2, roles=[Speaker(talk_s=0.1, pause_s=0)])
+    bench.connected()
+    bench.until(lambda: bench.server.received)
+    spoken = bench.server.received[0]
+    assert isinstance(decode(spoken), VoiceData)
+    bench.send(spoken)
+    bench.until(lambda: bench.seen.messages >= 2)
+    bench.seen.flush()
+    assert bench.seen.voice.count == 2
+    assert 0 <= bench.seen.voice.min_us < 10_000_000
+
+
+def test_a_dragger_drags(make: Callable[..., Bench]) -> None:
+    bench = make(1, roles=[Dragger(rate_hz=50, hold_s=0.1, pause_s=0.1)], world=World(node_ids=(7,)))
+    bench.connected()
+    bench.until(lambda: len(bench.server.received) >= 5)
+    drags = [decode(payload) for payload in bench.server.received]
+    assert [drag.node_id for drag in drags if isinstance(drag, NodeDrag)] == [7] * len(drags)
+    assert [drag.final for drag in drags[:5] if isinstance(drag, NodeDrag)] == [False] * 4 + [True]
+
+
+def test_the_servers_clock_is_told_by_heartbeats(make: Callable[..., Bench]) -> None:
+    """Five seconds ahead: found to within half a round trip, and taken off the latency."""
+    ahead_us = 5_000_000
+    bench = make(1)
+    bench.connected()
+    bench.until(lambda: bench.server.received)
+    probe = decode(bench.server.received[0])
+    assert isinstance(probe, Heartbeat)
+    bench.send(encode(Heartbeat(probe.timestamp_us, time.time_ns() // 1000 + ahead_us)))
+    bench.until(lambda: bench.engine.clock() is not None)
+    clock = bench.engine.clock()
+    assert clock is not None
+    assert abs(clock.offset_us - ahead_us) <= clock.error_us
+    bench.engine.set_clock_offset(round(clock.offset_us))
+    bench.send(encode(GRAPH), update(11, age_us=-ahead_us))
+    bench.until(lambda: bench.seen.messages == 3)
+    bench.seen.flush()
+    assert abs(bench.seen.latency.max_us) <= clock.error_us + 1_000_000
+
+
+def test_a_server_of_another_kind_is_counted_without_latency(make: Callable[..., Bench]) -> None:
+    bench = make(2)
+    bench.connected()
+    for connection in bench.server.connections:
+        connection.sendall(frame(b"hello", Opcode.TEXT) + frame(b"\x09\x00 not V4") + frame(b""))
+    bench.until(lambda: bench.seen.messages == 6)
+    bench.seen.flush()
+    assert (bench.seen.frames, bench.seen.latency.count, bench.seen.bytes) == (0, 0, 2 * (7 + 11 + 2))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from vfctl.loadtest.frames import Arrived, FrameReader
 from vfctl.loadtest.meter import SAMPLE_EVERY, Meter, is_full
+from vfctl.loadtest.observations import Observations, Outcome
+from vfctl.loadtest.roles import SlowReader, Viewer
 from vfctl.loadtest.simulated_client import SimulatedClient
 from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, MessageType, PositionUpdate, Trailer, encode
 
@@ -21,8 +24,9 @@ class Stream:
     """One client's updates, told in µs."""
 
     def __init__(self, end_us: int = 10**12) -> None:
-        self.meter = Meter()
-        self.meter.measure(0, end_us * 1000)
+        self.errors: Counter[str] = Counter()
+        self.meter = Meter([Viewer()], self.errors)
+        self.meter.begin(0, end_us * 1000)
         self.client = SimulatedClient(0)
         self.sequence = 0
 
@@ -34,8 +38,12 @@ class Stream:
             self.client, flags, 100, self.sequence, stamp_us, interval_us, arrival_us * 1000, (arrival_us + 7) * 1000
         )
 
+    @property
+    def seen(self) -> Observations:
+        return self.meter._windows[-1].seen[0]
+
     def corrected_us(self) -> list[int]:
-        return list(self.meter.observations._corrected_us)
+        return list(self.seen._corrected_us)
 
 
 def test_a_server_in_time_has_the_same_latency_either_way() -> None:
@@ -43,7 +51,7 @@ def test_a_server_in_time_has_the_same_latency_either_way() -> None:
     for number in range(5):
         stream.update(number * INTERVAL_US, number * INTERVAL_US + 300)
     assert stream.corrected_us() == [300] * 5
-    seen = stream.meter.observations
+    seen = stream.seen
     seen.flush()
     assert (seen.latency.min_us, seen.latency.max_us, seen.latency.count) == (300, 300, 5)
     assert seen.latency_user.max_us == 307
@@ -56,7 +64,7 @@ def test_a_stall_shows_against_the_schedule_and_not_in_the_raw_latency() -> None
     stream.update(250_000, 250_300)
     # Due at 50 ms; and the rounds of 100, 150 and 200 ms never came.
     assert stream.corrected_us() == [300, 200_300, 150_300, 100_300, 50_300]
-    seen = stream.meter.observations
+    seen = stream.seen
     seen.flush()
     assert seen.latency.max_us == 300
 
@@ -64,7 +72,7 @@ def test_a_stall_shows_against_the_schedule_and_not_in_the_raw_latency() -> None
 def test_a_stall_that_never_ends_shows_at_the_end() -> None:
     stream = Stream(end_us=200_000)
     stream.update(0, 300)
-    stream.meter.finish([stream.client], now_ns=10**15)
+    stream.meter.close([stream.client], [], now_ns=10**15)
     assert stream.corrected_us() == [300, 150_000, 100_000, 50_000]
 
 
@@ -75,7 +83,7 @@ def test_a_connection_that_was_lost_is_still_owed_its_rounds() -> None:
     stream.client.forget_rounds()  # lost, and connected again
     stream.update(140_000, 140_300)
     assert stream.corrected_us() == [300, 90_300, 40_300]
-    assert stream.meter.observations.gaps == 0
+    assert stream.seen.gaps == 0
 
 
 def test_coming_to_rest_lengthens_the_interval_and_is_no_stall() -> None:
@@ -108,7 +116,7 @@ def test_gaps_duplicates_and_reordering(sequences: list[int], gaps: int, duplica
     stream = Stream()
     for sequence in sequences:
         stream.update(1, 2, step=sequence - stream.sequence)
-    seen = stream.meter.observations
+    seen = stream.seen
     assert (seen.gaps, seen.duplicates, seen.reordered) == (gaps, duplicates, reordered)
 
 
@@ -119,15 +127,14 @@ def test_a_full_graph_restarts_the_count(first: int, gaps: int) -> None:
     graph = Arrived(2, int(MessageType.FULL_GRAPH), 4, 100, 10, 5, INTERVAL_US)
     stream.meter.note(stream.client, graph, 1, 1)
     stream.update(1, 2, step=first - stream.sequence)
-    seen = stream.meter.observations
+    seen = stream.seen
     assert (seen.gaps, seen.duplicates, seen.reordered, seen.frames) == (gaps, 0, 0, 3)
 
 
-def sample(payload: bytes) -> Meter:
-    meter = Meter()
-    meter.measure(0, 2**62)
-    meter.note(SimulatedClient(0), Arrived(2, payload[1], payload[2], 100, 1, 5, 6, payload, True), 1, 1)
-    return meter
+def sample(payload: bytes) -> Stream:
+    stream = Stream()
+    stream.meter.note(stream.client, Arrived(2, payload[1], payload[2], 100, 1, 5, 6, payload, True), 1, 1)
+    return stream
 
 
 def nodes(count: int) -> np.ndarray:
@@ -142,7 +149,7 @@ def test_sampled_frames_are_decoded() -> None:
         PositionUpdate(nodes(5), trailer=Trailer(1, 2, 3), compressed=True),
         FullGraph(nodes(2), np.zeros(0, EDGE_DTYPE), trailer=Trailer(1, 2, 3)),
     ):
-        seen = sample(encode(message)).observations
+        seen = sample(encode(message)).seen
         assert (seen.sampled, seen.wrong) == (1, 0)
 
 
@@ -152,8 +159,8 @@ def test_wrong_bytes_are_counted_and_not_ignored() -> None:
     infinite["x"][2] = np.inf
     twice["id"][2] = 0
     for payload in (good[:-1], good + b"x", encode(PositionUpdate(infinite)), encode(PositionUpdate(twice))):
-        seen = sample(payload).observations
-        assert (seen.sampled, seen.wrong, len(seen.errors)) == (1, 1, 1)
+        sampled = sample(payload)
+        assert (sampled.seen.sampled, sampled.seen.wrong, len(sampled.errors)) == (1, 1, 1)
 
 
 def test_one_message_in_a_thousand_is_sampled() -> None:
@@ -177,3 +184,38 @@ def test_a_socket_that_nobody_reads_is_found_full() -> None:
                 while True:
                     sender.send(bytes(65536))
             assert is_full(lazy)
+
+
+def test_stages_share_the_time_and_roles_the_messages() -> None:
+    """A message belongs to the stage in which it has arrived, however late it is read."""
+    meter = Meter([Viewer(), SlowReader()], Counter())
+    viewer, slow = SimulatedClient(0, 0), SimulatedClient(1, 1, attentive=False)
+    meter.begin(0)
+    meter.begin(1_000_000, 2_000_000)
+    meter.begin(3_000_000)
+    for arrival_us, client in ((500, viewer), (1500, viewer), (2500, viewer), (3500, viewer), (3600, slow)):
+        client.due_us = 0
+        meter.note_update(client, 4, 100, client.sequence + 1, arrival_us - 10, 0, arrival_us * 1000, arrival_us * 1000)
+    assert meter.take_recent().count == 3, "of attentive clients; one came between two stages"
+    stages = meter.report()
+    assert [[seen.messages for seen in stage.roles] for stage in stages] == [[1, 0], [1, 0], [1, 1]]
+
+
+def test_rounds_that_are_owed_when_a_stage_ends_are_not_counted_again_in_the_next() -> None:
+    stream = Stream(end_us=200_000)
+    stream.update(0, 300)
+    stream.meter.close([stream.client], [Outcome()], now_ns=10**15)
+    assert stream.corrected_us() == [300, 150_000, 100_000, 50_000]
+    stream.meter.begin(200_000_000)
+    stream.update(260_000, 260_300)
+    assert stream.corrected_us() == [60_300, 10_300]
+
+
+def test_a_server_with_another_clock_is_measured_by_its_own() -> None:
+    stream = Stream(end_us=10**15)
+    stream.meter.offset_us = 5_000_000
+    stream.update(5_000_000, 300)
+    stream.update(5_050_000, 50_400)
+    stream.seen.flush()
+    assert (stream.seen.latency.min_us, stream.seen.latency.max_us) == (300, 400)
+    assert stream.seen.latency_corrected.max_us == 400

@@ -15,19 +15,19 @@ from vfctl.loadtest.plan import (
     MAX_SOURCE_ADDRESSES,
     Target,
     clients_per_process,
-    due_connects,
     heartbeats_due,
     plan_shards,
     source_addresses,
 )
+from vfctl.loadtest.roles import Speaker, Viewer
 
 LOOPBACK = Target(socket.AF_INET, ("127.0.0.1", 8765), "127.0.0.1:8765", "/ws")
 
 
 @given(st.integers(1, 200_000))
 def test_shares_add_up_and_none_is_too_large(clients: int) -> None:
-    shards = plan_shards(LOOPBACK, clients, 1.0, None)
-    sizes = [shard.clients for shard in shards]
+    shards = plan_shards(LOOPBACK, (Viewer(),), clients)
+    sizes = [len(shard.cast) for shard in shards]
     assert sum(sizes) == clients
     assert max(sizes) <= MAX_CLIENTS_PER_PROCESS
     assert max(sizes) - min(sizes) <= 1
@@ -56,7 +56,7 @@ def test_a_network_of_source_addresses() -> None:
 
 def test_every_process_begins_at_another_source() -> None:
     sources = ("127.0.1.1", "127.0.1.2", "127.0.1.3")
-    shards = plan_shards(LOOPBACK, 48_000, 1.0, None, sources=sources)
+    shards = plan_shards(LOOPBACK, (Viewer(),), 48_000, sources=sources)
     assert [shard.source_addresses[0] for shard in shards] == list(sources)
     assert {frozenset(shard.source_addresses) for shard in shards} == {frozenset(sources)}
 
@@ -64,20 +64,33 @@ def test_every_process_begins_at_another_source() -> None:
 def test_the_number_of_processes_follows_from_the_descriptor_limit() -> None:
     assert clients_per_process(20_000) == MAX_CLIENTS_PER_PROCESS
     assert clients_per_process(1024) == 924
-    assert len(plan_shards(LOOPBACK, 5000, 1.0, None, per_process=clients_per_process(1024))) == 6
+    assert len(plan_shards(LOOPBACK, (Viewer(),), 5000, per_process=clients_per_process(1024))) == 6
     with pytest.raises(UsageError, match="too few files"):
-        plan_shards(LOOPBACK, 5, 1.0, None, per_process=clients_per_process(50))
+        plan_shards(LOOPBACK, (Viewer(),), 5, per_process=clients_per_process(50))
 
 
-@given(st.floats(0, 100), st.floats(0, 20), st.integers(0, 10_000))
-def test_a_ramp_is_linear_and_complete(elapsed_s: float, ramp_s: float, clients: int) -> None:
-    due = due_connects(elapsed_s, ramp_s, clients)
-    assert 0 <= due <= clients
-    assert due <= due_connects(elapsed_s + 0.1, ramp_s, clients)
-    if elapsed_s >= ramp_s:
-        assert due == clients
-    else:
-        assert abs(due - clients * elapsed_s / ramp_s) <= 1
+@given(st.integers(1, 60_000), st.integers(0, 60_000), st.integers(1, 5000))
+def test_every_level_is_shared_out_whole(clients: int, level: int, per_process: int) -> None:
+    shards = plan_shards(LOOPBACK, (Viewer(),), clients, per_process=per_process)
+    parts = [shard.part_of(min(level, clients)) for shard in shards]
+    assert sum(parts) == min(level, clients)
+    assert max(parts) - min(parts) <= 1
+    assert [shard.part_of(clients) for shard in shards] == [len(shard.cast) for shard in shards]
+
+
+def test_roles_keep_their_shares_in_every_process() -> None:
+    shards = plan_shards(LOOPBACK, (Viewer(share=3), Viewer(name="x")), 40_000)
+    assert len(shards) == 3
+    for shard in shards:
+        assert shard.cast.count(1) == pytest.approx(len(shard.cast) / 4, abs=2)
+
+
+def test_who_listens_says_so_in_the_url() -> None:
+    asked = Target(socket.AF_INET, ("127.0.0.1", 1), "x", "/ws?timed=1")
+    (shard,) = plan_shards(asked, (Viewer(), Speaker(), Viewer(name="y", voice=True)), 3)
+    assert shard.resources == ("/ws?timed=1", "/ws?timed=1&voice=1", "/ws?timed=1&voice=1")
+    (shard,) = plan_shards(LOOPBACK, (Speaker(),), 3)
+    assert shard.resources == ("/ws?voice=1",)
 
 
 @given(st.integers(1, 500), st.lists(st.floats(0.001, 3.0), min_size=1, max_size=50))

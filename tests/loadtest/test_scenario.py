@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from vfctl.errors import InputError, UsageError, VfctlError
-from vfctl.loadtest.scenario import Scenario, load_scenario, scenario_names, scenario_text
+from vfctl.loadtest.roles import FilteredViewer, SlowReader, Viewer
+from vfctl.loadtest.scenario import Scenario
+from vfctl.loadtest.scenario_file import load_scenario, scenario_names, scenario_text
+from vfctl.loadtest.stages import Hold, Ramp, Spike
 from vfctl.protocol import Filter
+from vfctl.server.options import LiveGraph
 
 
 def write(folder: Path, text: str) -> str:
@@ -19,7 +23,8 @@ def write(folder: Path, text: str) -> str:
 
 
 def test_every_shipped_scenario_loads_and_describes_itself() -> None:
-    assert {"demo", "smoke"} <= set(scenario_names())
+    expected = "active-10k-nodes demo drag filters reconnect-storm seed-50k slow-readers smoke soak voice"
+    assert scenario_names() == expected.split()
     for name in scenario_names():
         assert load_scenario(name).description
 
@@ -39,7 +44,8 @@ def test_a_file(tmp_path: Path) -> None:
     scenario = load_scenario(write(tmp_path, text))
     assert (scenario.clients, scenario.encoding, scenario.filter) == (5, "lz4", Filter(kinds=frozenset({"class"})))
     assert scenario.gates[0].path == "latency_ms.p95"
-    source = scenario.server.live_graph()
+    source = scenario.server.options().source
+    assert isinstance(source, LiveGraph)
     assert (source.generator, source.nodes, source.keep_awake, source.at_rest) == ("scale-free", 50, True, False)
 
 
@@ -47,7 +53,7 @@ def test_a_file(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("clints = 5", "did you mean clients"),
-        ("[server]\nstat = 'active'", "did you mean server.state"),
+        ("[server]\nstat = 'active'", "unknown key server.stat; did you mean state"),
         ("clients = 0", "clients is 0"),
         ("clients = 2.5", "clients is 2.5"),
         ("clients = true", "clients is True"),
@@ -55,10 +61,22 @@ def test_a_file(tmp_path: Path) -> None:
         ("duration_s = inf", "duration_s is inf"),
         ("ramp_s = -1", "ramp_s is -1"),
         ("encoding = 'gzip'", "encoding is 'gzip'"),
-        ("gates = 'x'", "list of texts"),
+        ("gates = 'x'", "gates is 'x'"),
         ("gates = ['x']", "gate 'x'"),
         ("filter = {knd = ['class']}", "unknown filter key 'knd'"),
-        ("server = 5", r"\[server\]"),
+        ("server = 5", "server is 5"),
+        ("[[mix]]\nrole = 'viewr'", "mix\\[0\\].role is 'viewr'; it can be viewer, "),
+        ("[[mix]]\nshare = 1", "mix\\[0\\] does not say its role"),
+        ("[[mix]]\nrole = 'viewer'\nshare = 0", "mix\\[0\\].share is 0"),
+        ("[[mix]]\nrole = 'viewer'\nrate_hz = 1", "unknown key mix\\[0\\].rate_hz; the keys are role"),
+        ("[[mix]]\nrole = 'viewer'\n[[mix]]\nrole = 'viewer'", "two roles of the mix are called 'viewer'"),
+        ("[[mix]]\nrole = 'viewer'\nname = 'a b'", "a role is called 'a b'"),
+        ("filter = {}\n[[mix]]\nrole = 'viewer'", "give it to its viewers"),
+        ("[[mix]]\nrole = 'slow-reader'\nreceive_buffer_bytes = 1", "receive_buffer_bytes is 1"),
+        ("[[stages]]\nkind = 'rmp'", "stages\\[0\\].kind is 'rmp'; it can be ramp, hold, spike"),
+        ("[[stages]]\nkind = 'spike'", "stages\\[0\\].clients is missing"),
+        ("[[stages]]\nkind = 'ramp'", "no stage is measured"),
+        ("[[stages]]\nkind = 'hold'", "no client ever connects"),
         ("[server]\nstate = 'asleep'", "server.state is 'asleep'"),
         ("[server]\ngraph = 'x.ttl'\nnodes = 5", "a graph is read from a file or generated"),
         ("[server]\nworkers = 0", "server.workers is 0"),
@@ -104,3 +122,52 @@ def test_options_override_and_are_checked() -> None:
     assert Scenario().changed(clients=7, duration_s=None).clients == 7
     with pytest.raises(UsageError, match="encoding"):
         Scenario().changed(encoding="gzip")
+
+
+def test_a_mix_and_stages(tmp_path: Path) -> None:
+    text = """
+        clients = 400
+        [[stages]]
+        kind = "ramp"
+        duration_s = 4
+        [[stages]]
+        kind = "spike"
+        clients = 800
+        duration_s = 2
+        measured = true
+        [[stages]]
+        kind = "hold"
+        name = "after"
+        duration_s = 10
+        [[mix]]
+        role = "viewer"
+        filter = { depth = [0, 1] }
+        share = 3
+        [[mix]]
+        role = "filtered-viewer"
+        nodes = [5, 9]
+        [[mix]]
+        role = "slow-reader"
+    """
+    scenario = load_scenario(write(tmp_path, text))
+    assert scenario.roles == (
+        Viewer(filter=Filter(depth=(0, 1)), share=3),
+        FilteredViewer(nodes=(5, 9)),
+        SlowReader(),
+    )
+    assert scenario.stages == (
+        Ramp(duration_s=4),
+        Spike(clients=800, duration_s=2, measured=True),
+        Hold(name="after", duration_s=10),
+    )
+    assert scenario.peak == 800
+    changed = scenario.changed(clients=80, duration_s=1, ramp_s=0.5)
+    assert [(step.clients, step.lasts_s) for step in changed.course()] == [(40, 0.5), (80, 1), (40, 1)]
+
+
+def test_everything_that_is_wrong_is_told_at_once_in_order(tmp_path: Path) -> None:
+    path = write(tmp_path, "clients = 0\n[[mix]]\nrole = 'viewer'\nshar = 2\n[[mix]]\nrole = 'x'\n")
+    with pytest.raises(UsageError) as raised:
+        load_scenario(path)
+    lines = raised.value.message.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{path}:1", f"{path}:4", f"{path}:6"]

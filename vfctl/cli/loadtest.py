@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -14,8 +15,16 @@ from vfctl.cli.output import people, say
 from vfctl.cli.serve import Generator
 
 if TYPE_CHECKING:
+    from vfctl.loadtest.gates import Gate
     from vfctl.loadtest.results import Results
     from vfctl.loadtest.scenario import Scenario
+
+
+class Search(StrEnum):
+    """What --find can look for."""
+
+    CLIENTS = "clients"
+    RATE = "rate"
 
 
 def command(
@@ -45,6 +54,17 @@ def command(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the results to this file; - is stdout.", metavar="FILE")
     ] = None,
+    find: Annotated[
+        Search | None,
+        typer.Option(
+            help="Search for the highest load that holds: of clients (up to --clients, or 50,000), or of frames a "
+            "second to each (embedded server)."
+        ),
+    ] = None,
+    until: Annotated[
+        list[str] | None,
+        typer.Option(help="What has to hold for --find, e.g. 'latency_ms.p95 < 30'. Repeatable.", metavar="GATE"),
+    ] = None,
     strict: Annotated[
         bool,
         typer.Option(
@@ -67,8 +87,10 @@ def command(
     4 if nothing was measured. The first Ctrl-C ends the run and still reports; the second stops at once.
     """
     from vfctl.errors import UsageError
+    from vfctl.loadtest.filter_json import parse_filter
     from vfctl.loadtest.gates import parse_gate
-    from vfctl.loadtest.scenario import Scenario, load_scenario, parse_filter
+    from vfctl.loadtest.scenario import Scenario
+    from vfctl.loadtest.scenario_file import load_scenario
 
     embedded = {"graph": graph and str(graph), "nodes": nodes, "generator": generator and generator.value}
     if url is not None and (active or any(value is not None for value in embedded.values())):
@@ -84,6 +106,10 @@ def command(
         server=base.server.changed(**embedded, state="active" if active else None),
     )
     _check_writable(json_file)
+    if find is not None:
+        _search(find, plan, tuple(map(parse_gate, until or ())), url, source_ip, json_file, duration, clients)
+    if until:
+        raise UsageError("--until says what has to hold for --find; for one run it is --gate")
     results = _run(plan, url, source_ip)
     document = results.to_json(plan.gates)
     _print_results(document)
@@ -91,6 +117,45 @@ def command(
         _write_json(document, json_file)
     _print_what_next(scenario, document)
     raise typer.Exit(_exit_code(plan, results, document, strict))
+
+
+def _search(
+    what: Search,
+    plan: Scenario,
+    until: tuple[Gate, ...],
+    url: str | None,
+    source_ip: str | None,
+    json_file: Path | None,
+    duration: float | None,
+    clients: int | None,
+) -> NoReturn:
+    from vfctl.cli.loadtest_tables import search_table
+    from vfctl.errors import EXIT_INTERRUPTED, EXIT_OK, GateError, UsageError
+    from vfctl.loadtest import search
+
+    if what is Search.RATE and url is not None:
+        raise UsageError(
+            "--find rate sets the interval of the embedded server, and there is a URL",
+            hint="--find clients works with any server",
+        )
+
+    def run(scenario: Scenario) -> dict[str, Any]:
+        return _run(scenario, url, source_ip, embedded=what is Search.RATE).to_json(scenario.gates)
+
+    def tell(probe: search.Probe) -> None:
+        why = ", ".join(search.reasons(probe.document, what.value, probe.load))
+        say(f"{probe.load:,g} {unit}: {'holds' if probe.held else f'does not hold ({why})'}")
+
+    unit = "clients" if what is Search.CLIENTS else "frames/s to each client"
+    if duration is None:
+        plan = plan.changed(duration_s=search.DURATION_S)
+    limit = search.MAX_RATE_HZ if what is Search.RATE else clients or search.MAX_CLIENTS
+    found = search.find(what.value, plan, until, run, limit=limit, on_probe=tell)
+    people().print(search_table(found.to_json(), unit))
+    if json_file is not None:
+        _write_json(found.to_json(), json_file)
+    interrupted = found.probes[-1].document["interrupted"]
+    raise typer.Exit(EXIT_INTERRUPTED if interrupted else EXIT_OK if found.load else GateError.exit_code)
 
 
 def _json(text: str) -> Any:
@@ -113,12 +178,13 @@ def _check_writable(path: Path | None) -> None:
         raise InputError(f"cannot write {path}")
 
 
-def _run(plan: Scenario, url: str | None, source_ip: str | None) -> Results:
+def _run(plan: Scenario, url: str | None, source_ip: str | None, *, embedded: bool = False) -> Results:
     """Run with a display on stderr; the first Ctrl-C asks the run to end."""
     import signal
 
     from vfctl.cli.loadtest_display import LoadtestDisplay
-    from vfctl.loadtest.run import Stop, run_loadtest
+    from vfctl.loadtest.conductor import Stop
+    from vfctl.loadtest.run import run_loadtest
 
     stop = Stop()
 
@@ -130,13 +196,15 @@ def _run(plan: Scenario, url: str | None, source_ip: str | None) -> Results:
     previous = signal.signal(signal.SIGINT, on_interrupt)
     try:
         with LoadtestDisplay(people()) as display:
-            return run_loadtest(plan, url, say=say, on_status=display.show, stop=stop, source_ip=source_ip)
+            return run_loadtest(
+                plan, url, say=say, on_status=display.show, stop=stop, source_ip=source_ip, embedded=embedded
+            )
     finally:
         signal.signal(signal.SIGINT, previous)
 
 
 def _print_results(document: dict[str, Any]) -> None:
-    from vfctl.cli.loadtest_display import results_tables
+    from vfctl.cli.loadtest_tables import results_tables
 
     console = people()
     for table in results_tables(document):

@@ -1,155 +1,135 @@
-"""What a load test shows to people: a live line while it runs, tables when it is done."""
+"""What a load test shows while it runs: a live panel on a terminal, elsewhere a plain line every five seconds."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from vfctl.cli.output import bytes_per_s
 
 if TYPE_CHECKING:
-    from vfctl.loadtest.run import Status
+    from vfctl.loadtest.live import Status
+    from vfctl.metrics.histogram import Summary
 
-_PLAIN_PERIOD_S: Final = 5.0
-_REDRAWS_PER_S: Final = 5
-_STAGES: Final = {"ramp": "connecting", "measure": "measuring", "finish": "finishing"}
+PLAIN_PERIOD_S: Final = 5.0
+REDRAWS_PER_S: Final = 5
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_ERRORS_SHOWN: Final = 3
+_PERCENTILES: Final = ("p50", "p95", "p99")
 
 
 class LoadtestDisplay:
-    """A progress bar on a terminal; elsewhere one plain line every five seconds."""
+    """Shows where a run stands."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._progress = Progress(
-            TextColumn("{task.description:<10}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[figures]}"),
-            console=console,
-            transient=True,
-            refresh_per_second=_REDRAWS_PER_S,
-        )
-        self._task: TaskID | None = None
-        self._stage = ""
-        self._rate_from = (0.0, 0, 0)
-        self._rates = "–"
-        self._next_line_s = 0.0
+        self._live = Live(console=console, transient=True, auto_refresh=False)
+        self._next_s = 0.0
+        self._stage: tuple[int, bool] | None = None
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._progress.start()
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def show(self, status: Status) -> None:
         """Take in where the run stands."""
         now_s = time.monotonic()
-        since_s, messages, size = self._rate_from
-        if now_s - since_s >= 1:
-            if since_s:
-                elapsed_s = now_s - since_s
-                rate = (status.messages - messages) / elapsed_s
-                self._rates = f"{rate:,.0f} messages/s, {bytes_per_s((status.bytes - size) / elapsed_s)}"
-            self._rate_from = (now_s, status.messages, status.bytes)
-        outcome = status.outcome
-        figures = f"{outcome.connected:,} of {outcome.target:,} connected"
-        if status.stage == "measure":
-            figures += f", {self._rates}"
-        if outcome.failed or outcome.lost:
-            figures += f", {outcome.failed:,} failed, {outcome.lost:,} lost"
-        label = _STAGES[status.stage]
-        if not self._console.is_terminal:
-            if status.stage != self._stage:
-                self._stage, self._next_line_s = status.stage, now_s + _PLAIN_PERIOD_S
-                self._console.print(f"{label}: {outcome.target:,} clients, at most {status.stage_s:g} s")
-            elif now_s >= self._next_line_s:
-                self._next_line_s = now_s + _PLAIN_PERIOD_S
-                self._console.print(f"{label}: {figures}")
+        if self._console.is_terminal:
+            if now_s >= self._next_s:
+                self._next_s = now_s + 1 / REDRAWS_PER_S
+                self._live.update(panel(status), refresh=True)
             return
-        if self._task is None:
-            self._task = self._progress.add_task(label, figures=figures)
-        done = (
-            outcome.connected / max(1, outcome.target) if status.stage == "ramp" else status.elapsed_s / status.stage_s
-        )
-        self._progress.update(self._task, description=label, completed=100 * done, total=100, figures=figures)
+        stage = (status.number, status.finishing)
+        if stage != self._stage:
+            self._stage, self._next_s = stage, now_s + PLAIN_PERIOD_S
+            self._console.print(stage_line(status))
+        elif now_s >= self._next_s:
+            self._next_s = now_s + PLAIN_PERIOD_S
+            self._console.print(escape(plain_line(status)))
 
 
-def results_tables(document: dict[str, Any]) -> list[Table]:
-    """The results as people read them: latency and bandwidth, then the clients, then the gates."""
-    tables = [_latency_table(document), _figures_table(document)]
-    if document["gates"]:
-        tables.append(_gates_table(document["gates"]))
-    return tables
+def stage_line(status: Status) -> str:
+    """A stage begins."""
+    if status.finishing:
+        return "collecting results"
+    step = status.step
+    measured = ", measured" if step.measured else ""
+    figures = f"{step.clients:,} clients, {step.lasts_s:g} s{measured}"
+    return f"stage {status.number + 1} of {status.count}: {step.name}, {figures}"
 
 
-def _latency_table(document: dict[str, Any]) -> Table:
-    table = Table(title=f"{document['clients']['target']:,} clients, {document['duration_s']:g} s")
-    table.add_column("ms")
-    columns = ("p50", "p95", "p99", "max", "mean")
-    for column in columns:
-        table.add_column(column.upper() if column.startswith("p") else column, justify="right")
-    for label, key in (
-        ("latency", "latency_ms"),
-        ("against the schedule", "latency_corrected_ms"),
-        ("connect", "connect_ms"),
-    ):
-        summary = document[key]
-        values = ["–" if summary[column] is None else f"{summary[column]:.2f}" for column in columns]
-        table.add_row(label, *values)
-    return table
+def plain_line(status: Status) -> str:
+    """Where a run stands, in a line."""
+    parts = [f"{status.step.name} {status.elapsed_s:.0f}/{status.limit_s:.0f} s", _connected(status)]
+    parts.append(f"{status.messages_per_s:,.0f} messages/s, {bytes_per_s(status.bytes_per_s)}")
+    if status.last_second.count:
+        parts.append("P50/P95/P99 " + " / ".join(_ms(status.last_second, name) for name in _PERCENTILES) + " ms")
+    parts += [f"{count:,} × {reason}" for reason, count in status.errors.most_common(_ERRORS_SHOWN)]
+    return ", ".join(parts)
 
 
-def _figures_table(document: dict[str, Any]) -> Table:
-    clients, throughput = document["clients"], document["throughput"]
-    table = Table(show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column("", style="dim")
-    table.add_row(
-        "messages",
-        f"{throughput['messages_per_s']:,.0f}/s",
-        f"{throughput['messages_per_s_per_client']:.2f}/s a client",
+def panel(status: Status) -> Group:
+    """The live picture of a run."""
+    step = status.step
+    head = Table.grid(padding=(0, 1))
+    title = "collecting results" if status.finishing else f"{step.name}{' (measured)' if step.measured else ''}"
+    is_ramp = step.kind == "ramp"
+    done = status.outcome.connected / max(1, status.outcome.target) if is_ramp else status.elapsed_s / status.limit_s
+    head.add_row(
+        f"[bold]{escape(title)}[/]",
+        f"[dim]stage {status.number + 1} of {status.count}[/]",
+        ProgressBar(total=100, completed=min(100, 100 * done), width=28),
+        f"{status.elapsed_s:.0f} of {'at most ' if is_ramp else ''}{status.limit_s:.0f} s",
     )
-    table.add_row(
-        "bandwidth",
-        bytes_per_s(throughput["bytes_per_s"]),
-        f"{bytes_per_s(throughput['bytes_per_s_per_client'])} a client",
-    )
-    table.add_row("frames", f"{document['frames']['received']:,}", f"{document['frames']['gaps']:,} missing")
-    table.add_row(
-        "clients",
-        f"{clients['connected']:,}",
-        f"of {clients['target']:,}; {clients['failed']:,} failed, {clients['lost']:,} lost, "
-        f"{clients['reconnects']:,} reconnects",
-    )
-    generator = document["generator"]
-    table.add_row(
-        "generator",
-        f"{generator['cpu_percent']:.0f} % CPU",
-        f"in {generator['processes']} process{'es' if generator['processes'] != 1 else ''}",
-    )
-    table.add_row("verdict", f"[green]{generator['verdict']}[/]" if not generator["advice"] else "[red]invalid[/]", "")
-    if generator["advice"]:
-        table.add_row("", escape(generator["verdict"]), escape(generator["advice"]))
-    for reason, count in list(document["errors"].items())[:5]:
-        table.add_row("[red]error[/]", f"{count:,}", escape(reason))
-    if not document["latency_ms"]["count"] and throughput["messages_per_s"]:
-        table.add_row("latency", "none", "the server sends no TIMED frames")
-    return table
+    figures = Table.grid(padding=(0, 2))
+    figures.add_row("clients", _connected(status))
+    rates = f"{status.messages_per_s:,.0f} messages/s, {bytes_per_s(status.bytes_per_s)}"
+    figures.add_row("rate", rates)
+    for label, summary in (("last second", status.last_second), ("this stage", status.stage)):
+        values = "   ".join(f"{name.upper()} {_ms(summary, name):>7}" for name in _PERCENTILES)
+        figures.add_row(label, f"{values} ms" if summary.count else "[dim]no stamped frames yet[/]")
+    if any(value is not None for value in status.history):
+        worst = max(value for value in status.history if value is not None)
+        figures.add_row("P95", Text(sparkline(status.history), style="cyan") + Text(f"  up to {worst:.1f} ms", "dim"))
+    for reason, count in status.errors.most_common(_ERRORS_SHOWN):
+        figures.add_row("[red]error[/]", f"{count:,} × {escape(reason)}")
+    return Group(head, figures)
 
 
-def _gates_table(gates: list[dict[str, Any]]) -> Table:
-    table = Table("gate", "value", "", title="gates")
-    for gate in gates:
-        value = "no data" if gate["value"] is None else f"{gate['value']:g}"
-        table.add_row(escape(gate["expression"]), value, "[green]passed[/]" if gate["passed"] else "[red]failed[/]")
-    return table
+def sparkline(values: Sequence[float | None]) -> str:
+    """Bars from nothing to the largest value; a blank where there is none."""
+    top = max((value for value in values if value is not None), default=0.0)
+    if not top:
+        return " " * len(values)
+    return "".join(
+        " " if value is None else _BARS[min(len(_BARS) - 1, int(value / top * len(_BARS)))] for value in values
+    )
+
+
+def _connected(status: Status) -> str:
+    outcome = status.outcome
+    text = f"{outcome.connected:,} of {outcome.target:,} connected"
+    for count, word in ((outcome.failed, "failed"), (outcome.lost, "lost"), (outcome.away, "away")):
+        if count:
+            text += f", {count:,} {word}"
+    return text
+
+
+def _ms(summary: Summary, name: str) -> str:
+    value = getattr(summary, name)
+    return "–" if value is None else f"{value:.2f}"

@@ -19,12 +19,13 @@ def list_scenarios() -> None:
     """List the scenarios that are shipped."""
     from rich.table import Table
 
-    from vfctl.loadtest.scenario import load_scenario, scenario_names
+    from vfctl.loadtest.scenario_file import load_scenario, scenario_names
 
     table = Table("scenario", "clients", "seconds", "gates", "description")
     for name in scenario_names():
         scenario = load_scenario(name)
-        figures = (f"{scenario.clients:,}", f"{scenario.duration_s:g}", f"{len(scenario.gates)}")
+        seconds = sum(step.lasts_s for step in scenario.course())
+        figures = (f"{scenario.peak:,}", f"{seconds:,.0f}", f"{len(scenario.gates)}")
         table.add_row(name, *figures, scenario.description)
     data().print(table)
 
@@ -32,15 +33,31 @@ def list_scenarios() -> None:
 @group.command("show")
 def show(name: NameArgument) -> None:
     """Print a scenario's TOML, to start one of your own from."""
-    from vfctl.loadtest.scenario import scenario_text
+    from vfctl.loadtest.scenario_file import scenario_text
 
     sys.stdout.write(scenario_text(name))
 
 
 @group.command("check")
 def check(name: NameArgument) -> None:
-    """Check a scenario without running it. Exit code 2 if something in it is wrong, with file and line."""
-    from vfctl.loadtest.scenario import load_scenario
+    """Check a scenario without running it, and print its course.
+
+    Exit code 2 if something in it is wrong, with file and line.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from vfctl.loadtest.scenario_file import load_scenario
 
     scenario = load_scenario(name)
-    data().print(f"{name}: {scenario.clients:,} clients for {scenario.duration_s:g} s, {len(scenario.gates)} gates")
+    course = Table("stage", "clients", "from s", "to s", "")
+    at_s = 0.0
+    for step in scenario.course():
+        measured = "measured" if step.measured else ""
+        course.add_row(escape(step.name), f"{step.clients:,}", f"{at_s:g}", f"{at_s + step.lasts_s:g}", measured)
+        at_s += step.lasts_s
+    console = data()
+    console.print(course)
+    total = sum(role.share for role in scenario.roles)
+    mix = ", ".join(f"{role.share / total:.3g} {role.label}" for role in scenario.roles)
+    console.print(f"{escape(name)}: {escape(mix)}; {len(scenario.gates)} gates")

@@ -21,6 +21,8 @@ _BINARY_FIN: Final = 0x80 | Opcode.BINARY
 _WHOLE_BYTES: Final = 125
 """Payloads up to this size are waited for and handed over whole: control frames, heartbeats."""
 
+_VOICE: Final = int(MessageType.VOICE_DATA)
+
 
 def whole_update(buffer: bytearray, count: int) -> int:
     """Where the payload begins, if buffer[:count] is just one whole TIMED PositionUpdate; else 0.
@@ -49,7 +51,7 @@ class Arrived(NamedTuple):
         flags: the V4 flags.
         size: bytes on the wire, framing included.
         sequence, timestamp_us, interval_us: of the trailer; timestamp 0 if there is none.
-        payload: of small messages, control frames and sampled messages; None for others.
+        payload: of small messages, control frames, speech that came in one piece, and sampled messages; else None.
         sampled: the whole payload was asked for.
     """
 
@@ -182,7 +184,8 @@ class FrameReader:
             return None
         size = self._size
         self.expected = size
-        payload = bytes(buffer[start:end]) if end - start <= _WHOLE_BYTES else None
+        small = end - start <= _WHOLE_BYTES or (self._type_id == _VOICE and size - (end - start) < 16)
+        payload = bytes(buffer[start:end]) if small else None
         sampled = self._kept is not None
         if self._kept is not None:
             payload, self._kept = bytes(self._kept) + buffer[start:end], None

@@ -19,7 +19,7 @@ _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
 }
 _EXPRESSION: Final = re.compile(
-    r"\s*(?P<path>[a-z_][a-z0-9_]*(?:\.[a-z0-9_]+)*)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<limit>[-+]?[0-9.]+(?:e[-+]?[0-9]+)?)\s*",
+    r"\s*(?P<path>[a-z_][a-z0-9_]*(?:\.[a-z0-9_-]+)*)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<limit>[-+]?[0-9.]+(?:e[-+]?[0-9]+)?)\s*",
     re.IGNORECASE,
 )
 

@@ -15,9 +15,12 @@ MAX_CPU_PERCENT: Final = 90.0
 """Of one core and process: above it a generator has no time left to be late in."""
 
 
+_FLUSH_AT: Final = 8192
+
+
 @dataclass(slots=True)
 class Health:
-    """How one generator process fared within the measured window.
+    """How one generator process fared within the measured stages.
 
     Attributes:
         shard: which process.
@@ -37,33 +40,40 @@ class Health:
 
 
 class HealthMonitor:
-    """Watches the process that it runs in. Tell it the window, then `tick` once a batch."""
+    """Watches the process that it runs in. Tell it the measured windows, then `tick` once a batch."""
 
     def __init__(self, shard: int) -> None:
         self._health = Health(shard)
-        self._window_ns: tuple[int, int] | None = None
-        self._began: tuple[float, float] | None = None
+        self._window_ns = (0, 0)
+        self._last: tuple[float, float] | None = None
         self._lags_us: list[int] = []
 
     def measure(self, start_ns: int, end_ns: int) -> None:
-        """The measured window, unix time in ns."""
+        """A measured window, unix time in ns; the one before it is over."""
         self._window_ns = (start_ns, end_ns)
+        self._last = None
 
     def tick(self, lag_s: float) -> None:
         """A batch has begun `lag_s` later than planned."""
-        if self._window_ns is None or not self._window_ns[0] <= time.time_ns() < self._window_ns[1]:
+        if not self._window_ns[0] <= time.time_ns() < self._window_ns[1]:
             return
         now = (time.monotonic(), time.process_time())
-        if self._began is None:
-            self._began = now
-        self._health.wall_s, self._health.cpu_s = now[0] - self._began[0], now[1] - self._began[1]
+        if self._last is not None:
+            self._health.wall_s += now[0] - self._last[0]
+            self._health.cpu_s += now[1] - self._last[1]
+        self._last = now
         self._lags_us.append(max(0, round(lag_s * 1e6)))
+        if len(self._lags_us) >= _FLUSH_AT:
+            self._flush()
 
     def report(self) -> Health:
         """What was seen."""
+        self._flush()
+        return self._health
+
+    def _flush(self) -> None:
         self._health.lag.record(np.array(self._lags_us, np.int64))
         self._lags_us.clear()
-        return self._health
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from vfctl.errors import ProtocolError
 from vfctl.loadtest.frames import Arrived
-from vfctl.loadtest.observations import Observations
+from vfctl.loadtest.observations import Observations, Outcome, StageSeen
+from vfctl.loadtest.roles import Role
 from vfctl.loadtest.simulated_client import SimulatedClient
+from vfctl.loadtest.speech import spoken_us
+from vfctl.metrics import LatencyHistogram
 from vfctl.protocol import CompactUpdate, Flag, FullGraph, MessageType, PositionUpdate, decode
 
 SAMPLE_EVERY: Final = 1009
@@ -26,25 +32,106 @@ SO_MEMINFO: Final = 55
 _MEMINFO: Final = struct.Struct("@9I")
 _SETTLED: Final = int(Flag.SETTLED)
 _STATE_TYPES: Final = frozenset({int(MessageType.FULL_GRAPH), int(MessageType.POSITION_UPDATE)})
-_NEVER_NS: Final = 2**63
+NEVER_NS: Final = 2**63
+
+
+@dataclass(slots=True)
+class Window:
+    """A stage's share of time, [start_ns, end_ns) in unix time, and what has arrived within it, by role."""
+
+    start_ns: int
+    end_ns: int
+    seen: list[Observations]
+    outcomes: list[Outcome] = field(default_factory=list)
 
 
 class Meter:
-    """Counts what arrives within the measured window.
+    """Counts what arrives, stage by stage and role by role.
+
+    Args:
+        roles: that clients play.
+        errors: where failures are counted, by kind.
 
     Attributes:
-        observations: what has been counted.
+        offset_us: what the server's clock is ahead of ours.
+        recent: latencies since somebody last took them, see `take_recent`.
     """
 
-    def __init__(self) -> None:
-        self.observations = Observations()
-        self._start_ns = _NEVER_NS
-        self._end_ns = _NEVER_NS
+    def __init__(self, roles: Sequence[Role], errors: Counter[str]) -> None:
+        self.offset_us = 0
+        self._roles = roles
+        self._errors = errors
+        self._recent = LatencyHistogram()
+        self._windows: list[Window] = []
+        self._start_ns = self._end_ns = 0
+        self._seen: list[Observations] = []
         self._until_sample = SAMPLE_EVERY
 
-    def measure(self, start_ns: int, end_ns: int) -> None:
-        """Count what arrives within [start, end), unix time in ns."""
-        self._start_ns, self._end_ns = start_ns, end_ns
+    @property
+    def begun(self) -> bool:
+        """Whether there has been a stage."""
+        return bool(self._windows)
+
+    def begin(self, start_ns: int, end_ns: int = NEVER_NS) -> None:
+        """A stage begins; the one before it is over by then, if it is not yet."""
+        if self._windows:
+            self._windows[-1].end_ns = min(self._windows[-1].end_ns, start_ns)
+        seen = [Observations(recent=self._recent if role.attentive else None) for role in self._roles]
+        self._windows.append(Window(start_ns, end_ns, seen))
+        self._start_ns, self._end_ns, self._seen = start_ns, end_ns, seen
+
+    def close(self, clients: list[SimulatedClient], outcomes: list[Outcome], now_ns: int) -> None:
+        """The last stage that has begun is over.
+
+        Rounds that are still owed by then count, or a server that stalls for good would not. Those of lost
+        connections too: a server that has died serves nobody in time.
+        """
+        window = self._windows[-1]
+        window.outcomes = outcomes
+        end_ns = min(window.end_ns, now_ns)
+        if window.start_ns >= end_ns:
+            return
+        end_us = end_ns // 1000 + self.offset_us
+        for client in clients:
+            if 0 < client.due_us < end_us and client.attentive:
+                seen = window.seen[client.role]
+                client.due_us = self._record_overdue(seen, client.due_us, client.interval_us, end_us, end_us)
+
+    def totals(self) -> tuple[int, int]:
+        """Messages and bytes of all stages so far."""
+        seen = [each for window in self._windows for each in window.seen]
+        return sum(each.messages for each in seen), sum(each.bytes for each in seen)
+
+    def take_recent(self) -> LatencyHistogram:
+        """The latencies of attentive clients since the last call."""
+        for window in self._windows:
+            for seen in window.seen:
+                seen.flush()
+        taken = LatencyHistogram()
+        taken.merge(self._recent)
+        self._recent.clear()
+        return taken
+
+    def report(self) -> list[StageSeen]:
+        """All stages that have begun."""
+        for window in self._windows:
+            for seen in window.seen:
+                seen.flush()
+                seen.recent = None
+        return [StageSeen(window.outcomes, window.seen) for window in self._windows]
+
+    def seen_at(self, arrival_ns: int, role: int) -> Observations | None:
+        """Where something belongs that has arrived at this time; None if between stages."""
+        for window in reversed(self._windows):
+            if window.start_ns <= arrival_ns < window.end_ns:
+                return window.seen[role]
+        return None
+
+    def note_missing_stamp(self, client: SimulatedClient, arrival_ns: int) -> None:
+        """Something came without the kernel's stamp."""
+        seen = self.seen_at(arrival_ns, client.role)
+        if seen is not None:
+            seen.user_space_stamps += 1
 
     def note(self, client: SimulatedClient, arrived: Arrived, arrival_ns: int, read_ns: int) -> None:
         """One message has come whole.
@@ -54,17 +141,21 @@ class Meter:
             read_ns: when the generator got round to it.
         """
         type_id, stamp_us = arrived.type_id, arrived.timestamp_us
-        measured = self._start_ns <= arrival_ns < self._end_ns
-        if measured and arrived.sampled and type_id in _STATE_TYPES:
-            self._check(arrived)
+        seen = self.seen_at(arrival_ns, client.role)
+        if seen is not None and arrived.sampled and type_id in _STATE_TYPES:
+            self._check(seen, arrived)
         if type_id == MessageType.POSITION_UPDATE and stamp_us:
             sequence, interval_us = arrived.sequence, arrived.interval_us
             self.note_update(client, arrived.flags, arrived.size, sequence, stamp_us, interval_us, arrival_ns, read_ns)
             return
-        if measured:
-            self.observations.messages += 1
-            self.observations.bytes += arrived.size
-            self.observations.frames += type_id in _STATE_TYPES
+        if seen is not None:
+            seen.messages += 1
+            seen.bytes += arrived.size
+            seen.frames += type_id in _STATE_TYPES
+            if type_id == MessageType.VOICE_DATA and arrived.payload is not None:
+                said_us = spoken_us(arrived.payload)
+                if said_us is not None:
+                    seen.record_voice(arrival_ns // 1000 - said_us)
         if type_id == MessageType.FULL_GRAPH and stamp_us:
             client.full_graph(arrived.sequence)
 
@@ -92,9 +183,13 @@ class Meter:
             missing = repeated = reordered = 0
         else:
             missing, repeated, reordered = client.position_update(sequence)
-        if not self._start_ns <= arrival_ns < self._end_ns:
-            return
-        seen = self.observations
+        if self._start_ns <= arrival_ns < self._end_ns:
+            seen = self._seen[client.role]
+        else:
+            earlier = self.seen_at(arrival_ns, client.role)
+            if earlier is None:
+                return
+            seen = earlier
         seen.messages += 1
         seen.bytes += size
         seen.frames += 1
@@ -102,56 +197,47 @@ class Meter:
             seen.gaps += missing
             seen.duplicates += repeated
             seen.reordered += reordered
-        arrival_us = arrival_ns // 1000
-        seen.record_latency(arrival_us - stamp_us, read_ns // 1000 - stamp_us)
+        arrival_us = arrival_ns // 1000 + self.offset_us
+        seen.record_latency(arrival_us - stamp_us, read_ns // 1000 + self.offset_us - stamp_us)
         if not due_us or due_us >= stamp_us or settling:
             # In time; or a layout that comes to rest, which lengthens the interval by design and is no stall.
             seen.record_corrected(arrival_us - stamp_us)
         else:
-            self._record_overdue(due_us, promised_us, stamp_us, arrival_us)
+            self._record_overdue(seen, due_us, promised_us, stamp_us, arrival_us)
         self._until_sample -= 1
         if self._until_sample <= 0:
-            self._sample_next_of(client)
+            self._sample_next_of(client, seen)
 
-    def finish(self, clients: list[SimulatedClient], now_ns: int) -> None:
-        """The window is over: rounds that are still owed by then count, or a server that stalls for good would not.
-
-        Those of lost connections too: a server that has died serves nobody in time.
-        """
-        end_us = min(self._end_ns, now_ns) // 1000
-        if self._start_ns // 1000 >= end_us:
-            return
-        for client in clients:
-            if 0 < client.due_us < end_us:
-                self._record_overdue(client.due_us, client.interval_us, end_us, end_us)
-
-    def _record_overdue(self, due_us: int, interval_us: int, until_us: int, arrival_us: int) -> None:
+    def _record_overdue(self, seen: Observations, due_us: int, interval_us: int, until_us: int, arrival_us: int) -> int:
         """Latency against the schedule, of a round that was promised for `due_us` and stamped later, or never.
 
         Each further round that was promised before `until_us` and did not come counts as well, from its own due
         time: a server that stalls cannot leave out what was slow (HdrHistogram: recordValueWithExpectedInterval).
+
+        Returns:
+            When the next one is due.
         """
         for _ in range(MAX_MISSED_ROUNDS):
-            self.observations.record_corrected(arrival_us - due_us)
+            seen.record_corrected(arrival_us - due_us)
             due_us += interval_us
             if due_us >= until_us:
-                return
+                break
+        return due_us
 
-    def _sample_next_of(self, client: SimulatedClient) -> None:
+    def _sample_next_of(self, client: SimulatedClient, seen: Observations) -> None:
         self._until_sample = SAMPLE_EVERY
         if client.reader is not None and client.socket is not None:
             client.reader.sample_next = True
-            self.observations.full_buffers += is_full(client.socket)
+            seen.full_buffers += client.attentive and is_full(client.socket)
 
-    def _check(self, arrived: Arrived) -> None:
+    def _check(self, seen: Observations, arrived: Arrived) -> None:
         """A sampled message, decoded whole: what the reader took for a good frame must be one."""
-        seen = self.observations
         seen.sampled += 1
         try:
             message = decode(arrived.payload or b"")
         except ProtocolError as error:
             seen.wrong += 1
-            seen.errors[f"wrong bytes: {error.message}"] += 1
+            self._errors[f"wrong bytes: {error.message}"] += 1
             return
         if isinstance(message, CompactUpdate):
             return
@@ -159,7 +245,7 @@ class Meter:
         motion = message.nodes.view(np.float32).reshape(-1, 7)[:, 1:] if len(message.nodes) else np.zeros((0, 6))
         if not np.isfinite(motion).all() or len(np.unique(message.nodes["id"])) != len(message.nodes):
             seen.wrong += 1
-            seen.errors["wrong nodes: positions that are not finite, or ids that occur twice"] += 1
+            self._errors["wrong nodes: positions that are not finite, or ids that occur twice"] += 1
 
 
 def is_full(sock: socket.socket) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,27 +16,27 @@ _FLUSH_AT: Final = 8192
 
 @dataclass(slots=True)
 class Observations:
-    """Counts within the measured window, and outcomes of the whole run.
+    """What the clients of one role have received within one stage.
 
     Attributes:
         latency: server's time stamp to the arrival of the message's last byte, by the kernel's stamp.
         latency_user: the same to the moment the generator has read it.
         latency_corrected: the kernel's arrival against the schedule: from when the round was promised, and with the
             rounds that were promised and did not come.
-        connect: first packet of the TCP connect to the end of the WebSocket handshake; of the whole run.
-        messages, bytes: received within the window; bytes with WebSocket framing.
+        voice: from a simulated speaker's mouth to a listener's ear.
+        messages, bytes: received; bytes with WebSocket framing.
         frames: those of the messages that carry states (FullGraph, PositionUpdate).
-        gaps, duplicates, reordered: rounds that were missing, came twice or came too late, within the window.
+        gaps, duplicates, reordered: rounds that were missing, came twice or came too late.
         sampled, wrong: frames that were decoded whole, and those of them that were not what they should be.
         full_buffers: times that a receive buffer was found full.
         user_space_stamps: arrivals that had no stamp of the kernel and were taken when they were read.
-        errors: failures by kind, of the whole run.
+        recent: latencies go here as well, for a live display.
     """
 
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     latency_user: LatencyHistogram = field(default_factory=LatencyHistogram)
     latency_corrected: LatencyHistogram = field(default_factory=LatencyHistogram)
-    connect: LatencyHistogram = field(default_factory=LatencyHistogram)
+    voice: LatencyHistogram = field(default_factory=LatencyHistogram)
     messages: int = 0
     bytes: int = 0
     frames: int = 0
@@ -46,11 +47,11 @@ class Observations:
     wrong: int = 0
     full_buffers: int = 0
     user_space_stamps: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
+    recent: LatencyHistogram | None = None
     _latencies_us: list[int] = field(default_factory=list)
     _user_us: list[int] = field(default_factory=list)
     _corrected_us: list[int] = field(default_factory=list)
-    _connects_us: list[int] = field(default_factory=list)
+    _voice_us: list[int] = field(default_factory=list)
 
     def record_latency(self, kernel_us: int, user_us: int) -> None:
         """One message; kept in short lists, since a histogram takes thousands at the price of one."""
@@ -65,30 +66,34 @@ class Observations:
         if len(self._corrected_us) >= _FLUSH_AT:
             self.flush()
 
-    def record_connect(self, connect_us: int) -> None:
-        """One completed handshake."""
-        self._connects_us.append(connect_us)
+    def record_voice(self, latency_us: int) -> None:
+        """One piece of speech."""
+        self._voice_us.append(latency_us)
+        if len(self._voice_us) >= _FLUSH_AT:
+            self.flush()
 
     def flush(self) -> None:
         """Put what waits into the histograms."""
+        if self.recent is not None and self._latencies_us:
+            self.recent.record(np.array(self._latencies_us, np.int64))
         for waiting, histogram in (
+            (self._voice_us, self.voice),
             (self._latencies_us, self.latency),
             (self._user_us, self.latency_user),
             (self._corrected_us, self.latency_corrected),
-            (self._connects_us, self.connect),
         ):
-            histogram.record(np.array(waiting, np.int64))
-            waiting.clear()
+            if waiting:
+                histogram.record(np.array(waiting, np.int64))
+                waiting.clear()
 
     def merge(self, other: Observations) -> None:
-        """Add what another process has seen."""
+        """Add what another process, role or stage has seen."""
         self.flush()
         other.flush()
-        for name in ("latency", "latency_user", "latency_corrected", "connect"):
+        for name in ("latency", "latency_user", "latency_corrected", "voice"):
             getattr(self, name).merge(getattr(other, name))
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.errors.update(other.errors)
 
 
 _COUNTS: Final = (
@@ -105,23 +110,70 @@ _COUNTS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the clients of a run fared.
+def merged(parts: Iterable[Observations]) -> Observations:
+    """All of them together."""
+    whole = Observations()
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+@dataclass(slots=True)
+class Connects:
+    """What connecting has shown, over the whole run.
 
     Attributes:
-        target: clients that were to connect.
+        connect: first packet of the TCP connect to the end of the WebSocket handshake.
+        reconnect: from the loss of a connection to the end of the next handshake, back-off included.
+        errors: failures of all sorts, by kind.
+    """
+
+    connect: LatencyHistogram = field(default_factory=LatencyHistogram)
+    reconnect: LatencyHistogram = field(default_factory=LatencyHistogram)
+    errors: Counter[str] = field(default_factory=Counter)
+    _connects_us: list[int] = field(default_factory=list)
+    _reconnects_us: list[int] = field(default_factory=list)
+
+    def record(self, connect_us: int, lost_for_us: int | None) -> None:
+        """One completed handshake, and how long the connection had been lost if it had been."""
+        self._connects_us.append(connect_us)
+        if lost_for_us is not None:
+            self._reconnects_us.append(lost_for_us)
+
+    def flush(self) -> None:
+        """Put what waits into the histograms."""
+        for waiting, histogram in ((self._connects_us, self.connect), (self._reconnects_us, self.reconnect)):
+            histogram.record(np.array(waiting, np.int64))
+            waiting.clear()
+
+    def merge(self, other: Connects) -> None:
+        """Add what another process has seen."""
+        self.flush()
+        other.flush()
+        self.connect.merge(other.connect)
+        self.reconnect.merge(other.reconnect)
+        self.errors.update(other.errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How clients fare at a moment.
+
+    Attributes:
+        target: clients that are to be there.
         connected: connected now.
         failed: never reached Connected, and will not.
-        lost: were connected, are not now, and were not asked to leave.
+        lost: were connected, are not now, and should be.
+        away: are not connected, as their role has it.
         connecting: on their first way to Connected.
-        reconnects: retries that ended in an open connection.
+        reconnects: retries that ended in an open connection, so far.
     """
 
     target: int = 0
     connected: int = 0
     failed: int = 0
     lost: int = 0
+    away: int = 0
     connecting: int = 0
     reconnects: int = 0
 
@@ -131,6 +183,20 @@ class Outcome:
             self.connected + other.connected,
             self.failed + other.failed,
             self.lost + other.lost,
+            self.away + other.away,
             self.connecting + other.connecting,
             self.reconnects + other.reconnects,
         )
+
+
+@dataclass(slots=True)
+class StageSeen:
+    """A stage as the clients have seen it.
+
+    Attributes:
+        outcomes: by role, at its end.
+        roles: what clients have received, by role.
+    """
+
+    outcomes: list[Outcome]
+    roles: list[Observations]

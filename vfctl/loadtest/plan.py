@@ -7,11 +7,12 @@ import itertools
 import math
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from vfctl.errors import UsageError
-from vfctl.protocol import Filter
+from vfctl.loadtest.behaviour import World
+from vfctl.loadtest.roles import Role, cast
 
 MAX_CLIENTS_PER_PROCESS: Final = 17_000
 """Below the 20,000 descriptors that a process is commonly allowed, and about half a core at a message a second."""
@@ -26,9 +27,6 @@ parity first (`__inet_hash_connect`), and once these 14,116 are used up it walks
 
 MAX_SOURCE_ADDRESSES: Final = 4096
 """Of a network given by its CIDR; 115 million ports."""
-
-CONNECTS_PER_S: Final = 500
-"""The ramp that is chosen when none is asked for: what a busy server on the same machine shakes hands with."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 """A connect or handshake that takes longer has failed."""
@@ -53,33 +51,36 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The share of one generator process.
+    """The share of one generator process. Clients are dealt out in turn, so every shard has its part of every ramp.
 
     Attributes:
         number: which share this is, from 0.
-        clients: how many clients it simulates.
-        ramp_s: seconds over which they connect.
+        count: how many shares there are.
+        roles: that clients play.
+        cast: the role of each of this shard's clients, an index into `roles`; as many bytes as clients.
+        resources: path and query for each role.
+        world: what is known of the served graph.
         source_addresses: local addresses to connect from, in turn; empty for the system's choice. One source has some
             28,000 ports towards one server.
-        filter: sent by each client once it is connected.
     """
 
     number: int
-    clients: int
-    ramp_s: float
+    count: int
     target: Target
+    roles: tuple[Role, ...]
+    cast: bytes
+    resources: tuple[str, ...]
+    world: World = field(default_factory=World)
     source_addresses: tuple[str, ...] = ()
-    filter: Filter | None = None
+
+    def part_of(self, clients: int) -> int:
+        """How many of so many clients are this shard's."""
+        return len(range(self.number, clients, self.count))
 
 
 LOOPBACK_EXAMPLE: Final = Target(socket.AF_INET, ("127.0.0.1", 0), "", "")
 REMOTE_EXAMPLE: Final = Target(socket.AF_INET, ("192.0.2.1", 0), "", "")
 """Stand for a server on this machine and for one elsewhere, where only that matters."""
-
-
-def default_ramp_s(clients: int) -> float:
-    """Seconds to connect so many clients, if nobody has said."""
-    return max(1.0, clients / CONNECTS_PER_S)
 
 
 def is_local(target: Target) -> bool:
@@ -125,10 +126,10 @@ def source_addresses(target: Target, clients: int, cidr: str | None) -> tuple[st
 
 def plan_shards(
     target: Target,
+    roles: tuple[Role, ...],
     clients: int,
-    ramp_s: float,
-    criteria: Filter | None,
     *,
+    world: World | None = None,
     per_process: int = MAX_CLIENTS_PER_PROCESS,
     sources: tuple[str, ...] = (),
 ) -> list[Shard]:
@@ -140,24 +141,26 @@ def plan_shards(
     if per_process < 1:
         raise UsageError("a process may open too few files for a single client", hint="ulimit -n 4096")
     count = max(1, math.ceil(clients / per_process))
+    parts = cast(roles, clients)
     return [
         Shard(
             number=number,
-            clients=clients // count + (number < clients % count),
-            ramp_s=ramp_s,
+            count=count,
             target=target,
+            roles=roles,
+            cast=parts[number::count],
+            resources=tuple(_with_voice(target.resource) if role.voice else target.resource for role in roles),
+            world=world or World(),
             source_addresses=sources[number % len(sources) :] + sources[: number % len(sources)] if sources else (),
-            filter=criteria,
         )
         for number in range(count)
     ]
 
 
-def due_connects(elapsed_s: float, ramp_s: float, clients: int) -> int:
-    """How many clients should have begun to connect after `elapsed_s` of a linear ramp."""
-    if ramp_s <= 0 or elapsed_s >= ramp_s:
-        return clients
-    return min(clients, math.floor(clients * elapsed_s / ramp_s) + 1)
+def _with_voice(resource: str) -> str:
+    if "voice=" in resource:
+        return resource
+    return f"{resource}{'&' if '?' in resource else '?'}voice=1"
 
 
 def heartbeats_due(last_s: float, now_s: float, clients: int, period_s: float) -> Iterator[int]:

@@ -5,86 +5,84 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 from vfctl import __version__
+from vfctl.loadtest.conductor import Performance
 from vfctl.loadtest.gates import Gate, judge
-from vfctl.loadtest.health import Health, Verdict, judge_generator
-from vfctl.loadtest.observations import Observations, Outcome
+from vfctl.loadtest.health import Verdict, judge_generator
+from vfctl.loadtest.observations import Connects, Observations, Outcome, StageSeen, merged
+from vfctl.loadtest.roles import Role
 from vfctl.metrics import LatencyHistogram
 
-SCHEMA: Final = "vfctl.loadtest/1"
+SCHEMA: Final = "vfctl.loadtest/2"
 
 
-@dataclass(frozen=True, slots=True)
 class Results:
     """What a run has found.
 
-    Attributes:
+    Args:
         url: where the clients connected to.
         peer: who answered there, for people.
-        outcome: how the clients fared.
-        observations: what they have seen.
-        duration_s: the measured time.
-        healths: how the generator processes fared.
-        interrupted: the run was ended early.
+        roles: that clients played.
+        performance: how the course went.
+
+    Attributes:
+        outcome: how the clients fared, at the end of the last measured stage.
+        headline: what attentive clients have seen in the measured stages.
     """
 
-    url: str
-    peer: str
-    outcome: Outcome
-    observations: Observations
-    duration_s: float
-    healths: tuple[Health, ...]
-    interrupted: bool = False
+    def __init__(self, url: str, peer: str, roles: Sequence[Role], performance: Performance) -> None:
+        self.url = url
+        self.peer = peer
+        self.performance = performance
+        self._roles = roles
+        self._stages = [_together(parts) for parts in zip(*(r.stages for r in performance.reports), strict=True)]
+        measured = [number for number, played in enumerate(performance.played) if played.step.measured]
+        self._measured = measured
+        self.duration_s = sum(performance.played[number].duration_s for number in measured)
+        last = measured[-1] if measured else len(self._stages) - 1
+        self._outcomes = self._stages[last].outcomes if self._stages else [Outcome() for _ in roles]
+        self.outcome = sum(self._outcomes, Outcome())
+        self._by_role = [
+            merged(self._stages[number].roles[index] for number in measured) for index in range(len(roles))
+        ]
+        self.headline = merged(self._attentive(self._by_role))
+        self.connects = Connects()
+        for report in performance.reports:
+            self.connects.merge(report.connects)
+
+    def _attentive(self, by_role: Sequence[Observations]) -> list[Observations]:
+        return [seen for seen, role in zip(by_role, self._roles, strict=True) if role.attentive]
 
     @property
     def measured_anything(self) -> bool:
         """Whether a single message was received in the measured time."""
-        return self.observations.messages > 0
+        return any(seen.messages for seen in self._by_role)
 
     def to_json(self, gates: Sequence[Gate] = ()) -> dict[str, Any]:
-        """The object of schema `vfctl.loadtest/1`, with the gates judged."""
-        seen, outcome = self.observations, self.outcome
-        seen.flush()
-        per_s = 1 / self.duration_s if self.duration_s > 0 else 0.0
-        served = outcome.connected + outcome.lost
-        per_client = 1 / served if served else 0.0
+        """The object of schema `vfctl.loadtest/2`, with the gates judged."""
+        seen = self.headline
         results: dict[str, Any] = {
             "schema": SCHEMA,
             "url": self.url,
             "peer": self.peer,
-            "interrupted": self.interrupted,
-            "clients": {
-                "target": outcome.target,
-                "connected": outcome.connected,
-                "failed": outcome.failed,
-                "lost": outcome.lost,
-                "reconnects": outcome.reconnects,
-            },
+            "interrupted": self.performance.interrupted,
+            "clients": _clients(self.outcome),
             "duration_s": round(self.duration_s, 3),
-            "latency_ms": asdict(seen.latency.summary()),
-            "latency_user_ms": asdict(seen.latency_user.summary()),
-            "latency_corrected_ms": asdict(seen.latency_corrected.summary()),
+            **_latencies(seen),
             "latency_clock": "user" if seen.user_space_stamps else "kernel",
-            "connect_ms": asdict(seen.connect.summary()),
-            "throughput": {
-                "messages_per_s": round(seen.messages * per_s, 1),
-                "bytes_per_s": round(seen.bytes * per_s, 1),
-                "bytes_per_s_per_client": round(seen.bytes * per_s * per_client, 1),
-                "messages_per_s_per_client": round(seen.messages * per_s * per_client, 3),
-            },
-            "frames": {
-                "received": seen.frames,
-                "gaps": seen.gaps,
-                "duplicates": seen.duplicates,
-                "reordered": seen.reordered,
-                "sampled": seen.sampled,
-                "wrong": seen.wrong,
-            },
+            "clock": self._clock(),
+            "voice_ms": asdict(seen.voice.summary()),
+            "connect_ms": asdict(self.connects.connect.summary()),
+            "reconnect_ms": asdict(self.connects.reconnect.summary()),
+            "throughput": _throughput(merged(self._by_role), self.duration_s, self.outcome),
+            "frames": _frames(seen),
+            "stages": [self._stage(number) for number in range(len(self._stages))],
+            "roles": {role.label: self._role(index, self._by_role[index]) for index, role in enumerate(self._roles)},
             "generator": self._generator(),
-            "errors": dict(seen.errors.most_common()),
+            "errors": dict(self.connects.errors.most_common()),
         }
         results["gates"] = [asdict(verdict) for verdict in judge(gates, results)]
         results["environment"] = environment()
@@ -93,22 +91,106 @@ class Results:
     @property
     def verdict(self) -> Verdict:
         """Whether the generator was the bottleneck."""
-        return judge_generator(self.healths, self.observations.full_buffers)
+        healths = [report.health for report in self.performance.reports]
+        return judge_generator(healths, self.headline.full_buffers)
+
+    def _stage(self, number: int) -> dict[str, Any]:
+        stage, played = self._stages[number], self.performance.played[number]
+        outcome = sum(stage.outcomes, Outcome())
+        seen = merged(self._attentive(stage.roles))
+        return {
+            "name": played.step.name,
+            "kind": played.step.kind,
+            "measured": played.step.measured,
+            "duration_s": round(played.duration_s, 3),
+            "clients": _clients(outcome),
+            **_latencies(seen),
+            "throughput": _throughput(merged(stage.roles), played.duration_s, outcome),
+            "frames": _frames(seen),
+        }
+
+    def _role(self, index: int, seen: Observations) -> dict[str, Any]:
+        outcome = self._outcomes[index]
+        return {
+            "role": self._roles[index].role,
+            "clients": _clients(outcome),
+            **_latencies(seen),
+            "voice_ms": asdict(seen.voice.summary()),
+            "throughput": _throughput(seen, self.duration_s, outcome),
+            "frames": _frames(seen),
+        }
+
+    def _clock(self) -> dict[str, Any]:
+        best = self.performance.clock
+        return {
+            "corrected_by_ms": self.performance.offset_us / 1000,
+            "offset_ms": None if best is None else round(best.offset_us / 1000, 3),
+            "error_ms": None if best is None else round(best.error_us / 1000, 3),
+        }
 
     def _generator(self) -> dict[str, Any]:
+        healths = [report.health for report in self.performance.reports]
         lag = LatencyHistogram()
-        for health in self.healths:
+        for health in healths:
             lag.merge(health.lag)
         summary = lag.summary()
         return {
             "verdict": self.verdict.text,
             "advice": self.verdict.advice,
-            "processes": len(self.healths),
-            "cpu_percent": round(sum(health.cpu_percent for health in self.healths), 1),
-            "cpu_percent_max": round(max((health.cpu_percent for health in self.healths), default=0.0), 1),
+            "processes": len(healths),
+            "cpu_percent": round(sum(health.cpu_percent for health in healths), 1),
+            "cpu_percent_max": round(max((health.cpu_percent for health in healths), default=0.0), 1),
             "lag_ms": {"p50": summary.p50, "p99": summary.p99, "max": summary.max},
-            "full_buffers": self.observations.full_buffers,
+            "full_buffers": self.headline.full_buffers,
         }
+
+
+def _together(parts: Sequence[StageSeen]) -> StageSeen:
+    """One stage, of all shards."""
+    outcomes = [sum(same_role, Outcome()) for same_role in zip(*(part.outcomes for part in parts), strict=True)]
+    return StageSeen(outcomes, [merged(same) for same in zip(*(part.roles for part in parts), strict=True)])
+
+
+def _clients(outcome: Outcome) -> dict[str, int]:
+    return {
+        "target": outcome.target,
+        "connected": outcome.connected,
+        "failed": outcome.failed,
+        "lost": outcome.lost,
+        "away": outcome.away,
+        "reconnects": outcome.reconnects,
+    }
+
+
+def _latencies(seen: Observations) -> dict[str, Any]:
+    return {
+        "latency_ms": asdict(seen.latency.summary()),
+        "latency_user_ms": asdict(seen.latency_user.summary()),
+        "latency_corrected_ms": asdict(seen.latency_corrected.summary()),
+    }
+
+
+def _throughput(seen: Observations, duration_s: float, outcome: Outcome) -> dict[str, float]:
+    per_s = 1 / duration_s if duration_s > 0 else 0.0
+    served = outcome.connected + outcome.lost + outcome.away
+    per_client = 1 / served if served else 0.0
+    return {
+        "messages_per_s": round(seen.messages * per_s, 1),
+        "bytes_per_s": round(seen.bytes * per_s, 1),
+        "bytes_per_s_per_client": round(seen.bytes * per_s * per_client, 1),
+        "messages_per_s_per_client": round(seen.messages * per_s * per_client, 3),
+    }
+
+
+def _frames(seen: Observations) -> dict[str, int]:
+    return {
+        "received": seen.frames,
+        "gaps": seen.gaps,
+        "duplicates": seen.duplicates,
+        "reordered": seen.reordered,
+        "sampled": seen.sampled,
+        "wrong": seen.wrong,
+    }
 
 
 def environment() -> dict[str, Any]:

@@ -1,29 +1,38 @@
-"""Scenarios: what a load test does, as a TOML file or as options of the command line."""
+"""Scenarios: what a load test does. `vfctl.loadtest.scenario_file` reads them from TOML."""
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from vfctl.errors import InputError, UsageError
+from annotated_types import Ge, Gt, Len
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+
+from vfctl.errors import UsageError
+from vfctl.loadtest.filter_json import JsonFilter
 from vfctl.loadtest.gates import Gate, parse_gate
-from vfctl.protocol import Filter
-from vfctl.server.options import LiveGraph
+from vfctl.loadtest.roles import Role, Viewer
+from vfctl.loadtest.stages import Hold, Ramp, Stage, Step, scaled, work_out
+from vfctl.server.options import LiveGraph, ServerOptions
 
-_Parsed = TypeVar("_Parsed")
+_STRICT: Final = ConfigDict(extra="forbid", revalidate_instances="always", allow_inf_nan=False)
 
-SERVED_ENCODINGS: Final = ("raw", "lz4")
-STATES: Final = ("rest", "active")
+Positive = Annotated[float, Gt(0)]
 
 
-@dataclass(frozen=True, slots=True)
+def _as_gate(expression: object) -> Gate:
+    if isinstance(expression, Gate):
+        return expression
+    if not isinstance(expression, str):
+        raise ValueError("a gate is a text")
+    try:
+        return parse_gate(expression)
+    except UsageError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EmbeddedServer:
     """The server that is started when there is no URL.
 
@@ -32,22 +41,32 @@ class EmbeddedServer:
         generator, nodes, seed: a generated graph.
         state: `rest`: the layout has settled before the first client; `active`: the simulation is kept awake.
         workers: number of gateways.
+        physics_hz, active_interval_ms, stable_interval_ms, stall_timeout_s, max_clients: as for `vfctl serve`.
     """
 
     graph: str | None = None
     generator: str | None = None
-    nodes: int | None = None
-    seed: int = 0
-    state: str = "rest"
-    workers: int = 1
+    nodes: Annotated[int, Ge(1)] | None = None
+    seed: Annotated[int, Ge(0)] = 0
+    state: Literal["rest", "active"] = "rest"
+    workers: Annotated[int, Ge(1)] = 1
+    physics_hz: Positive = 60.0
+    active_interval_ms: Positive = 50.0
+    stable_interval_ms: Positive = 1000.0
+    stall_timeout_s: Positive = 20.0
+    max_clients: Annotated[int, Ge(1)] = 50_000
+
+    def __post_init__(self) -> None:
+        if self.graph and (self.nodes or self.generator):
+            raise ValueError("a graph is read from a file or generated: give graph, or nodes and generator")
 
     def changed(self, **changes: Any) -> EmbeddedServer:
         """With those changes that are not None."""
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
-    def live_graph(self) -> LiveGraph:
-        """What the server's source is asked for."""
-        return LiveGraph(
+    def options(self) -> ServerOptions:
+        """What the server is started with, on a free port."""
+        graph = LiveGraph(
             file=self.graph,
             generator=self.generator or ("scale-free" if self.nodes else None),
             nodes=self.nodes or 1000,
@@ -55,9 +74,19 @@ class EmbeddedServer:
             at_rest=self.state == "rest",
             keep_awake=self.state == "active",
         )
+        return ServerOptions(
+            source=graph,
+            port=0,
+            workers=self.workers,
+            max_clients=self.max_clients,
+            physics_hz=self.physics_hz,
+            active_interval_ms=self.active_interval_ms,
+            stable_interval_ms=self.stable_interval_ms,
+            stall_timeout_s=self.stall_timeout_s,
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """A load test.
 
@@ -66,180 +95,94 @@ class Scenario:
         clients: how many are simulated.
         duration_s: the measured time, after the ramp.
         ramp_s: the time over which clients connect; None follows from their number.
-        encoding: `raw` or `lz4`; None leaves it to the URL.
+        encoding: None leaves it to the URL.
         filter: what each client asks to see; None sends no FilterUpdate.
+        mix: the roles that clients play, by share; empty: all are viewers.
+        stages: the course; empty: a ramp and a hold, of the times above.
         gates: what must hold.
         server: the embedded server.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
     description: str = ""
-    clients: int = 1000
-    duration_s: float = 30.0
-    ramp_s: float | None = None
-    encoding: str | None = None
-    filter: Filter | None = None
-    gates: tuple[Gate, ...] = ()
+    clients: Annotated[int, Ge(1)] = 1000
+    duration_s: Annotated[float, Ge(0.1)] = 30.0
+    ramp_s: Annotated[float, Ge(0)] | None = None
+    encoding: Literal["raw", "lz4"] | None = None
+    filter: JsonFilter | None = None
+    mix: Annotated[tuple[Annotated[Role, Field(discriminator="role")], ...], Len(0, 256)] = ()
+    stages: tuple[Annotated[Stage, Field(discriminator="kind")], ...] = ()
+    gates: tuple[Annotated[Gate, PlainValidator(_as_gate)], ...] = ()
     server: EmbeddedServer = field(default_factory=EmbeddedServer)
 
+    def __post_init__(self) -> None:
+        if self.filter is not None and self.mix:
+            raise ValueError("filter is for all clients; with a mix, give it to its viewers")
+        labels = [role.label for role in self.mix]
+        doubled = next((label for label in labels if labels.count(label) > 1), None)
+        if doubled is not None:
+            raise ValueError(f"two roles of the mix are called {doubled!r}; give one of them a name")
+        odd = next((label for label in labels if not re.fullmatch(r"[A-Za-z0-9_-]+", label)), None)
+        if odd is not None:
+            raise ValueError(f"a role is called {odd!r}; gates use its name: letters, digits, - and _ only")
+        if not self.peak:
+            raise ValueError("no client ever connects; begin with a ramp or a spike")
+        if not any(step.measured for step in self.course()):
+            raise ValueError("no stage is measured: there would be no results")
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that clients play."""
+        return self.mix or (Viewer(filter=self.filter),)
+
+    @property
+    def peak(self) -> int:
+        """The most clients at a time."""
+        return max(step.clients for step in self.course())
+
+    def course(self) -> list[Step]:
+        """The stages, worked out."""
+        stages = self.stages or (Ramp(duration_s=self.ramp_s), Hold(duration_s=self.duration_s))
+        return work_out(stages, self.clients)
+
     def changed(self, **changes: Any) -> Scenario:
-        """With those changes that are not None, checked.
+        """With those changes that are not None, checked. A scenario with stages keeps their shape: `clients` scales
+        all of them to that peak, `duration_s` is the length of each measured one, `ramp_s` of the first ramp.
 
         Raises:
             UsageError: a value that cannot be.
         """
-        scenario = replace(self, **{name: value for name, value in changes.items() if value is not None})
-        _check(scenario)
-        return scenario
-
-
-def load_scenario(name_or_path: str) -> Scenario:
-    """A shipped scenario by its name, or a TOML file by its path.
-
-    Raises:
-        InputError: there is no such scenario or file, or it is not TOML.
-        UsageError: an unknown key, or a value of the wrong kind.
-    """
-    text = scenario_text(name_or_path)
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{name_or_path}: not TOML: {error}") from None
-    try:
-        return _from_table(table)
-    except _KeyedError as error:
-        raise UsageError(f"{name_or_path}:{_line_of(text, error.key)}: {error.message}", hint=error.hint) from None
-
-
-def scenario_names() -> list[str]:
-    """The names of the scenarios that vfctl ships, sorted."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _shipped())
-
-
-def scenario_text(name_or_path: str) -> str:
-    """The TOML text of a shipped scenario or of a file.
-
-    Raises:
-        InputError: there is no such scenario or file.
-    """
-    shipped = {entry.name.removesuffix(".toml"): entry for entry in _shipped()}
-    if name_or_path in shipped:
-        return shipped[name_or_path].read_text("utf-8")
-    if name_or_path.endswith(".toml") or "/" in name_or_path:
+        wanted = {name: value for name, value in changes.items() if value is not None}
         try:
-            return Path(name_or_path).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{name_or_path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
-    raise InputError(
-        f"there is no scenario {name_or_path!r}", hint=f"the scenarios are {', '.join(sorted(shipped))}; or a path"
-    )
+            if self.stages:
+                wanted["stages"] = self._stages_changed(wanted)
+                wanted["clients"] = max(1, round(self.clients * wanted.get("clients", self.peak) / self.peak))
+            return ADAPTER.validate_python(replace(self, **wanted))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            message = f"{where} is {first['input']!r}: {plain_message(first)}" if where else plain_message(first)
+            raise UsageError(message) from None
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+    def _stages_changed(self, wanted: dict[str, Any]) -> tuple[Stage, ...]:
+        stages = list(scaled(self.stages, wanted["clients"] / self.peak) if "clients" in wanted else self.stages)
+        first_ramp = next((stage for stage in stages if isinstance(stage, Ramp)), None)
+        for number, stage in enumerate(stages):
+            if stage is first_ramp and "ramp_s" in wanted:
+                stages[number] = replace(stage, duration_s=wanted["ramp_s"])
+            elif stage.counts and "duration_s" in wanted:
+                stages[number] = replace(stage, duration_s=wanted["duration_s"])
+        return tuple(stages)
 
 
-class _KeyedError(UsageError):
-    """Something wrong with the value, or the name, of one key.
-
-    Attributes:
-        key: with its table, as in `server.state`.
-    """
-
-    def __init__(self, key: str, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.key = key
+ADAPTER: Final = TypeAdapter(Scenario)
+"""Checks tables and instances alike."""
 
 
-def _line_of(text: str, key: str) -> int:
-    """The line, from 1, on which a key (or its table) is set; tomllib does not tell. 1 if it is written otherwise."""
-    table, _, name = key.rpartition(".")
-    present = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[([\w.]+)\]", line)
-        present = header[1] if header else present
-        if (header and header[1] == key) or (present == table and re.match(rf"\s*{re.escape(name)}\s*[=.]", line)):
-            return number
-    return 1
-
-
-def _shipped() -> Iterator[Traversable]:
-    """The scenario files: inside the package once installed, beside it in a checkout."""
-    for folder in (files("vfctl") / "scenarios", Path(__file__).parents[2] / "scenarios"):
-        if folder.is_dir():
-            yield from (entry for entry in folder.iterdir() if entry.name.endswith(".toml"))
-            return
-
-
-def _from_table(table: Mapping[str, Any]) -> Scenario:
-    values = dict(table)
-    _check_keys(values, Scenario, "")
-    server = values.pop("server", {})
-    if not isinstance(server, dict):
-        raise _KeyedError("server", "'server' is a table: [server]")
-    _check_keys(server, EmbeddedServer, "server.")
-    gates = values.pop("gates", [])
-    if not isinstance(gates, list) or not all(isinstance(gate, str) for gate in gates):
-        raise _KeyedError("gates", "'gates' is a list of texts")
-    criteria = values.pop("filter", None)
-    scenario = Scenario(
-        **values,
-        filter=None if criteria is None else _keyed("filter", lambda: parse_filter(criteria)),
-        gates=_keyed("gates", lambda: tuple(parse_gate(gate) for gate in gates)),
-        server=EmbeddedServer(**server),
-    )
-    _check(scenario)
-    return scenario
-
-
-def _keyed(key: str, parse: Callable[[], _Parsed]) -> _Parsed:
-    try:
-        return parse()
-    except UsageError as error:
-        raise _KeyedError(key, error.message, hint=error.hint) from None
-
-
-def parse_filter(criteria: object) -> Filter:
-    """A filter from its JSON (or TOML) form.
-
-    Raises:
-        UsageError: it is none.
-    """
-    try:
-        return Filter.from_json(criteria)
-    except ValueError as error:
-        raise UsageError(f"filter: {error}", hint='for example {"kind":["class"],"depth":[0,3]}') from None
-
-
-def _check_keys(table: Mapping[str, Any], kind: type, prefix: str) -> None:
-    known = [entry.name for entry in fields(kind)]
-    for key in table:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {prefix}{close[0]}?" if close else f"the keys are {', '.join(known)}"
-            raise _KeyedError(f"{prefix}{key}", f"unknown key {prefix}{key}", hint=hint)
-
-
-def _check(scenario: Scenario) -> None:
-    server = scenario.server
-    numbers = {
-        "clients": (scenario.clients, int, 1),
-        "duration_s": (scenario.duration_s, float, 0.1),
-        "ramp_s": (scenario.ramp_s or 0.0, float, 0.0),
-        "server.nodes": (1 if server.nodes is None else server.nodes, int, 1),
-        "server.seed": (server.seed, int, 0),
-        "server.workers": (server.workers, int, 1),
-    }
-    for name, (value, kind, least) in numbers.items():
-        is_number = isinstance(value, int | float if kind is float else int) and not isinstance(value, bool)
-        if not is_number or not least <= value < float("inf"):
-            what = "an integer" if kind is int else "a number"
-            raise _KeyedError(name, f"{name} is {value!r}, it takes {what} of at least {least}")
-    for name, text in {"description": scenario.description, "server.graph": server.graph or ""}.items():
-        if not isinstance(text, str):
-            raise _KeyedError(name, f"{name} is {text!r}, it takes a text")
-    for name, choice, choices in (
-        ("encoding", scenario.encoding, SERVED_ENCODINGS),
-        ("server.state", server.state, STATES),
-    ):
-        if choice is not None and choice not in choices:
-            raise _KeyedError(name, f"{name} is {choice!r}; it can be {', '.join(choices)}")
-    if server.graph and (server.nodes or server.generator):
-        raise _KeyedError(
-            "server.graph", "a graph is read from a file or generated: give graph, or nodes and generator"
-        )
+def plain_message(error: Any) -> str:
+    """What pydantic found, in a few words."""
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]

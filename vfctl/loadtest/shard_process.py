@@ -6,15 +6,19 @@ import gc
 import os
 import signal
 import time
+from collections import Counter
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Final
 
 from vfctl.errors import EXIT_BUG, VfctlError
+from vfctl.loadtest.clock import ClockSample
 from vfctl.loadtest.engine import Engine
 from vfctl.loadtest.health import Health, HealthMonitor
-from vfctl.loadtest.observations import Observations, Outcome
+from vfctl.loadtest.observations import Connects, Outcome, StageSeen
 from vfctl.loadtest.plan import Shard
+from vfctl.loadtest.stages import Step
+from vfctl.metrics import LatencyHistogram
 from vfctl.server.descriptors import raise_descriptor_limit
 
 REPORT_S: Final = 0.5
@@ -22,11 +26,26 @@ REPORT_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """To a shard: count what arrives in [start_ns, end_ns), unix time."""
+class Begin:
+    """To a shard: a stage begins.
 
+    Attributes:
+        stage: its number.
+        step: what it is.
+        start_ns, end_ns: what arrives in [start, end), unix time, belongs to it.
+    """
+
+    stage: int
+    step: Step
     start_ns: int
     end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetClock:
+    """To a shard: what the server's clock is ahead of ours."""
+
+    offset_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +55,25 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """From a shard: where it stands."""
+    """From a shard, twice a second: where it stands.
+
+    Attributes:
+        stage: the stage it is in; -1 before the first.
+        outcome: how its clients fare.
+        messages, bytes: received since it began.
+        recent: latencies since the last report.
+        errors: failures since it began.
+        clock: the best that is known of the server's clock.
+    """
 
     shard: int
+    stage: int
     outcome: Outcome
     messages: int
     bytes: int
+    recent: LatencyHistogram
+    errors: Counter[str]
+    clock: ClockSample | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +81,14 @@ class Report:
     """From a shard, last: all it has seen.
 
     Attributes:
-        outcome: before anybody was asked to leave.
+        stages: those that have begun.
+        connects: of the whole run.
         health: whether this process was a bottleneck.
     """
 
     shard: int
-    outcome: Outcome
-    observations: Observations
+    stages: list[StageSeen]
+    connects: Connects
     health: Health
 
 
@@ -86,19 +119,28 @@ def _run(shard: Shard, pipe: Connection) -> None:
     engine = Engine(shard)
     monitor = HealthMonitor(shard.number)
     next_report_s = time.monotonic()
+    stage = -1
     while True:
         monitor.tick(engine.step())
         if pipe.poll():
             match pipe.recv():
-                case Measure() as window:
-                    engine.measure(window.start_ns, window.end_ns)
-                    monitor.measure(window.start_ns, window.end_ns)
+                case Begin(stage, step, start_ns, end_ns):
+                    engine.begin(shard.part_of(step.clients), step.over_s, start_ns, end_ns, storms=step.measured)
+                    if step.measured:
+                        monitor.measure(start_ns, end_ns)
+                case SetClock(offset_us):
+                    engine.set_clock_offset(offset_us)
                 case Finish():
                     break
         if time.monotonic() >= next_report_s:
             next_report_s = time.monotonic() + REPORT_S
-            seen = engine.observations
-            pipe.send(Progress(shard.number, engine.outcome(), seen.messages, seen.bytes))
-    outcome = engine.outcome()
-    engine.leave()
-    pipe.send(Report(shard.number, outcome, engine.observations, monitor.report()))
+            pipe.send(_progress(engine, shard.number, stage))
+    stages = engine.leave()
+    pipe.send(Report(shard.number, stages, engine.connects, monitor.report()))
+
+
+def _progress(engine: Engine, number: int, stage: int) -> Progress:
+    messages, size = engine.totals()
+    return Progress(
+        number, stage, engine.outcome(), messages, size, engine.take_recent(), engine.connects.errors, engine.clock()
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from vfctl.client.lifecycle import LifeCycle
+from vfctl.loadtest.behaviour import Script
 from vfctl.loadtest.frames import FrameReader
 
 
@@ -13,14 +14,21 @@ class SimulatedClient:
 
     Attributes:
         number: which one it is, from 0, in its process.
+        role: what it plays, an index into the shard's roles.
+        attentive: it reads as fast as it can.
+        wanted: it is to be there in the present stage.
+        away: it is not there because its role has it so.
+        script: what it does beside watching; None if nothing.
         life: where its connection stands.
         socket: its connection, None while there is none.
         reader: what has arrived of a frame; None until the handshake is done.
         handshake: the server's answer as far as it has arrived; until the handshake is done.
         key: its Sec-WebSocket-Key.
         attempt: counts connection attempts, so that a time-out knows whether it still matters.
+        opening: an attempt is under way.
         started_ns: when the present attempt began, monotonic.
         ever_connected: it has been Connected at least once.
+        lost_ns: when its connection was lost, monotonic; 0 if it was not.
         sequence: the newest round it has seen; -1 before the first.
         after_graph: the next update may have the number of the FullGraph before it.
         settled: not 0 if the newest update said so.
@@ -31,34 +39,52 @@ class SimulatedClient:
     __slots__ = (
         "after_graph",
         "attempt",
+        "attentive",
+        "away",
         "due_us",
         "ever_connected",
         "handshake",
         "interval_us",
         "key",
         "life",
+        "lost_ns",
         "number",
+        "opening",
         "reader",
+        "role",
+        "script",
         "sequence",
         "settled",
         "socket",
         "started_ns",
+        "wanted",
     )
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, role: int = 0, attentive: bool = True) -> None:
         self.number = number
+        self.role = role
+        self.attentive = attentive
+        self.wanted = False
+        self.away = False
+        self.script: Script | None = None
+        self.lost_ns = 0
         self.life = LifeCycle()
         self.socket: socket.socket | None = None
         self.reader: FrameReader | None = None
         self.handshake = b""
         self.key = ""
         self.attempt = 0
+        self.opening = False
         self.started_ns = 0
         self.ever_connected = False
         self.settled = 0
         self.interval_us = 0
         self.due_us = 0
         self.forget_rounds()
+
+    def expect_nothing(self) -> None:
+        """It has left by itself: no round is owed to it."""
+        self.due_us = self.interval_us = 0
 
     def forget_rounds(self) -> None:
         """A new connection: its rounds may be another gateway's. When the next one is due stays: it was promised."""

@@ -24,7 +24,8 @@ def bucket_of(values_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return (exponent << _HALF_BITS) + (values_us >> exponent)
 
 
-_BUCKETS: Final = int(bucket_of(np.array([MAX_US], np.int64))[0]) + 1
+_GROW_BUCKETS: Final = _HALF
+"""Memory comes in steps of a doubling of the largest value: 8 KB."""
 
 
 def _upper_edge(bucket: int) -> int:
@@ -34,7 +35,8 @@ def _upper_edge(bucket: int) -> int:
 
 
 class LatencyHistogram:
-    """Counts of values in µs, three significant digits, about 190 KB whatever the number of values.
+    """Counts of values in µs, three significant digits; memory follows the largest value, not the number of values:
+    24 KB up to 4 ms, 8 KB more for each doubling, 190 KB at most.
 
     Attributes:
         count: values recorded.
@@ -44,7 +46,7 @@ class LatencyHistogram:
     __slots__ = ("_counts", "_sum_us", "count", "max_us", "min_us")
 
     def __init__(self) -> None:
-        self._counts = np.zeros(_BUCKETS, np.int64)
+        self._counts = np.zeros(0, np.int64)
         self._sum_us = 0
         self.count = 0
         self.min_us = 0
@@ -65,6 +67,7 @@ class LatencyHistogram:
         buckets = bucket_of(clipped)
         first = int(buckets.min())
         counts = np.bincount(buckets - first)
+        self._reserve(first + len(counts))
         self._counts[first : first + len(counts)] += counts
         self._sum_us += int(clipped.sum())
         self.count += len(values_us)
@@ -75,9 +78,21 @@ class LatencyHistogram:
             return
         self.min_us = min(self.min_us, other.min_us) if self.count else other.min_us
         self.max_us = max(self.max_us, other.max_us) if self.count else other.max_us
-        self._counts += other._counts
+        self._reserve(len(other._counts))
+        self._counts[: len(other._counts)] += other._counts
         self._sum_us += other._sum_us
         self.count += other.count
+
+    def clear(self) -> None:
+        """Forget all values."""
+        self._counts = np.zeros(0, np.int64)
+        self._sum_us = self.count = self.min_us = self.max_us = 0
+
+    def _reserve(self, buckets: int) -> None:
+        if buckets > len(self._counts):
+            grown = np.zeros(-(-buckets // _GROW_BUCKETS) * _GROW_BUCKETS, np.int64)
+            grown[: len(self._counts)] = self._counts
+            self._counts = grown
 
     def percentile_us(self, percent: float) -> int:
         """The smallest recorded value (to three digits) that `percent` of all values do not exceed.

@@ -54,6 +54,10 @@ class FilterIndex:
         self._subsets.move_to_end(criteria)
         return subset
 
+    def count(self, criteria: Filter) -> int:
+        """How many nodes a filter leaves; nothing is kept for it."""
+        return int(np.count_nonzero(self._matches(criteria)))
+
     def _select(self, criteria: Filter) -> Subset:
         graph = self._graph
         if criteria.is_everything:

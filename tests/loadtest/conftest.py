@@ -1,0 +1,39 @@
+"""Results without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from vfctl.loadtest.clock import ClockSample
+from vfctl.loadtest.conductor import Performance, Played
+from vfctl.loadtest.health import Health
+from vfctl.loadtest.observations import Connects, Observations, Outcome, StageSeen
+from vfctl.loadtest.results import Results
+from vfctl.loadtest.roles import Role, Viewer
+from vfctl.loadtest.shard_process import Report
+from vfctl.loadtest.stages import Step
+
+RAMP = Step("ramp", "ramp", False, 5, 1.0, 1.0)
+HOLD = Step("hold", "hold", True, 5, 0.0, 10.0)
+
+
+@pytest.fixture
+def make_results() -> Callable[..., Results]:
+    def make(
+        *seen: Observations,
+        roles: Sequence[Role] = (Viewer(),),
+        outcome: Outcome | None = None,
+        health: Health | None = None,
+        clock: ClockSample | None = None,
+        offset_us: int = 0,
+    ) -> Results:
+        """Of a ramp and a hold of 10 s, in which the roles have seen this."""
+        nothing = StageSeen([Outcome(5, 0, connecting=5)] * len(roles), [Observations() for _ in roles])
+        held = StageSeen([outcome or Outcome(5, 5)] * len(roles), list(seen) or [Observations() for _ in roles])
+        report = Report(0, [nothing, held], Connects(), health or Health(0))
+        played = [Played(RAMP, 1.5), Played(HOLD, 10.0)]
+        return Results("ws://x/ws", "nobody", roles, Performance(played, [report], False, clock, offset_us))
+
+    return make
