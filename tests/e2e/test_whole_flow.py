@@ -32,7 +32,7 @@ def test_loadtest_against_a_running_server(live: str) -> None:
     assert code == 0
     assert results["schema"] == "vfctl.loadtest/2"
     assert results["url"] == f"{live}?timed=1"
-    assert results["clients"] == {"target": 300, "connected": 300, "failed": 0, "lost": 0, "reconnects": 0}
+    assert results["clients"] == {"target": 300, "connected": 300, "failed": 0, "lost": 0, "away": 0, "reconnects": 0}
     assert results["latency_clock"] == "kernel"
     assert results["latency_ms"]["count"] > 0
     assert results["connect_ms"]["count"] == 300
@@ -131,7 +131,7 @@ def test_the_embedded_server_is_at_rest_unless_it_is_kept_awake(options: list[st
 def test_ctrl_c_ends_a_loadtest_early_and_still_reports(live: str, tmp_path: Path) -> None:
     report = tmp_path / "results.json"
     command = Vfctl("loadtest", live, "--clients", "20", "--duration", "600", "--json", report)
-    command.wait_for("measuring: 20 of 20 connected, [1-9]")
+    command.wait_for(r"hold \d+/600 s, 20 of 20 connected, [1-9]")
     command.interrupt()
     code, _ = command.finish()
     results = json.loads(report.read_text())

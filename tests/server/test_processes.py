@@ -49,7 +49,8 @@ run_gateway(ServerOptions(host="127.0.0.1"), 0, 0, folder / "bus", theirs)
 
 GENERATOR_SCRIPT = """
 import json, multiprocessing, socket, sys, threading
-from vfctl.loadtest.plan import Shard, Target
+from vfctl.loadtest.plan import Target, plan_shards
+from vfctl.loadtest.roles import ROLES
 from vfctl.loadtest.shard_process import Finish, Report, run_shard
 
 ours, theirs = multiprocessing.Pipe()
@@ -63,11 +64,13 @@ def parent():
     print(json.dumps({"ready": "Report", "modules": sorted(sys.modules)}), flush=True)
 
 threading.Thread(target=parent).start()
-run_shard(Shard(0, 3, 0.0, target), theirs)
+run_shard(plan_shards(target, tuple(role() for role in ROLES), 3)[0], theirs)
 """
 
 
-@pytest.mark.parametrize(("script", "forbidden"), [(GATEWAY_SCRIPT, set()), (GENERATOR_SCRIPT, {"aiohttp", "asyncio"})])
+@pytest.mark.parametrize(
+    ("script", "forbidden"), [(GATEWAY_SCRIPT, set()), (GENERATOR_SCRIPT, {"aiohttp", "asyncio", "pydantic"})]
+)
 def test_gateways_and_generators_stay_lean(script: str, forbidden: set[str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         argument = str(tmp_path) if script is GATEWAY_SCRIPT else str(listener.getsockname()[1])

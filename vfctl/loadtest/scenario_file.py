@@ -93,8 +93,9 @@ def _explain(text: str, error: Any) -> tuple[int, str]:
                 continue  # says what kind of table it is, and is not in the file
         path.append(part)
     key = ".".join(part if isinstance(part, str) else f"[{part}]" for part in path).replace(".[", "[")
-    tag = [error["ctx"]["discriminator"][1:-1]] if error["type"] == "union_tag_invalid" else []
-    return _line_of(text, [*path, *tag]), _message(kind, key, error)
+    if error["type"] == "union_tag_invalid":
+        path.append(error["ctx"]["discriminator"][1:-1])
+    return _line_of(text, path), _message(kind, key, error)
 
 
 def _message(kind: type, key: str, error: Any) -> str:
