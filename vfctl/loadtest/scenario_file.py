@@ -134,7 +134,7 @@ def _line_of(text: str, path: Sequence[str | int]) -> int:
                 seen[header[2]] = int(present[-1])
             here = present
         elif setting := re.match(r"\s*([\w.-]+)\s*=", line):
-            here = present + setting[1].split(".")
+            here = [*present, *setting[1].split(".")]
         if len(here) > reached and list(path[: len(here)]) == here:
             best, reached = number, len(here)
     return best
