@@ -3,19 +3,24 @@
     python benchmarks/frame_source.py --port 9000 --processes 3 --nodes 100 --rate 1
 
 Several processes share the port. Each sends every connection a whole PositionUpdate, TIMED, `--rate` times a second,
-spread evenly over 60 ticks; `--delay-ms` holds each frame back for so long after it was stamped. Ends with its stdin.
+spread evenly over 60 ticks; `--delay-ms` holds each frame back for so long between stamping and sending. Prints its
+pids once all of them listen, and for each line `stats` on stdin a JSON line: connections now, frames sent, and frames
+skipped because their connection had not taken the one before. Ends with its stdin.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import multiprocessing
 import os
 import resource
 import socket
 import sys
 import time
+from collections.abc import MutableSequence
+from multiprocessing.synchronize import Event
 
 import numpy as np
 import uvloop
@@ -24,6 +29,10 @@ from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, PositionUpdate, Tr
 from vfctl.protocol.websocket import accept_key, frame
 
 TICKS_PER_S = 60
+SPIN_S = 0.0003
+"""The end of a delay is spent looking at the clock: sleep() comes back late by some tenths of a millisecond."""
+
+COUNTERS = ("connections", "frames", "skipped")
 
 
 class Viewer(asyncio.Protocol):
@@ -57,17 +66,23 @@ class Viewer(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self.slot is not None:
             self.slot.pop(self.transport, None)
+            self.source.counts[0] -= 1
 
 
 class Source:
-    """The schedule of one process: connections in slots, a slot a tick."""
+    """The schedule of one process: connections in slots, a slot a tick.
 
-    def __init__(self, nodes: int, rate: float, delay_s: float) -> None:
+    Attributes:
+        counts: as COUNTERS says, in memory that the parent reads.
+    """
+
+    def __init__(self, nodes: int, rate: float, delay_s: float, counts: MutableSequence[int]) -> None:
         self.nodes = np.zeros(nodes, NODE_DTYPE)
         self.nodes["id"] = range(nodes)
         self.interval_us = round(1e6 / rate)
         self.slots: list[dict[asyncio.Transport, None]] = [{} for _ in range(round(TICKS_PER_S / rate))]
         self.delay_s = delay_s
+        self.counts = counts
         self.joined = 0
         self.tick_number = 0
 
@@ -80,6 +95,7 @@ class Source:
     def join(self, transport: asyncio.Transport) -> dict[asyncio.Transport, None]:
         slot = self.slots[self.joined % len(self.slots)]
         self.joined += 1
+        self.counts[0] += 1
         slot[transport] = None
         return slot
 
@@ -91,27 +107,41 @@ class Source:
             framed = frame(encode(PositionUpdate(self.nodes, True, self.trailer())))
             self.tick_number += 1
             if self.delay_s:
-                loop.call_later(self.delay_s, self.send, slot, framed)
-            else:
-                self.send(slot, framed)
+                hold(self.delay_s)
+            self.send(slot, framed)
             next_tick = max(next_tick + 1 / TICKS_PER_S, loop.time())
             await asyncio.sleep(next_tick - loop.time())
 
     def send(self, slot: dict[asyncio.Transport, None], framed: bytes) -> None:
+        sent = 0
         for transport in slot:
             if not transport.get_write_buffer_size():
                 transport.write(framed)
+                sent += 1
+        self.counts[1] += sent
+        self.counts[2] += len(slot) - sent
 
 
-async def serve(port: int, nodes: int, rate: float, delay_s: float) -> None:
+def hold(delay_s: float) -> None:
+    """Return after `delay_s`, late by microseconds only; event loops' timers have a resolution of a millisecond."""
+    until_s = time.perf_counter() + delay_s
+    time.sleep(max(0.0, delay_s - SPIN_S))
+    while time.perf_counter() < until_s:
+        pass
+
+
+async def serve(
+    port: int, nodes: int, rate: float, delay_s: float, counts: MutableSequence[int], listening: Event
+) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    source = Source(nodes, rate, delay_s)
+    source = Source(nodes, rate, delay_s, counts)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.bind(("127.0.0.1", port))
     await asyncio.get_running_loop().create_server(lambda: Viewer(source), sock=listener, backlog=4096)
+    listening.set()
     await source.run()
 
 
@@ -129,11 +159,23 @@ def main() -> None:
     asked = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     arguments = (asked.port, asked.nodes, asked.rate, asked.delay_ms / 1000)
-    processes = [context.Process(target=run_process, args=arguments, daemon=True) for _ in range(asked.processes)]
+    counts = [context.RawArray("Q", len(COUNTERS)) for _ in range(asked.processes)]
+    listening = [context.Event() for _ in counts]
+    processes = [
+        context.Process(target=run_process, args=(*arguments, *own), daemon=True)
+        for own in zip(counts, listening, strict=True)
+    ]
     for process in processes:
         process.start()
+    for process, event in zip(processes, listening, strict=True):
+        while not event.wait(0.1):
+            if not process.is_alive():
+                sys.exit("a process of the source could not listen")
     print("pids", os.getpid(), *(process.pid for process in processes), flush=True)
-    sys.stdin.read()
+    for line in sys.stdin:
+        if line.strip() == "stats":
+            totals = (sum(numbers) for numbers in zip(*counts, strict=True))
+            print(json.dumps(dict(zip(COUNTERS, totals, strict=True))), flush=True)
 
 
 if __name__ == "__main__":

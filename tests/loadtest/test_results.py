@@ -19,8 +19,7 @@ MakeResults = Callable[..., Results]
 def seen(latency_us: int, messages: int = 100) -> Observations:
     made = Observations(messages=messages, bytes=messages * 50, frames=messages, gaps=messages // 10)
     for _ in range(messages):
-        made.record_latency(latency_us, latency_us + 1000)
-        made.record_corrected(latency_us)
+        made.record_in_time(latency_us, latency_us + 1000)
     return made
 
 

@@ -43,7 +43,7 @@ class Dialer:
     Args:
         shard: where to, and from where.
         epoll: that the caller polls; a client whose socket is ready and not open yet is passed to `on_ready`.
-        by_fd: whose socket a descriptor is.
+        by_fd: whose socket a descriptor is, indexed by descriptor.
         after: calls back after so many seconds.
         opened: told how it went.
 
@@ -55,7 +55,7 @@ class Dialer:
         self,
         shard: Shard,
         epoll: select.epoll,
-        by_fd: dict[int, SimulatedClient],
+        by_fd: list[SimulatedClient | None],
         after: Callable[[float, Callable[[], None]], None],
         opened: Opened,
     ) -> None:
@@ -83,8 +83,10 @@ class Dialer:
         if code not in (0, errno.EINPROGRESS):
             self._fail(client, reason_of(code))
             return
-        self._by_fd[sock.fileno()] = client
-        self._epoll.register(sock.fileno(), select.EPOLLOUT)
+        fd = sock.fileno()
+        self._by_fd.extend([None] * (fd + 1 - len(self._by_fd)))
+        self._by_fd[fd] = client
+        self._epoll.register(fd, select.EPOLLOUT)
         attempt = client.attempt
         self._after(CONNECT_TIMEOUT_S, lambda: self._time_out(client, attempt))
 

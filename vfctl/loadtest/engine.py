@@ -34,8 +34,11 @@ from vfctl.metrics import LatencyHistogram
 from vfctl.protocol import Heartbeat, Message, decode, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame_masked
 
-BATCH_S: Final = 0.003
-"""Time between two rounds of reading."""
+BATCH_S: Final = 0.005
+"""Time between two rounds of reading. Waking up costs some 50 µs, and a frame at 20 Hz has ten times as long."""
+
+MAX_EVENTS: Final = 2048
+"""Sockets read in one round: what one process gets in 100 ms at 20,000 messages a second. More come in the next."""
 
 HEARTBEAT_S: Final = 30.0
 
@@ -62,7 +65,7 @@ class Engine:
         self._clients = [
             SimulatedClient(number, role, shard.roles[role].attentive) for number, role in enumerate(shard.cast)
         ]
-        self._by_fd: dict[int, SimulatedClient] = {}
+        self._by_fd: list[SimulatedClient | None] = []
         self._epoll = select.epoll()
         self._dialer = Dialer(shard, self._epoll, self._by_fd, self._after, self)
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -151,9 +154,9 @@ class Engine:
         self._follow_level(began_s)
         self._run_timers(began_s)
         self._send_heartbeats(began_s - self._started_s)
-        read = self._receiver.read
-        for fd, _ in self._epoll.poll(0, len(self._by_fd) + 1):
-            client = self._by_fd.get(fd)
+        read, by_fd = self._receiver.read, self._by_fd
+        for fd, _ in self._epoll.poll(0, MAX_EVENTS):
+            client = by_fd[fd]
             if client is None:
                 continue
             if client.reader is None:
@@ -286,7 +289,7 @@ class Engine:
         """A slow reader takes a little."""
         if client.attempt != attempt or client.reader is None:
             return
-        self._receiver.read(client, count)
+        self._receiver.read_part(client, count)
         self._after(SIP_S, lambda: self._sip(client, attempt, count))
 
     # -- what the receiver tells ---------------------------------------------------------------------
@@ -355,7 +358,7 @@ class Engine:
     def _drop(self, client: SimulatedClient) -> None:
         self._dialer.settle(client)
         if client.socket is not None:
-            self._by_fd.pop(client.socket.fileno(), None)
+            self._by_fd[client.socket.fileno()] = None
             client.socket.close()  # epoll forgets a closed descriptor by itself
         client.socket = None
         client.reader = None

@@ -28,7 +28,7 @@ class Status:
         elapsed_s, limit_s: time in it, and how long it takes; for a ramp at most.
         outcome: how the clients fare.
         messages_per_s, bytes_per_s: of the last second.
-        last_second, stage: latency in ms, of the last second and of the stage so far.
+        last_second, stage: latency in ms, of the last second and of the stage so far; worked out once a second.
         history: P95 in ms of each of the last seconds, oldest first; None for one without a sample.
         errors: failures since the start, by kind.
         finishing: the course is over, results are being collected.
@@ -66,15 +66,16 @@ class Live:
         self._progress: dict[int, Progress] = {}
         self._second = LatencyHistogram()
         self._stage = LatencyHistogram()
+        self._stage_summary = _NO_SAMPLES
         self._counted_at: tuple[float, int, int] | None = None
         self._rates = (0.0, 0.0)
-        self._last_second = Summary(0)
+        self._last_second = _NO_SAMPLES
         self._history: deque[float | None] = deque(maxlen=HISTORY_S)
 
     def begin(self, number: int, now_s: float, limit_s: float) -> None:
         """A stage begins, which takes so long at most."""
         self._number, self._began_s, self._limit_s = number, now_s, limit_s
-        self._stage = LatencyHistogram()
+        self._stage, self._stage_summary = LatencyHistogram(), _NO_SAMPLES
 
     def take(self, progress: Progress) -> None:
         """A shard's report."""
@@ -110,7 +111,7 @@ class Live:
             outcome,
             *self._rates,
             self._last_second,
-            self._stage.summary(),
+            self._stage_summary,
             tuple(self._history),
             errors,
             finishing,
@@ -127,7 +128,7 @@ class Live:
         if elapsed_s < 1.0:
             return
         self._rates = ((messages - messages_then) / elapsed_s, (size - size_then) / elapsed_s)
-        self._last_second = self._second.summary()
+        self._last_second, self._stage_summary = self._second.summary(), self._stage.summary()
         self._history.append(self._last_second.p95)
         self._second = LatencyHistogram()
         self._counted_at = (now_s, messages, size)

@@ -197,13 +197,14 @@ class Meter:
             seen.gaps += missing
             seen.duplicates += repeated
             seen.reordered += reordered
-        arrival_us = arrival_ns // 1000 + self.offset_us
-        seen.record_latency(arrival_us - stamp_us, read_ns // 1000 + self.offset_us - stamp_us)
+        sent_us = stamp_us - self.offset_us
+        latency_us = arrival_ns // 1000 - sent_us
         if not due_us or due_us >= stamp_us or settling:
             # In time; or a layout that comes to rest, which lengthens the interval by design and is no stall.
-            seen.record_corrected(arrival_us - stamp_us)
+            seen.record_in_time(latency_us, read_ns // 1000 - sent_us)
         else:
-            self._record_overdue(seen, due_us, promised_us, stamp_us, arrival_us)
+            seen.record_late(latency_us, read_ns // 1000 - sent_us)
+            self._record_overdue(seen, due_us, promised_us, stamp_us, stamp_us + latency_us)
         self._until_sample -= 1
         if self._until_sample <= 0:
             self._sample_next_of(client, seen)
@@ -218,7 +219,7 @@ class Meter:
             When the next one is due.
         """
         for _ in range(MAX_MISSED_ROUNDS):
-            seen.record_corrected(arrival_us - due_us)
+            seen.record_overdue(arrival_us - due_us)
             due_us += interval_us
             if due_us >= until_us:
                 break
@@ -228,6 +229,7 @@ class Meter:
         self._until_sample = SAMPLE_EVERY
         if client.reader is not None and client.socket is not None:
             client.reader.sample_next = True
+            client.whole_bytes = 0
             seen.full_buffers += client.attentive and is_full(client.socket)
 
     def _check(self, seen: Observations, arrived: Arrived) -> None:

@@ -48,22 +48,31 @@ class Observations:
     full_buffers: int = 0
     user_space_stamps: int = 0
     recent: LatencyHistogram | None = None
-    _latencies_us: list[int] = field(default_factory=list)
+    _in_time_us: list[int] = field(default_factory=list)
+    _late_us: list[int] = field(default_factory=list)
+    _overdue_us: list[int] = field(default_factory=list)
     _user_us: list[int] = field(default_factory=list)
-    _corrected_us: list[int] = field(default_factory=list)
     _voice_us: list[int] = field(default_factory=list)
 
-    def record_latency(self, kernel_us: int, user_us: int) -> None:
-        """One message; kept in short lists, since a histogram takes thousands at the price of one."""
-        self._latencies_us.append(kernel_us)
+    def record_in_time(self, kernel_us: int, user_us: int) -> None:
+        """One message of a round that came when it was due: the same latency raw and against the schedule.
+
+        Kept in short lists, since a histogram takes thousands at the price of one.
+        """
+        self._in_time_us.append(kernel_us)
         self._user_us.append(user_us)
-        if len(self._latencies_us) >= _FLUSH_AT:
+        if len(self._user_us) >= _FLUSH_AT:
             self.flush()
 
-    def record_corrected(self, latency_us: int) -> None:
-        """One round, come or missed, against the schedule."""
-        self._corrected_us.append(latency_us)
-        if len(self._corrected_us) >= _FLUSH_AT:
+    def record_late(self, kernel_us: int, user_us: int) -> None:
+        """One message of a round that came later than it was due; `record_overdue` tells how much."""
+        self._late_us.append(kernel_us)
+        self._user_us.append(user_us)
+
+    def record_overdue(self, latency_us: int) -> None:
+        """One round against the schedule, late or missed."""
+        self._overdue_us.append(latency_us)
+        if len(self._overdue_us) >= _FLUSH_AT:
             self.flush()
 
     def record_voice(self, latency_us: int) -> None:
@@ -74,17 +83,19 @@ class Observations:
 
     def flush(self) -> None:
         """Put what waits into the histograms."""
-        if self.recent is not None and self._latencies_us:
-            self.recent.record(np.array(self._latencies_us, np.int64))
-        for waiting, histogram in (
-            (self._voice_us, self.voice),
-            (self._latencies_us, self.latency),
-            (self._user_us, self.latency_user),
-            (self._corrected_us, self.latency_corrected),
+        for waiting, histograms in (
+            (self._in_time_us, (self.latency, self.latency_corrected, self.recent)),
+            (self._late_us, (self.latency, self.recent)),
+            (self._overdue_us, (self.latency_corrected,)),
+            (self._user_us, (self.latency_user,)),
+            (self._voice_us, (self.voice,)),
         ):
             if waiting:
-                histogram.record(np.array(waiting, np.int64))
+                values = np.array(waiting, np.int64)
                 waiting.clear()
+                for histogram in histograms:
+                    if histogram is not None:
+                        histogram.record(values)
 
     def merge(self, other: Observations) -> None:
         """Add what another process, role or stage has seen."""

@@ -22,6 +22,8 @@ class SimulatedClient:
         life: where its connection stands.
         socket: its connection, None while there is none.
         reader: what has arrived of a frame; None until the handshake is done.
+        whole_bytes: how large the next read is if it brings just one whole update like the last; 0 if something else
+            has to be looked at first. With it most messages need neither `life` nor `reader`.
         handshake: the server's answer as far as it has arrived; until the handshake is done.
         key: its Sec-WebSocket-Key.
         attempt: counts connection attempts, so that a time-out knows whether it still matters.
@@ -58,6 +60,7 @@ class SimulatedClient:
         "socket",
         "started_ns",
         "wanted",
+        "whole_bytes",
     )
 
     def __init__(self, number: int, role: int = 0, attentive: bool = True) -> None:
@@ -71,6 +74,7 @@ class SimulatedClient:
         self.life = LifeCycle()
         self.socket: socket.socket | None = None
         self.reader: FrameReader | None = None
+        self.whole_bytes = 0
         self.handshake = b""
         self.key = ""
         self.attempt = 0

@@ -53,6 +53,15 @@ class FrameHeader:
     payload_length: int
 
 
+def frame_header(length: int, opcode: Opcode = Opcode.BINARY) -> bytes:
+    """The header of a whole, unmasked frame with so many bytes of payload.
+
+    Raises:
+        ValueError: a control frame with more than MAX_CONTROL_PAYLOAD bytes.
+    """
+    return _header(length, opcode, 0)
+
+
 def frame(payload: bytes, opcode: Opcode = Opcode.BINARY) -> bytes:
     """One whole, unmasked frame around `payload`: what a server sends.
 
