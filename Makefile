@@ -39,9 +39,9 @@ format: $(STAMP)  ## let ruff format and mend what it can
 docs: $(STAMP)  ## docs/cli.md from the commands' own help
 	@$(BIN)/python -m typer vfctl.cli.app utils docs --name vfctl --output docs/cli.md
 
-bench: $(STAMP)  ## the side-by-side measurements in benchmarks/
-	@for b in benchmarks/codec.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+bench: $(STAMP)  ## the side-by-side measurements in benchmarks/: half an hour with nothing else running
+	@for b in benchmarks/codec.py benchmarks/delay.py benchmarks/loadgen.py benchmarks/fanout.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
 clean:  ## remove the environment and all caches
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/build benchmarks/peers/.venv benchmarks/peers/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

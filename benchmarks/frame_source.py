@@ -18,6 +18,7 @@ import os
 import resource
 import socket
 import sys
+import threading
 import time
 from collections.abc import MutableSequence
 from multiprocessing.synchronize import Event
@@ -145,7 +146,16 @@ async def serve(
     await source.run()
 
 
+def end_with_parent() -> None:
+    """A source whose parent was killed would go on listening, and mix with the next one's."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def run_process(*arguments: object) -> None:
+    threading.Thread(target=end_with_parent, daemon=True).start()
     uvloop.run(serve(*arguments))  # type: ignore[arg-type]
 
 

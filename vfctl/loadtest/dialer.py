@@ -38,11 +38,11 @@ class Opened(Protocol):
 
 
 class Dialer:
-    """Opens connections, within one epoll.
+    """Opens connections. It has an epoll of its own, so that handshakes are answered as they come, while messages are
+    read in batches: how long a handshake takes has no kernel's stamp.
 
     Args:
         shard: where to, and from where.
-        epoll: that the caller polls; a client whose socket is ready and not open yet is passed to `on_ready`.
         by_fd: whose socket a descriptor is, indexed by descriptor.
         after: calls back after so many seconds.
         opened: told how it went.
@@ -54,13 +54,12 @@ class Dialer:
     def __init__(
         self,
         shard: Shard,
-        epoll: select.epoll,
         by_fd: list[SimulatedClient | None],
         after: Callable[[float, Callable[[], None]], None],
         opened: Opened,
     ) -> None:
         self._shard = shard
-        self._epoll = epoll
+        self._epoll = select.epoll()
         self._by_fd = by_fd
         self._after = after
         self._opened = opened
@@ -90,12 +89,23 @@ class Dialer:
         attempt = client.attempt
         self._after(CONNECT_TIMEOUT_S, lambda: self._time_out(client, attempt))
 
-    def on_ready(self, client: SimulatedClient) -> None:
-        """Its socket can be written or read, and the handshake is not done."""
-        if not client.key:
-            self._send_request(client)
-        else:
-            self._read_response(client)
+    def work(self, until_s: float) -> None:
+        """Go on with the handshakes until then (monotonic), or until none is under way."""
+        while self.opening:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                return
+            for fd, _ in self._epoll.poll(left_s, MAX_OPENING):
+                client = self._by_fd[fd]
+                if client is not None and client.opening:
+                    if client.key:
+                        self._read_response(client)
+                    else:
+                        self._send_request(client)
+
+    def close(self) -> None:
+        """Release the epoll."""
+        self._epoll.close()
 
     def settle(self, client: SimulatedClient) -> None:
         """The attempt is over, or not wanted any more; the caller drops its socket."""
@@ -153,6 +163,7 @@ class Dialer:
             return
         if length is not None:
             rest, client.handshake = client.handshake[length:], b""
+            self._epoll.unregister(client.socket.fileno())
             self.settle(client)
             self._opened.on_open(client, rest)
 

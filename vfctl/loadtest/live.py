@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vfctl.loadtest.observations import Outcome
-from vfctl.loadtest.shard_process import Progress
+from vfctl.loadtest.shard_process import REPORT_S, Progress
 from vfctl.loadtest.stages import Step
 from vfctl.metrics import LatencyHistogram
 from vfctl.metrics.histogram import Summary
+
+REPORTS_A_SECOND: Final = round(1 / REPORT_S)
 
 _NO_SAMPLES: Final = Summary(0)
 
@@ -63,13 +65,11 @@ class Live:
         self._number = 0
         self._began_s = 0.0
         self._limit_s = 0.0
-        self._progress: dict[int, Progress] = {}
-        self._second = LatencyHistogram()
+        self._progress: dict[int, deque[Progress]] = {}
         self._stage = LatencyHistogram()
         self._stage_summary = _NO_SAMPLES
-        self._counted_at: tuple[float, int, int] | None = None
-        self._rates = (0.0, 0.0)
         self._last_second = _NO_SAMPLES
+        self._second_ends_s = 0.0
         self._history: deque[float | None] = deque(maxlen=HISTORY_S)
 
     def begin(self, number: int, now_s: float, limit_s: float) -> None:
@@ -79,56 +79,62 @@ class Live:
 
     def take(self, progress: Progress) -> None:
         """A shard's report."""
-        self._progress[progress.shard] = progress
-        self._second.merge(progress.recent)
+        reports = self._progress.setdefault(progress.shard, deque(maxlen=REPORTS_A_SECOND + 1))
+        reports.append(progress)
         if progress.stage == self._number:
             self._stage.merge(progress.recent)
 
     @property
     def heard_from_all(self) -> bool:
         """Every shard has reported from the present stage."""
-        there = self._progress.values()
-        return len(there) == self._shards and all(progress.stage == self._number for progress in there)
+        newest = self._newest()
+        return len(newest) == self._shards and all(progress.stage == self._number for progress in newest)
 
     @property
     def outcome(self) -> Outcome:
         """How all clients fare."""
-        there = self._progress.values()
-        return sum((progress.outcome for progress in there), Outcome())
+        return sum((progress.outcome for progress in self._newest()), Outcome())
 
     def status(self, now_s: float, *, finishing: bool = False) -> Status:
         """The figures of this moment."""
-        self._close_second(now_s)
-        errors = sum((progress.errors for progress in self._progress.values()), Counter())
+        if now_s >= self._second_ends_s:
+            self._second_ends_s = now_s + 1.0
+            self._end_second()
+        newest = self._newest()
         step = self._steps[self._number]
-        outcome = self.outcome if self._progress else Outcome(step.clients)
         return Status(
             self._number,
             len(self._steps),
             step,
             now_s - self._began_s,
             self._limit_s,
-            outcome,
-            *self._rates,
+            self.outcome if newest else Outcome(step.clients),
+            self._rate("messages"),
+            self._rate("bytes"),
             self._last_second,
             self._stage_summary,
             tuple(self._history),
-            errors,
+            sum((progress.errors for progress in newest), Counter()),
             finishing,
         )
 
-    def _close_second(self, now_s: float) -> None:
-        there = self._progress.values()
-        messages, size = sum(each.messages for each in there), sum(each.bytes for each in there)
-        if self._counted_at is None:
-            self._counted_at = (now_s, messages, size)
-            return
-        since_s, messages_then, size_then = self._counted_at
-        elapsed_s = now_s - since_s
-        if elapsed_s < 1.0:
-            return
-        self._rates = ((messages - messages_then) / elapsed_s, (size - size_then) / elapsed_s)
-        self._last_second, self._stage_summary = self._second.summary(), self._stage.summary()
-        self._history.append(self._last_second.p95)
-        self._second = LatencyHistogram()
-        self._counted_at = (now_s, messages, size)
+    def _newest(self) -> list[Progress]:
+        return [reports[-1] for reports in self._progress.values()]
+
+    def _rate(self, what: str) -> float:
+        """A second's, by the times at which the shards have counted."""
+        rate = 0.0
+        for reports in self._progress.values():
+            first, last = reports[0], reports[-1]
+            if last.at_s > first.at_s:
+                rate += (getattr(last, what) - getattr(first, what)) / (last.at_s - first.at_s)
+        return rate
+
+    def _end_second(self) -> None:
+        second = LatencyHistogram()
+        for reports in self._progress.values():
+            for progress in list(reports)[-REPORTS_A_SECOND:]:
+                second.merge(progress.recent)
+        self._last_second, self._stage_summary = second.summary(), self._stage.summary()
+        if self._progress:
+            self._history.append(self._last_second.p95)

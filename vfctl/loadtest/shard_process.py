@@ -58,6 +58,7 @@ class Progress:
     """From a shard, twice a second: where it stands.
 
     Attributes:
+        at_s: when, monotonic.
         stage: the stage it is in; -1 before the first.
         outcome: how its clients fare.
         messages, bytes: received since it began.
@@ -67,6 +68,7 @@ class Progress:
     """
 
     shard: int
+    at_s: float
     stage: int
     outcome: Outcome
     messages: int
@@ -141,6 +143,8 @@ def _run(shard: Shard, pipe: Connection) -> None:
 
 def _progress(engine: Engine, number: int, stage: int) -> Progress:
     messages, size = engine.totals()
+    errors = engine.connects.errors
+    now_s = time.monotonic()
     return Progress(
-        number, stage, engine.outcome(), messages, size, engine.take_recent(), engine.connects.errors, engine.clock()
+        number, now_s, stage, engine.outcome(), messages, size, engine.take_recent(), errors, engine.clock()
     )
