@@ -12,6 +12,7 @@ from vfctl.graph import Graph, build_graph
 from vfctl.protocol import NODE_DTYPE, Filter, FullGraph, Message, Nodes, PositionUpdate, Trailer, decode
 from vfctl.protocol.websocket import Opcode, parse_frame_header
 from vfctl.stream import Encoding, Scene, Subscription, Variant
+from vfctl.stream import audience as audience_module
 
 
 @pytest.fixture
@@ -107,3 +108,20 @@ def test_what_a_url_chooses() -> None:
 def test_what_a_url_cannot_choose(query: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=next(iter(query))):
         Subscription.from_query(query)
+
+
+def test_at_rest_only_the_trailer_is_made_anew(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = []
+    real = audience_module.encode
+    monkeypatch.setattr(audience_module, "encode", lambda message: encoded.append(message) or real(message))
+    audiences = [scene.audience(Variant(timed=True, filter=Filter(clusters=frozenset({number})))) for number in (0, 1)]
+    for second in range(50):
+        scene.confirm(1_000_000 * second)
+        for audience in audiences:
+            update = unframe(audience.position_update(second, 1_000_000))
+            assert isinstance(update, PositionUpdate)
+            assert update.trailer == Trailer(second, 1_000_000 * second, 1_000_000)
+    assert len(encoded) == 2
+    scene.update(positions(9.0), settled=False, timestamp_us=1)
+    assert unframe(audiences[0].position_update(1, 1)).nodes["x"].tolist() == [9.0, 9.0]  # type: ignore[union-attr]
+    assert len(encoded) == 3

@@ -97,3 +97,31 @@ def test_every_client_sees_every_round_once(events: Events) -> None:
         elif event in ("settle", "wake"):
             coordinator.set_settled(event == "settle")
         assert len(coordinator) == len(last_seen)
+
+
+def test_a_group_shares_phases_when_there_are_many_clients_and_the_load_stays_even() -> None:
+    """What a group receives is made once for each phase that its clients have."""
+    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    coordinator.set_settled(True)
+    for client in range(50_000):
+        coordinator.add(client, group=client % 1000)
+    run_ticks(coordinator, 1, 60)
+    ticks = run_ticks(coordinator, 61, 60)
+    made = sum(len({client % 1000 for client, _ in tick}) for tick in ticks)
+    assert made < 50_000 / 5
+    sizes = [len(tick) for tick in ticks]
+    assert max(sizes) <= 1.15 * 50_000 / 60
+    assert min(sizes) >= 0.85 * 50_000 / 60
+
+
+def test_a_client_that_moves_to_another_group_keeps_one_turn_a_round() -> None:
+    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    for client in range(100):
+        coordinator.add(client, group=client % 3)
+    for client in range(0, 100, 7):
+        coordinator.move(client, "other")
+    assert len(coordinator) == 100
+    run_ticks(coordinator, 1, 3)
+    turns = Counter(client for tick in run_ticks(coordinator, 4, 30) for client, _ in tick)
+    assert len(turns) == 100
+    assert set(turns.values()) <= {9, 10, 11}

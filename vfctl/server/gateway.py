@@ -63,6 +63,7 @@ class Gateway:
         self._bus = bus
         self._ready = asyncio.Event()
         self._waiting_states: dict[Kind, bytes] = {}
+        self._tick_began_us = 0
 
     @property
     def scene(self) -> Scene:
@@ -100,6 +101,7 @@ class Gateway:
         only the newest is worth sending.
         """
         if not self._waiting_states:
+            self._tick_began_us = monotonic_us()
             asyncio.get_running_loop().call_soon(self._serve_newest)
         if envelope.kind is Kind.FRAME:
             self._waiting_states.clear()
@@ -137,7 +139,13 @@ class Gateway:
         for due in coordinator.due(now_us):
             for connection in due.clients:
                 clients.deliver(connection, due.sequence, interval_us, now_us)
-        self.last_tick_write_us = monotonic_us() - now_us
+        # uvloop may write only at the end of this loop iteration; what is called in the next one sees the work done.
+        asyncio.get_running_loop().call_soon(self._tick_done)
+
+    def _tick_done(self) -> None:
+        now_us = monotonic_us()
+        self.last_tick_write_us = now_us - self._tick_began_us
+        self.coordinator.tick_done(self.last_tick_write_us, now_us)
 
     def _send_graph(self, connection: Connection) -> None:
         self.clients.send_graph(connection, self.coordinator.sequence, self.coordinator.interval_us)
@@ -205,7 +213,7 @@ class Gateway:
         audience = self.scene.audience(subscription.variant)
         connection = self.clients.add(socket, transport, subscription, audience, monotonic_us())
         self._send_graph(connection)
-        self.coordinator.add(connection)
+        self.coordinator.add(connection, connection.audience.variant)
         try:
             await self._listen(connection)
         finally:
@@ -232,6 +240,7 @@ class Gateway:
             case FilterUpdate():
                 variant = connection.audience.variant.with_filter(message.filter)
                 connection.audience = self.scene.audience(variant)
+                self.coordinator.move(connection, variant)
                 self._send_graph(connection)
             case Heartbeat(responder_timestamp_us=None):
                 reply = Heartbeat(message.timestamp_us, unix_time_us())

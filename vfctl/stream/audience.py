@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
 from weakref import WeakValueDictionary
 
 from vfctl.graph import Graph
 from vfctl.protocol import Filter, FullGraph, Nodes, PositionUpdate, Trailer, encode
 from vfctl.protocol.websocket import frame
+from vfctl.protocol.wire import TRAILER
 from vfctl.stream.filters import FilterIndex, Subset
 from vfctl.stream.variants import Encoding, Variant
 
@@ -30,10 +32,13 @@ class Scene:
         self.timestamp_us = timestamp_us
         self.version = 0
         """Grows whenever what would be sent changes, if only in its time."""
+        self.state = 0
+        """Grows whenever more than its time changes."""
 
     def update(self, nodes: Nodes, settled: bool, timestamp_us: int) -> None:
         """A new state, NODE_DTYPE [nodes]."""
         self.nodes, self.settled = nodes, settled
+        self.state += 1
         self._gathered.clear()
         self.confirm(timestamp_us)
 
@@ -62,54 +67,72 @@ class Scene:
 
 
 class Audience:
-    """All connections with one variant: they receive the same bytes, made once a state and round."""
+    """All connections with one variant: they receive the same bytes, made once a state and round.
 
-    __slots__ = ("__weakref__", "_graphs", "_scene", "_updates", "_version", "variant")
+    What changes from round to round while a layout is at rest is the trailer alone, and it comes last; so all that is
+    before it is kept, and a round costs a copy of it.
+    """
+
+    __slots__ = ("__weakref__", "_framed", "_graph_body", "_scene", "_state", "_update_body", "_version", "variant")
 
     def __init__(self, scene: Scene, variant: Variant) -> None:
         self.variant = variant
         self._scene = scene
-        self._version = -1
-        self._updates: dict[int, bytes] = {}
-        self._graphs: dict[int, bytes] = {}
+        self._version = self._state = -1
+        self._update_body = self._graph_body = b""
+        self._framed: dict[tuple[bool, int, int], bytes] = {}
 
     def position_update(self, sequence: int, interval_us: int) -> bytes:
         """The framed PositionUpdate of the present state for the round `sequence`."""
         self._drop_stale()
-        framed = self._updates.get(sequence)
+        key = (False, sequence, interval_us)
+        framed = self._framed.get(key)
         if framed is None:
-            variant, scene = self.variant, self._scene
-            message = PositionUpdate(
-                scene.visible_nodes(variant.filter),
-                scene.settled,
-                self._trailer(sequence, interval_us),
-                variant.encoding is Encoding.LZ4,
-            )
-            framed = self._updates[sequence] = frame(encode(message))
+            if not self._update_body:
+                self._update_body = self._without_trailer(self._update())
+            framed = self._framed[key] = self._update_body + self._trailer(sequence, interval_us)
         return framed
 
     def full_graph(self, sequence: int, interval_us: int) -> bytes:
         """The framed FullGraph of the subset, in the variant's encoding and with its flags."""
         self._drop_stale()
-        framed = self._graphs.get(sequence)
+        key = (True, sequence, interval_us)
+        framed = self._framed.get(key)
         if framed is None:
-            variant, scene = self.variant, self._scene
-            subset = scene.subset(variant.filter)
-            message = FullGraph(
-                scene.visible_nodes(variant.filter),
-                subset.edges,
-                subset.metadata if variant.metadata else None,
-                self._trailer(sequence, interval_us),
-                variant.encoding is Encoding.LZ4,
-            )
-            framed = self._graphs[sequence] = frame(encode(message))
+            if not self._graph_body:
+                self._graph_body = self._without_trailer(self._graph())
+            framed = self._framed[key] = self._graph_body + self._trailer(sequence, interval_us)
         return framed
 
     def _drop_stale(self) -> None:
-        if self._version != self._scene.version:
-            self._version = self._scene.version
-            self._updates.clear()
-            self._graphs.clear()
+        scene = self._scene
+        if self._version != scene.version:
+            self._version = scene.version
+            self._framed.clear()
+            if self._state != scene.state:
+                self._state = scene.state
+                self._update_body = self._graph_body = b""
 
-    def _trailer(self, sequence: int, interval_us: int) -> Trailer | None:
-        return Trailer(sequence, self._scene.timestamp_us, interval_us) if self.variant.timed else None
+    def _update(self) -> PositionUpdate:
+        variant, scene = self.variant, self._scene
+        compressed = variant.encoding is Encoding.LZ4
+        nodes = scene.visible_nodes(variant.filter)
+        return PositionUpdate(nodes, scene.settled, _PLACEHOLDER if variant.timed else None, compressed)
+
+    def _graph(self) -> FullGraph:
+        variant, scene = self.variant, self._scene
+        subset = scene.subset(variant.filter)
+        metadata = subset.metadata if variant.metadata else None
+        trailer = _PLACEHOLDER if variant.timed else None
+        nodes = scene.visible_nodes(variant.filter)
+        return FullGraph(nodes, subset.edges, metadata, trailer, variant.encoding is Encoding.LZ4)
+
+    def _without_trailer(self, message: PositionUpdate | FullGraph) -> bytes:
+        framed = frame(encode(message))
+        return framed[: -TRAILER.size] if self.variant.timed else framed
+
+    def _trailer(self, sequence: int, interval_us: int) -> bytes:
+        return TRAILER.pack(sequence, self._scene.timestamp_us, interval_us) if self.variant.timed else b""
+
+
+_PLACEHOLDER: Final = Trailer(0, 0, 0)

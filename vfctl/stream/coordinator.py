@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
+from vfctl.stream.overload import OverloadController
 from vfctl.stream.rounds import SLOTS, RoundClock
+
+CLIENTS_PER_SHARE: Final = 4 * SLOTS
+"""For each so many clients, one more of a group shares a slot: at 50,000 of them 14, while 52 are in each slot."""
+
+MAX_OPEN_SLOTS: Final = 4096
+"""Groups whose last slot is remembered; clients can think of any number of filters."""
 
 ClientT = TypeVar("ClientT", bound=Hashable)
 
@@ -35,13 +42,19 @@ class ClientCoordinator(Generic[ClientT]):
     Args:
         intervals: pace while the layout moves, and once it is stable.
         now_us: any clock that does not go back, in µs.
+
+    Attributes:
+        overload: what lengthens the interval when the work does not fit.
     """
 
     def __init__(self, intervals: Intervals, now_us: int) -> None:
+        self.overload = OverloadController(now_us)
         self._intervals = intervals
+        self._wanted_us = intervals.active_us
         self._clock = RoundClock(intervals.active_us, now_us)
         self._slots: list[dict[ClientT, None]] = [{} for _ in range(SLOTS)]
         self._slot_of: dict[ClientT, int] = {}
+        self._open_slots: dict[Hashable, tuple[int, int]] = {}
         self._next_slot = 0
         self._rotation = 0
 
@@ -58,20 +71,45 @@ class ClientCoordinator(Generic[ClientT]):
         """The present length of a round: what a trailer promises until the next one."""
         return self._clock.interval_us
 
-    def set_settled(self, settled: bool) -> None:
-        """Go to the stable interval, or at once back to the active one."""
-        self._clock.interval_us = self._intervals.stable_us if settled else self._intervals.active_us
+    @property
+    def wanted_us(self) -> int:
+        """What it would be if all the work fitted."""
+        return self._wanted_us
 
-    def add(self, client: ClientT) -> None:
+    def set_settled(self, settled: bool) -> None:
+        """Go to the stable interval, or at once back to the active one; or to what the work allows."""
+        self._wanted_us = self._intervals.stable_us if settled else self._intervals.active_us
+        self._clock.interval_us = self.overload.interval_us(self._wanted_us)
+
+    def tick_done(self, busy_us: int, now_us: int) -> None:
+        """All that the last call of `due` gave has been written, to the last byte that the kernel took."""
+        self.overload.tick(busy_us, self._clock.advanced_us, self.interval_us, now_us)
+        self._clock.interval_us = self.overload.interval_us(self._wanted_us)
+
+    def add(self, client: ClientT, group: Hashable = None) -> None:
         """Give a client a phase; its first turn comes within one interval.
 
         Phases follow the golden ratio, so those who join one after the other are spread evenly however many
         they are (Knuth, The Art of Computer Programming, vol. 3, 6.4: Fibonacci hashing).
+
+        Args:
+            group: clients of one group receive the same bytes. When there are many clients, some of a group share a
+                phase: what they receive is then made once for all of them, not once for each.
         """
-        slot = self._next_slot
-        self._next_slot = (slot + _GOLDEN_STEP) % SLOTS
+        slot, room = self._open_slots.get(group, (0, 0))
+        if not room:
+            slot, room = self._next_slot, 1 + len(self._slot_of) // CLIENTS_PER_SHARE
+            self._next_slot = (slot + _GOLDEN_STEP) % SLOTS
+        self._open_slots[group] = (slot, room - 1)
+        if len(self._open_slots) > MAX_OPEN_SLOTS:
+            self._open_slots.clear()
         self._slots[slot][client] = None
         self._slot_of[client] = slot
+
+    def move(self, client: ClientT, group: Hashable) -> None:
+        """A client belongs to another group from now on. It is sent a FullGraph, which restarts its count of rounds."""
+        self.remove(client)
+        self.add(client, group)
 
     def remove(self, client: ClientT) -> None:
         """Forget a client; one that is not there is none of our business."""

@@ -36,6 +36,8 @@ class RoundClock:
         self._position = 0.0
         self._now_us = now_us
         self.interval_us = interval_us
+        self.advanced_us = 0
+        """How much time's turns the last `advance` gave."""
 
     @property
     def sequence(self) -> int:
@@ -49,6 +51,7 @@ class RoundClock:
         time, not a burst.
         """
         elapsed_us = max(0, now_us - self._now_us)
+        self.advanced_us = min(elapsed_us, self.interval_us)
         self._now_us = max(self._now_us, now_us)
         first = int(self._position)
         self._position += min(elapsed_us / self.interval_us, 1.0) * SLOTS
