@@ -25,7 +25,9 @@ from vfctl.protocol import NODE_DTYPE, PositionUpdate, Trailer, encode
 from vfctl.server.clocks import unix_time_us
 from vfctl.server.gateway_process import run_gateway
 from vfctl.server.options import ServerOptions
+from vfctl.server.port import Port
 from vfctl.server.process import Ready
+from vfctl.server.scoreboard import Scoreboard
 from vfctl.server.spawn import spawn
 
 TICKS_PER_S = 60
@@ -65,7 +67,8 @@ async def run(asked: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="vfctl-") as folder:
         path = Path(folder) / "bus"
         publishing = asyncio.create_task(publish(path, asked.nodes, ended))
-        gateway, pipe = spawn(run_gateway, options, 0, asked.port, path, name="gateway 0")
+        port = Port(options.host, asked.port, None)
+        gateway, pipe = spawn(run_gateway, options, 0, port, Scoreboard(1), path, name="gateway 0")
         ready = await loop.run_in_executor(None, pipe.recv)
         if not isinstance(ready, Ready):
             raise SystemExit(f"the gateway says {ready}")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
@@ -160,7 +160,15 @@ class Running:
 
     def stats(self) -> dict[str, int]:
         """Its answer to the line `stats`: the frame source, the receiver and the senders count."""
-        self.process.stdin.write("stats\n")
+        return self.ask("stats")
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Its answer to a line, in JSON.
+
+        Raises:
+            RuntimeError: it has ended.
+        """
+        self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
         return json.loads(self.line())
 

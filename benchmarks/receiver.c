@@ -1,12 +1,16 @@
 /* A bare receiver: what it costs at least to receive what a load generator receives, and count it.
 
      cc -O2 receiver.c -o receiver
-     ./receiver PORT PATH CLIENTS CONNECTS_PER_S
+     ./receiver PORT PATH CLIENTS CONNECTS_PER_S [FIRST_SOURCE]
 
    One process and one epoll. It does the same as vfctl/loadtest/engine.py: WebSocket handshake, a round of reading
    every 3 ms, one recvmsg() a frame with the kernel's stamp of its arrival, the frame headers followed, and the time
    since the stamp in the trailer of every PositionUpdate put into a histogram. For each line on stdin it prints a JSON
-   line: connections, PositionUpdates and bytes so far, their median latency in microseconds. Ends with its stdin. */
+   line: connections, PositionUpdates and bytes so far, the median and the 95th percentile of their latency in
+   microseconds; after a line `reset` the latencies begin anew. Ends with its stdin.
+
+   One source address has some 28,000 ports: receivers that share a server with more clients than that each get a
+   FIRST_SOURCE of their own, the number of the first address that they bind. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -49,7 +53,7 @@ struct client {
 };
 
 static struct client *clients;
-static int client_count, begun, opening, connections, epoll_fd;
+static int client_count, begun, opening, connections, epoll_fd, first_source = -1;
 static uint64_t frames, bytes, histogram[BUCKETS];
 static uint8_t buffer[BUFFER_BYTES];
 static char request[512];
@@ -75,9 +79,10 @@ static void open_next(void) {
     client->expected = 16384;
     setsockopt(client->fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one);
     setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (client_count > CLIENTS_PER_SOURCE) {
+    if (client_count > CLIENTS_PER_SOURCE || first_source >= 0) {
+        int number = (first_source > 0 ? first_source : 0) + begun / CLIENTS_PER_SOURCE;
         struct sockaddr_in source = {.sin_family = AF_INET};
-        source.sin_addr.s_addr = htonl(0x7f000101 + begun / CLIENTS_PER_SOURCE);
+        source.sin_addr.s_addr = htonl(0x7f000101 + number);
         setsockopt(client->fd, IPPROTO_IP, no_port_yet, &one, sizeof one);
         bind(client->fd, (struct sockaddr *)&source, sizeof source);
     }
@@ -203,18 +208,23 @@ static void read_from(struct client *client) {
     feed(client, data, buffer + count - data, arrival_ns);
 }
 
-static void report(void) {
+static int percentile_us(uint64_t percent) {
     uint64_t total = 0, seen = 0;
     int bucket = 0;
     for (int i = 0; i < BUCKETS; i++) total += histogram[i];
-    while (bucket < BUCKETS - 1 && (seen += histogram[bucket]) * 2 < total) bucket++;
-    printf("{\"connections\": %d, \"frames\": %lu, \"bytes\": %lu, \"p50_us\": %d}\n", connections, frames, bytes,
-           bucket * BUCKET_US);
+    while (bucket < BUCKETS - 1 && (seen += histogram[bucket]) * 100 < total * percent) bucket++;
+    return bucket * BUCKET_US;
+}
+
+static void report(void) {
+    printf("{\"connections\": %d, \"frames\": %lu, \"bytes\": %lu, \"p50_us\": %d, \"p95_us\": %d}\n", connections,
+           frames, bytes, percentile_us(50), percentile_us(95));
     fflush(stdout);
 }
 
 int main(int count, char **words) {
-    if (count != 5) return fprintf(stderr, "receiver PORT PATH CLIENTS CONNECTS_PER_S\n"), 2;
+    if (count < 5 || count > 6)
+        return fprintf(stderr, "receiver PORT PATH CLIENTS CONNECTS_PER_S [FIRST_SOURCE]\n"), 2;
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
@@ -226,6 +236,7 @@ int main(int count, char **words) {
              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", words[2], words[1]);
     client_count = atoi(words[3]);
     double connects_per_s = atof(words[4]);
+    if (count == 6) first_source = atoi(words[5]);
     clients = calloc(client_count, sizeof *clients);
     struct epoll_event *events = calloc(client_count, sizeof *events);
     epoll_fd = epoll_create1(0);
@@ -245,6 +256,7 @@ int main(int count, char **words) {
         if (poll(&input, 1, 0) > 0) {
             char line[64];
             if (read(0, line, sizeof line) <= 0) return 0;
+            if (!strncmp(line, "reset", 5)) memset(histogram, 0, sizeof histogram);
             report();
         }
         next_ns += BATCH_NS;

@@ -5,11 +5,17 @@
 
    One process, one epoll, a plain send() to each connection whose turn it is, RATE times a second, spread over 60 ticks
    a second as the other senders do. It answers a WebSocket handshake, but does not prove that it has understood it:
-   receiver.c does not check. What a socket does not take at once follows when it can. Prints its pid once it listens,
-   ends with its stdin. */
+   receiver.c does not check. What a socket does not take at once follows when it can. Several share the port. Prints
+   its pid once it listens, ends with its stdin. Each line on stdin is answered by a line of JSON, as
+   writing_sender.py does:
+
+     frame FILE             send the message in this file
+     writer send|io_uring   io_uring: a batch of sends, one system call
+     stats                  only the answer: {"partial": ..., "skipped": ...} */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/io_uring.h>
 #include <math.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
@@ -17,22 +23,31 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { TICKS_PER_S = 60, MAX_CONNECTIONS = 65536, TRAILER_BYTES = 20, EVENTS = 1024 };
+enum { TICKS_PER_S = 60, MAX_CONNECTIONS = 65536, TRAILER_BYTES = 20, EVENTS = 1024, BATCH = 1024 };
 
 struct rest { /* of a frame that a socket has not taken whole; a copy, for the next tick has another stamp */
     uint8_t *data;
-    size_t from;
+    size_t from, size;
 };
 
-static int connections[MAX_CONNECTIONS], count, epoll_fd, listener;
+static int connections[MAX_CONNECTIONS], count, epoll_fd, listener, by_ring;
 static struct rest rests[MAX_CONNECTIONS]; /* by descriptor */
 static uint8_t *frame;
 static size_t frame_bytes;
+static uint64_t partial, skipped;
+static struct { /* of io_uring; fd 0: not used */
+    int fd;
+    unsigned queued, *sq_tail, *cq_head, *cq_tail, cq_mask;
+    struct io_uring_sqe *entries;
+    struct io_uring_cqe *completions;
+} ring;
 static const char answer[] =
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
@@ -49,7 +64,7 @@ static void read_frame(const char *path) {
     fseek(file, 0, SEEK_END);
     size_t length = ftell(file), header = length < 65536 ? 4 : 10;
     rewind(file);
-    frame = malloc(header + length);
+    frame = realloc(frame, header + length);
     frame_bytes = header + length;
     frame[0] = 0x82;
     frame[1] = header == 4 ? 126 : 127;
@@ -71,24 +86,85 @@ static void leave(int fd) {
     close(fd);
 }
 
-static void send_to(int fd) {
-    if (rests[fd].data) return; /* it has not taken the last one yet */
-    ssize_t sent = send(fd, frame, frame_bytes, MSG_NOSIGNAL);
+/* The socket has taken so many bytes of the frame, or none for this reason. */
+static void keep_rest(int fd, ssize_t sent, int error) {
     if (sent == (ssize_t)frame_bytes) return;
-    if (sent < 0 && errno != EAGAIN) return;
+    if (sent < 0 && error != EAGAIN) return;
+    partial++;
     rests[fd].from = sent < 0 ? 0 : sent;
+    rests[fd].size = frame_bytes;
     rests[fd].data = memcpy(malloc(frame_bytes), frame, frame_bytes);
     watch(fd, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD);
 }
 
+static int open_ring(void) {
+    struct io_uring_params params = {.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN};
+    int fd = syscall(SYS_io_uring_setup, BATCH, &params);
+    if (fd < 0) return -1;
+    size_t size = params.cq_off.cqes + params.cq_entries * sizeof *ring.completions;
+    if (size < params.sq_off.array + BATCH * sizeof(unsigned)) size = params.sq_off.array + BATCH * sizeof(unsigned);
+    int how = PROT_READ | PROT_WRITE;
+    uint8_t *base = mmap(NULL, size, how, MAP_SHARED, fd, IORING_OFF_SQ_RING);
+    ring.entries = mmap(NULL, BATCH * sizeof *ring.entries, how, MAP_SHARED, fd, IORING_OFF_SQES);
+    if (base == MAP_FAILED || ring.entries == MAP_FAILED) return close(fd), -1;
+    for (unsigned i = 0; i < BATCH; i++) ((unsigned *)(base + params.sq_off.array))[i] = i;
+    ring.sq_tail = (unsigned *)(base + params.sq_off.tail);
+    ring.cq_head = (unsigned *)(base + params.cq_off.head);
+    ring.cq_tail = (unsigned *)(base + params.cq_off.tail);
+    ring.cq_mask = params.cq_entries - 1;
+    ring.completions = (struct io_uring_cqe *)(base + params.cq_off.cqes);
+    return ring.fd = fd;
+}
+
+/* Nothing waits (MSG_DONTWAIT), so all is done when the system call returns; only what failed has a completion. */
+static void submit(void) {
+    if (!ring.queued) return;
+    if (syscall(SYS_io_uring_enter, ring.fd, ring.queued, 0, 0, NULL, 0) != ring.queued) perror("io_uring"), exit(1);
+    ring.queued = 0;
+    for (; *ring.cq_head != __atomic_load_n(ring.cq_tail, __ATOMIC_ACQUIRE); ++*ring.cq_head) {
+        struct io_uring_cqe *one = &ring.completions[*ring.cq_head & ring.cq_mask];
+        keep_rest(one->user_data, one->res, -one->res);
+    }
+}
+
+static void queue(int fd) {
+    ring.entries[*ring.sq_tail % BATCH] = (struct io_uring_sqe){
+        .opcode = IORING_OP_SEND, .flags = IOSQE_CQE_SKIP_SUCCESS, .fd = fd, .addr = (uintptr_t)frame,
+        .len = frame_bytes, .msg_flags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL, .user_data = fd};
+    __atomic_store_n(ring.sq_tail, *ring.sq_tail + 1, __ATOMIC_RELEASE);
+    if (++ring.queued == BATCH) submit();
+}
+
+static void send_to(int fd) {
+    if (rests[fd].data) skipped++; /* it has not taken the last one yet */
+    else if (by_ring) queue(fd);
+    else {
+        ssize_t sent = send(fd, frame, frame_bytes, MSG_NOSIGNAL);
+        keep_rest(fd, sent, errno);
+    }
+}
+
 static void send_rest(int fd) {
     struct rest *rest = &rests[fd];
-    ssize_t sent = send(fd, rest->data + rest->from, frame_bytes - rest->from, MSG_NOSIGNAL);
+    ssize_t sent = send(fd, rest->data + rest->from, rest->size - rest->from, MSG_NOSIGNAL);
     if (sent > 0) rest->from += sent;
-    if (rest->from < frame_bytes && (sent > 0 || errno == EAGAIN)) return;
+    if (rest->from < rest->size && (sent > 0 || errno == EAGAIN)) return;
     free(rest->data);
     rest->data = NULL;
     watch(fd, EPOLLIN, EPOLL_CTL_MOD);
+}
+
+static void obey(char *line) {
+    line[strcspn(line, "\n")] = 0;
+    if (!strncmp(line, "frame ", 6)) read_frame(line + 6);
+    if (!strncmp(line, "writer ", 7)) by_ring = !strcmp(line, "writer io_uring");
+    if (by_ring && !ring.fd && open_ring() < 0) {
+        by_ring = 0;
+        printf("{\"error\": \"io_uring: %s\"}\n", strerror(errno));
+    } else {
+        printf("{\"partial\": %lu, \"skipped\": %lu}\n", partial, skipped);
+    }
+    fflush(stdout);
 }
 
 /* Someone has connected, asked for the upgrade, left, or can take more. */
@@ -96,7 +172,10 @@ static void handle(struct epoll_event *event) {
     char input[2048];
     int fd = event->data.fd;
     if (fd == 0) {
-        if (read(0, input, sizeof input) <= 0) exit(0);
+        ssize_t length = read(0, input, sizeof input - 1);
+        if (length <= 0) exit(0);
+        input[length] = 0;
+        obey(input);
     } else if (fd == listener) {
         int one = 1;
         while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
@@ -130,6 +209,7 @@ int main(int argument_count, char **words) {
     int one = 1;
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 4096)) return perror("bind"), 1;
     epoll_fd = epoll_create1(0);
     watch(listener, EPOLLIN, EPOLL_CTL_ADD);
@@ -147,6 +227,7 @@ int main(int argument_count, char **words) {
         memcpy(trailer + 16, &interval_us, 4);
         for (int i = tick % slots; i < count; i += slots)
             if (connections[i] >= 0) send_to(connections[i]);
+        submit();
         next_ns += 1000000000 / TICKS_PER_S;
         if (next_ns < now_ns(CLOCK_MONOTONIC)) next_ns = now_ns(CLOCK_MONOTONIC);
         for (;;) {

@@ -14,8 +14,11 @@ from vfctl import __version__
 from vfctl.capture.exporters import FORMATS
 from vfctl.cli.app import app, run
 from vfctl.cli.decode import Format
-from vfctl.cli.serve import Generator
+from vfctl.cli.output import people
+from vfctl.cli.serve import Generator, SlowClient, _say_if_clients_do_not_fit
 from vfctl.graph.generators import GENERATORS
+from vfctl.server.options import ServerOptions
+from vfctl.stream import SlowClientPolicy
 
 COMMANDS = [command.name for command in app.registered_commands]
 
@@ -69,6 +72,7 @@ def test_spawned_processes_do_not_import_the_command_line() -> None:
 
 def test_choices_agree_with_what_there_is() -> None:
     assert tuple(Generator) == GENERATORS
+    assert tuple(SlowClient) == tuple(SlowClientPolicy)
     assert set(Format) == {"table", *FORMATS}
 
 
@@ -83,3 +87,16 @@ def test_the_documented_options_are_those_that_there_are() -> None:
     done = subprocess.run(command, capture_output=True, check=True, timeout=60)
     written = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
     assert written.strip() == done.stdout.decode().strip(), "run `make docs`"
+
+
+@pytest.mark.parametrize(("workers", "says"), [(1, "--workers 64 hold more"), (64, "a higher ulimit -Hn lifts that")])
+def test_clients_that_do_not_fit_are_told_what_would_help(
+    workers: int, says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _say_if_clients_do_not_fit(ServerOptions(workers=workers, max_clients=10**9))
+    assert says in capfd.readouterr().err
+
+
+def test_all_lines_for_people_go_through_one_console() -> None:
+    """A second console would write its lines into the live display of the first."""
+    assert people() is people()

@@ -9,7 +9,7 @@ import pytest
 
 from vfctl.errors import InputError, UsageError, VfctlError
 from vfctl.loadtest.roles import FilteredViewer, SlowReader, Viewer
-from vfctl.loadtest.scenario import Scenario
+from vfctl.loadtest.scenario import EmbeddedServer, Scenario
 from vfctl.loadtest.scenario_file import load_scenario, scenario_names, scenario_text
 from vfctl.loadtest.stages import Hold, Ramp, Spike
 from vfctl.protocol import Filter
@@ -44,7 +44,7 @@ def test_a_file(tmp_path: Path) -> None:
     scenario = load_scenario(write(tmp_path, text))
     assert (scenario.clients, scenario.encoding, scenario.filter) == (5, "lz4", Filter(kinds=frozenset({"class"})))
     assert scenario.gates[0].path == "latency_ms.p95"
-    source = scenario.server.options().source
+    source = scenario.server.options(5).source
     assert isinstance(source, LiveGraph)
     assert (source.generator, source.nodes, source.keep_awake, source.at_rest) == ("scale-free", 50, True, False)
 
@@ -171,3 +171,11 @@ def test_everything_that_is_wrong_is_told_at_once_in_order(tmp_path: Path) -> No
         load_scenario(path)
     lines = raised.value.message.splitlines()
     assert [line.split(": ")[0] for line in lines] == [f"{path}:1", f"{path}:4", f"{path}:6"]
+
+
+def test_the_embedded_server_has_as_many_gateways_and_places_as_the_clients_need() -> None:
+    assert EmbeddedServer().options(20).workers == 1
+    assert EmbeddedServer(workers=2).options(20).workers == 2
+    assert EmbeddedServer().options(10_000_000).workers > 1
+    assert EmbeddedServer().options(40_000).max_clients == 80_000
+    assert EmbeddedServer(max_clients=10).options(20).max_clients == 10

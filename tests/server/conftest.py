@@ -19,6 +19,7 @@ from vfctl.protocol import NODE_DTYPE, Message, Nodes, PositionUpdate, Trailer, 
 from vfctl.server.endpoints import build_app
 from vfctl.server.gateway import Gateway
 from vfctl.server.options import ServerOptions
+from vfctl.server.scoreboard import Places, Scoreboard
 
 MessageT = TypeVar("MessageT")
 
@@ -26,7 +27,7 @@ MessageT = TypeVar("MessageT")
 class Stage:
     """Source, bus, gateway and port of one test."""
 
-    def __init__(self, folder: Path, options: ServerOptions, graph: Graph, max_clients: int = 100) -> None:
+    def __init__(self, folder: Path, options: ServerOptions, graph: Graph, capacity: int = 100) -> None:
         self.graph = graph
         self.commands: asyncio.Queue[Envelope] = asyncio.Queue()
         self.bus = BusServer(folder / "bus")
@@ -34,7 +35,8 @@ class Stage:
         self._viewers: list[Viewer] = []
         self._folder = folder
         self._options = options
-        self._max_clients = max_clients
+        self.scoreboard = Scoreboard(2)  # as if there were another gateway
+        self._places = Places(self.scoreboard, 0, capacity=capacity, max_clients=options.max_clients)
 
     def nodes(self, x: float = 0.0) -> Nodes:
         nodes = np.zeros(len(self.graph), NODE_DTYPE)
@@ -52,7 +54,7 @@ class Stage:
         await self.bus.start()
         self.publish_graph()
         self.subscription = await subscribe(self._folder / "bus", timeout_s=5)
-        self.gateway = Gateway(self._options, 0, self.subscription, self._max_clients)
+        self.gateway = Gateway(self._options, 0, self.subscription, self._places)
         self.following = asyncio.create_task(self.gateway.follow_bus())
         await self.gateway.wait_ready()
         self._runner = web.AppRunner(build_app(self.gateway), access_log=None, shutdown_timeout=0.1)

@@ -60,14 +60,58 @@ async def test_ws_without_an_upgrade_says_what_it_is(stage: Stage) -> None:
         assert "WebSocket" in await response.text()
 
 
-async def test_a_full_server_answers_503_and_when_to_come_back(tmp_path: Path, small_graph: Graph) -> None:
+async def test_all_gateways_are_in_the_answer_whichever_is_asked(stage: Stage) -> None:
+    other = stage.scoreboard[1]
+    other.began_us, other.clients, other.capacity, other.frames, other.interval_us = 1_000_000, 40, 50, 7, 80_000
+    await (await stage.connect()).receive()
+    async with stage.session.get(f"{stage.http}/healthz") as response:
+        health = await response.json()
+    assert (health["gateways"], health["clients"], health["max_clients"]) == (2, 41, 150)
+    assert health["interval_ms"] == 80  # the longest
+    samples = await scrape(stage)
+    assert samples["vfctl_clients"] == {"0": 1, "1": 40}
+    assert samples["vfctl_frames_sent_total"] == {"0": 0, "1": 7}
+    assert samples["vfctl_interval_seconds"]["1"] == pytest.approx(0.08)
+    assert samples["vfctl_start_time_seconds"]["1"] == 1
+
+
+async def test_a_gateway_that_is_not_there_is_not_in_the_metrics(stage: Stage) -> None:
+    assert (await scrape(stage))["vfctl_clients"] == {"0": 0}
+
+
+async def scrape(stage: Stage) -> dict[str, dict[str, float]]:
+    """Values by sample name and gateway."""
+    async with stage.session.get(f"{stage.http}/metrics") as response:
+        text = await response.text()
+    values: dict[str, dict[str, float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            values.setdefault(sample.name, {})[sample.labels["gateway"]] = sample.value
+    return values
+
+
+@pytest.mark.parametrize(("others", "says"), [(99, "this server takes 100 clients"), (0, "this gateway holds 1 ")])
+async def test_a_full_server_answers_503_and_when_to_come_back(
+    tmp_path: Path, small_graph: Graph, others: int, says: str
+) -> None:
     from .conftest import Stage
 
-    stage = Stage(tmp_path, ServerOptions(), small_graph, max_clients=1)
+    stage = Stage(tmp_path, ServerOptions(max_clients=100), small_graph, capacity=1)
+    stage.scoreboard[1].clients = others
     await stage.start()
-    await (await stage.connect()).receive()
+    viewer = await stage.connect()
+    await viewer.receive()
     async with stage.session.get(f"{stage.http}/ws") as response:
         assert response.status == 503
         assert response.headers["Retry-After"] == "5"
+        assert says in await response.text()
     assert stage.gateway.clients.traffic.refused == 1
+    await viewer.socket.close()
+    await (await stage.connect()).receive()  # in its place
     await stage.stop()
+
+
+async def test_what_comes_to_nothing_takes_no_place(stage: Stage) -> None:
+    async with stage.session.get(f"{stage.http}/ws") as response:
+        assert response.status == 400
+    assert stage.scoreboard.clients == 0

@@ -10,12 +10,15 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from vfctl.errors import InputError, PeerError, UsageError
-from vfctl.server.launch import launch
+from vfctl.server import port, restarts
+from vfctl.server.launch import Server, launch
 from vfctl.server.options import LiveGraph, ServerOptions
 
 SMALL = LiveGraph(generator="tree", nodes=12, at_rest=True)
@@ -28,6 +31,8 @@ from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, Trailer, encode
 from vfctl.bus import Envelope, Kind
 from vfctl.server.gateway_process import run_gateway
 from vfctl.server.options import ServerOptions
+from vfctl.server.port import Port
+from vfctl.server.scoreboard import Scoreboard
 
 folder = Path(sys.argv[1])
 bus = socket.socket(socket.AF_UNIX)
@@ -44,7 +49,7 @@ def source():
     ours.close()
 
 threading.Thread(target=source).start()
-run_gateway(ServerOptions(host="127.0.0.1"), 0, 0, folder / "bus", theirs)
+run_gateway(ServerOptions(), 0, Port("127.0.0.1", 0, None), Scoreboard(1), folder / "bus", theirs)
 """
 
 GENERATOR_SCRIPT = """
@@ -96,17 +101,89 @@ def test_a_server_from_start_to_stop() -> None:
         assert again.connect_ex(("127.0.0.1", server.port)) != 0
 
 
-def test_several_gateways_share_the_port() -> None:
-    with launch(ServerOptions(source=SMALL, port=0, workers=2)) as server:
+def test_several_gateways_share_the_port_and_answer_for_each_other() -> None:
+    with launch(ServerOptions(source=SMALL, port=0, workers=2)) as server, ExitStack() as stack:
         assert set(server.pids) == {"source", "gateway 0", "gateway 1"}
-        gateways = set()
-        for _ in range(200):
-            with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as response:
-                text = response.read().decode()
-            gateways.add(text.partition('gateway="')[2][0])
-            if len(gateways) == 2:
-                break
-        assert gateways == {"0", "1"}
+        assert connect(server, 60, stack) == {"101": 60}
+        spread = [slot.clients for slot in server.scoreboard]
+        assert sum(spread) == 60
+        assert all(spread)
+        assert health(server)["clients"] == 60
+
+
+def test_max_clients_counts_all_gateways_together() -> None:
+    with launch(ServerOptions(source=SMALL, port=0, workers=3, max_clients=50)) as server, ExitStack() as stack:
+        assert connect(server, 80, stack) == {"101": 50, "503": 30}
+        assert health(server)["max_clients"] == 50
+        assert sum(slot.clients for slot in server.scoreboard) == 50
+
+
+def test_where_a_port_cannot_be_shared_the_gateways_inherit_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port, "can_share", lambda: False)
+    with launch(ServerOptions(source=SMALL, port=0, workers=2)) as server, ExitStack() as stack:
+        assert connect(server, 20, stack) == {"101": 20}
+        with pytest.raises(InputError, match=str(server.port)):
+            launch(ServerOptions(source=SMALL, port=server.port))
+        for number in (0, 1):
+            kill_and_watch(server, number)
+        assert connect(server, 20, stack) == {"101": 20}
+
+
+def test_a_gateway_that_dies_is_started_again_and_the_others_stay() -> None:
+    with launch(ServerOptions(source=SMALL, port=0, workers=2)) as server, ExitStack() as stack:
+        connect(server, 40, stack)
+        staying = server.scoreboard[1].clients
+        before = server.pids
+        said = kill_and_watch(server, 0)
+        assert said == ["the gateway 0 process was killed by signal 9; it is started again"]
+        assert [name for name, pid in server.pids.items() if before[name] != pid] == ["gateway 0"]
+        assert [slot.clients for slot in server.scoreboard] == [0, staying]
+        assert connect(server, 40, stack) == {"101": 40}
+        assert server.scoreboard[0].clients > 0
+
+
+def test_a_gateway_that_dies_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restarts, "RESTART_DELAYS_S", (0.0, 0.1))
+    with launch(ServerOptions(source=SMALL, port=0)) as server:
+        kill_and_watch(server, 0)
+        said = kill_and_watch(server, 0)
+        assert said == ["the gateway 0 process was killed by signal 9; it is started again in 0.1 s"]
+        with pytest.raises(PeerError, match=r"has died 3 times within 60 s; the last time: .* killed by signal 9"):
+            kill_and_watch(server, 0)
+
+
+def watch_forever(server: Server) -> None:
+    while True:
+        server.watch(10)
+
+
+def health(server: Server) -> dict:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz") as response:
+        return json.load(response)
+
+
+def connect(server: Server, count: int, stack: ExitStack) -> Counter[str]:
+    """Try so many WebSocket handshakes; the status codes. The connections stay until the stack goes."""
+    statuses: Counter[str] = Counter()
+    for _ in range(count):
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+        client.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        statuses[client.recv(12).split()[1].decode()] += 1
+    return statuses
+
+
+def kill_and_watch(server: Server, number: int) -> list[str]:
+    """Kill a gateway and watch until there is another; what the server said."""
+    said: list[str] = []
+    os.kill(server.pids[f"gateway {number}"], signal.SIGKILL)
+    while not said:
+        server.watch(10, said.append)
+    while not server.scoreboard[number].began_us:
+        server.watch(10, said.append)
+    return said
 
 
 def test_a_graph_that_cannot_be_loaded_is_the_callers_error(tmp_path: Path) -> None:
@@ -125,12 +202,11 @@ def test_a_port_that_is_taken_even_by_a_server_of_our_own() -> None:
         launch(ServerOptions(source=SMALL, port=server.port))
 
 
-@pytest.mark.parametrize("name", ["source", "gateway 0"])
-def test_a_process_that_dies_is_noticed(name: str) -> None:
-    with launch(ServerOptions(source=SMALL, port=0)) as server:
-        os.kill(server.pids[name], signal.SIGKILL)
-        with pytest.raises(PeerError, match=r"killed by signal 9|frame source has gone"):
-            server.watch(10)
+def test_a_source_that_dies_ends_the_server() -> None:
+    with launch(ServerOptions(source=SMALL, port=0, workers=2)) as server:
+        os.kill(server.pids["source"], signal.SIGKILL)
+        with pytest.raises(PeerError, match="the source process was killed by signal 9"):
+            watch_forever(server)
 
 
 def test_processes_end_with_their_parent() -> None:

@@ -6,17 +6,18 @@ import asyncio
 import base64
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from vfctl.graph import Graph, build_graph
 from vfctl.protocol import Filter, FilterUpdate, FullGraph, Heartbeat, PositionUpdate, encode
-from vfctl.protocol.websocket import frame_masked
+from vfctl.protocol.websocket import Opcode, close_payload, frame, frame_masked
 from vfctl.server import gateway as gateway_module
+from vfctl.server.options import ServerOptions
+from vfctl.stream import SlowClientPolicy
 
-if TYPE_CHECKING:
-    from .conftest import Stage
+from .conftest import Stage
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     return fake
 
 
-async def sleeper(stage: Stage) -> socket.socket:
+async def sleeper(stage: Stage, others: int = 0) -> socket.socket:
     """A client that shakes hands and then reads nothing."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -55,7 +56,7 @@ async def sleeper(stage: Stage) -> socket.socket:
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode(),
     )
     async with asyncio.timeout(5):
-        while not len(stage.gateway.clients):
+        while len(stage.gateway.clients) == others:
             await asyncio.sleep(0)
     return sock
 
@@ -69,6 +70,8 @@ async def tick(stage: Stage, clock: FakeClock, count: int, step_us: int = 50_000
         async with asyncio.timeout(5):
             while stage.gateway.scene.version == before:
                 await asyncio.sleep(0)
+        for _ in range(3):  # the gateway times its work to the end of the loop iteration, before the clock moves on
+            await asyncio.sleep(0)
 
 
 async def test_a_sleeping_client_skips_and_is_not_queued_for(clock: FakeClock, stage: Stage) -> None:
@@ -95,6 +98,49 @@ async def test_a_client_that_takes_nothing_is_disconnected_and_counted(clock: Fa
         with contextlib.suppress(ConnectionResetError):
             await _read_forever(loop, sock)
     sock.close()
+
+
+async def _read_all(sock: socket.socket) -> bytes:
+    loop, received = asyncio.get_running_loop(), b""
+    async with asyncio.timeout(5):
+        while data := await loop.sock_recv(sock, 1 << 20):
+            received += data
+    return received
+
+
+async def test_a_client_that_wakes_in_the_last_second_is_told_why(clock: FakeClock, stage: Stage) -> None:
+    sock = await sleeper(stage)
+    await tick(stage, clock, 10)
+    await tick(stage, clock, 10, step_us=3_000_000)
+    assert stage.gateway.clients.traffic.stalled == 1
+    assert (await _read_all(sock)).endswith(frame(close_payload(1008, "too slow"), Opcode.CLOSE))
+    sock.close()
+
+
+async def test_a_server_that_does_not_skip_disconnects_at_the_first_frame_that_is_not_taken(
+    clock: FakeClock, tmp_path: Path, small_graph: Graph
+) -> None:
+    options = ServerOptions(active_interval_ms=0.001, stable_interval_ms=1000, slow_client=SlowClientPolicy.DISCONNECT)
+    stage = Stage(tmp_path, options, small_graph)
+    await stage.start()
+    viewer = await stage.connect()
+    sock = await sleeper(stage, others=1)
+    for _ in range(10):
+        await tick(stage, clock, 1)
+        await viewer.receive_kind(PositionUpdate)
+    traffic = stage.gateway.clients.traffic
+    assert (traffic.stalled, traffic.skipped) == (1, 0)
+    assert (await _read_all(sock)).endswith(frame(close_payload(1008, "too slow"), Opcode.CLOSE))
+    sock.close()
+    await stage.stop()
+
+
+async def test_what_the_kernel_holds_for_one_client_is_bounded(stage: Stage) -> None:
+    """Four frames of 280 KB: the kernel counts twice that, for its own book-keeping."""
+    await stage.connect()
+    (connection,) = stage.gateway.clients
+    size = connection.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    assert size <= 2 * 4 * 280_100
 
 
 async def test_others_are_served_meanwhile(clock: FakeClock, stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import sys
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
     from vfctl.errors import VfctlError
 
 
+@functools.cache
 def people() -> Console:
-    """A console on stderr; plain where that is no terminal, without colour where NO_COLOR is set."""
+    """The console on stderr; plain where that is no terminal, without colour where NO_COLOR is set.
+
+    There is one, since only its own lines go above a live display instead of into it.
+    """
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())

@@ -22,7 +22,8 @@ def command(
 
     Filters and encodings work, and trailers are fresh. At the end the last state stays. Ctrl-C stops.
     """
-    from vfctl.server.options import Recording, ServerOptions
+    from vfctl.server.options import DEFAULT_MAX_CLIENTS, Recording, ServerOptions
+    from vfctl.server.workers import workers_here
 
     source = Recording(file=str(file), speed=speed, loop=loop, start_s=start)
-    serve(ServerOptions(source=source, host=host, port=port))
+    serve(ServerOptions(source=source, host=host, port=port, workers=workers_here(DEFAULT_MAX_CLIENTS)))

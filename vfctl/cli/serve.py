@@ -6,7 +6,7 @@ import contextlib
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -27,6 +27,16 @@ class Generator(StrEnum):
     GRID = "grid"
     RANDOM = "random"
 
+
+class SlowClient(StrEnum):
+    """The names of the policies of `vfctl.stream.SlowClientPolicy`, held against them by the same test."""
+
+    SKIP = "skip"
+    DISCONNECT = "disconnect"
+
+
+WATCH_S: Final = 0.25
+"""Time between two looks at the server's processes: a gateway that dies is missed for no longer."""
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")]
 PortOption = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)]
@@ -50,11 +60,16 @@ def command(
     seed: Annotated[int, typer.Option(help="Seed of the generator and of the first positions.", min=0)] = 0,
     host: HostOption = "127.0.0.1",
     port: PortOption = 8765,
-    workers: Annotated[str, typer.Option(help="Gateway processes: a number, or auto.", metavar="N|auto")] = "auto",
+    workers: Annotated[
+        str,
+        typer.Option(help="Gateway processes: a number, or as many as --max-clients ask for.", metavar="N|auto"),
+    ] = "auto",
     max_clients: Annotated[
         int | None,
         typer.Option(
-            help="Connections that each gateway accepts; more are answered 503.  [default: 50000, or what fits]", min=1
+            help="Connections that all gateways together accept; more are answered 503.  [default: 50000, or what "
+            "fits]",
+            min=1,
         ),
     ] = None,
     physics_hz: Annotated[float, typer.Option(help="Ticks of the simulation a second.", min=1, max=1000)] = 60,
@@ -62,6 +77,12 @@ def command(
         float, typer.Option(help="How often a client is served while the layout moves.", min=1)
     ] = 50,
     stable_interval_ms: Annotated[float, typer.Option(help="And once it is stable.", min=1)] = 1000,
+    slow_client: Annotated[
+        SlowClient, typer.Option(help="What becomes of a client that has not taken its last frames: it skips, or goes.")
+    ] = SlowClient.SKIP,
+    stall_timeout: Annotated[
+        float, typer.Option(help="Seconds after which a client that takes nothing at all is disconnected.", min=0.1)
+    ] = 20,
     record: Annotated[
         Path | None, typer.Option(help="Record what is served to this file (.mcap or .bin) as well.")
     ] = None,
@@ -72,7 +93,8 @@ def command(
     --stable-interval-ms once it has come to rest. Ctrl-C stops.
     """
     from vfctl.errors import UsageError
-    from vfctl.server.options import LiveGraph, ServerOptions
+    from vfctl.server.options import DEFAULT_MAX_CLIENTS, LiveGraph, ServerOptions
+    from vfctl.stream import SlowClientPolicy
 
     generated = nodes is not None or generator is not None
     if graph is not None and generated:
@@ -86,11 +108,13 @@ def command(
         ),
         host=host,
         port=port,
-        workers=_workers(workers),
-        max_clients=max_clients or 50_000,
+        workers=_workers(workers, max_clients or DEFAULT_MAX_CLIENTS),
+        max_clients=max_clients or DEFAULT_MAX_CLIENTS,
         physics_hz=physics_hz,
         active_interval_ms=active_interval_ms,
         stable_interval_ms=stable_interval_ms,
+        stall_timeout_s=stall_timeout,
+        slow_client=SlowClientPolicy(slow_client.value),
     )
     if max_clients is not None:
         _say_if_clients_do_not_fit(options)
@@ -122,23 +146,21 @@ def serve(options: ServerOptions, record: Path | None = None) -> None:
 
 
 def _announce(server: Server) -> None:
-    details = server.details
-    say(f"serving {details.pop('source')} on {server.url}")
-    for name, detail in details.items():
-        say(f"{name}: {detail}")
+    gateways = len(server.scoreboard)
+    say(f"serving {server.details['source']} on {server.url}")
+    say(f"{gateways} gateway{'s' if gateways > 1 else ''}, up to {server.max_clients:,} clients")
     say(f"try: vfctl watch {server.url}, or vfctl loadtest {server.url} --clients 1000; Ctrl-C stops")
 
 
 def _say_if_clients_do_not_fit(options: ServerOptions) -> None:
     from vfctl.server.descriptors import client_capacity, raise_descriptor_limit
+    from vfctl.server.workers import workers_here
 
     capacity = client_capacity(raise_descriptor_limit())
-    needed = -(-options.max_clients // capacity)
-    if needed > options.workers:
-        say(
-            f"--max-clients {options.max_clients} do not fit: a gateway may open {capacity} connections here; "
-            f"--workers {needed} would hold them"
-        )
+    if capacity * options.workers < options.max_clients:
+        needed = workers_here(options.max_clients)
+        remedy = f"--workers {needed} hold more" if needed > options.workers else "a higher ulimit -Hn lifts that"
+        say(f"--max-clients {options.max_clients} do not fit: a gateway holds {capacity} here; {remedy}")
 
 
 async def _until_stopped(server: Server, record: Path | None) -> bool:
@@ -149,6 +171,8 @@ async def _until_stopped(server: Server, record: Path | None) -> bool:
     """
     import asyncio
     import signal
+
+    from vfctl.cli.serve_display import ServeDisplay
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -161,10 +185,12 @@ async def _until_stopped(server: Server, record: Path | None) -> bool:
         loop.add_signal_handler(number, on_signal)
     _announce(server)  # not before: whoever reads it may stop us at once
     recording = asyncio.create_task(_record(server.url, record, stop)) if record is not None else None
-    while not stop.is_set():
-        server.watch(0)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), 0.25)
+    with ServeDisplay(people()) as display:
+        while not stop.is_set():
+            server.watch(0, say)
+            display.show(server.scoreboard)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), WATCH_S)
     return True if recording is None else await recording
 
 
@@ -182,11 +208,12 @@ async def _record(url: str, path: Path, stop: asyncio.Event) -> bool:
     return True
 
 
-def _workers(text: str) -> int:
+def _workers(text: str, max_clients: int) -> int:
     from vfctl.errors import UsageError
+    from vfctl.server.workers import MAX_WORKERS, workers_here
 
     if text == "auto":
-        return 1
-    if not text.isdecimal() or not 1 <= int(text) <= 64:
-        raise UsageError(f"--workers takes a number from 1 to 64, or auto, not {text!r}")
+        return workers_here(max_clients)
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
+        raise UsageError(f"--workers takes a number from 1 to {MAX_WORKERS}, or auto, not {text!r}")
     return int(text)

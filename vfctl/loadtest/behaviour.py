@@ -96,7 +96,7 @@ def _draw_filters(role: FilteredViewer, filters: tuple[Filter, ...], draw: rando
 
 def _drag(role: Dragger, world: World, draw: random.Random) -> Script:
     steps = max(1, round(role.hold_s * role.rate_hz))
-    yield Wait(draw.uniform(0.0, role.hold_s + role.pause_s))  # not all of them at once
+    yield Wait(draw.uniform(0.0, role.pause_s))  # not all of them at once
     while True:
         node_id = draw.choice(world.node_ids)
         tilt, start = draw.uniform(0, math.tau), draw.uniform(0, math.tau)
@@ -110,7 +110,7 @@ def _drag(role: Dragger, world: World, draw: random.Random) -> Script:
 
 
 def _talk(role: Speaker, draw: random.Random) -> Script:
-    yield Wait(draw.uniform(0.0, role.talk_s + role.pause_s))
+    yield Wait(draw.uniform(0.0, role.pause_s))
     while True:
         for _ in range(max(1, round(role.talk_s / VOICE_MESSAGE_S))):
             yield Speak()

@@ -74,14 +74,28 @@ class Performance:
 
 
 class Conductor:
-    """The generator processes of one run. `kill` it when done, however it ended."""
+    """The generator processes of one run. `kill` it when done, however it ended.
+
+    Args:
+        shards: what each process does.
+        steps: the course.
+        on_status: called up to ten times a second.
+        stop: ends the run early.
+        watch: called as often, to look after what is tested; what it raises ends the run.
+    """
 
     def __init__(
-        self, shards: Sequence[Shard], steps: list[Step], on_status: Callable[[Status], None], stop: Stop
+        self,
+        shards: Sequence[Shard],
+        steps: list[Step],
+        on_status: Callable[[Status], None],
+        stop: Stop,
+        watch: Callable[[], None] = lambda: None,
     ) -> None:
         self._steps = steps
         self._on_status = on_status
         self._stop = stop
+        self._watch = watch
         self._local = is_local(shards[0].target)
         self._live = Live(steps, len(shards))
         self._reports: dict[int, Report] = {}
@@ -160,6 +174,7 @@ class Conductor:
             open_pipes = [pipe for pipe in self._pipes if not pipe.closed]
             for pipe in wait(open_pipes, min(STATUS_S, began_s + limit_s - now_s)):
                 self._hear(next(known for known in open_pipes if known is pipe))
+            self._watch()
             self._correct_clock()
             self._on_status(self._live.status(time.monotonic(), finishing=finishing))
 

@@ -37,10 +37,10 @@ def run_loadtest(
         embedded: start a server of our own even if one answers at the default address.
 
     Raises:
-        VfctlError: nothing answers at the URL, the server cannot start, or a generator died.
+        VfctlError: nothing answers at the URL, the server cannot start or has died, or a generator has.
     """
     with ExitStack() as stack:
-        url, peer = _find_peer(scenario, url, embedded, stack, say)
+        url, peer, watch = _find_peer(scenario, url, embedded, stack, say)
         full_url, target = resolve(url, scenario.encoding)
         clients = scenario.peak
         say(f"{clients:,} clients against {full_url} ({peer.name})")
@@ -53,22 +53,27 @@ def run_loadtest(
                 say(f"{check.what}: {check.needed} needed, {check.available} there; try: {check.command}")
         world = explore(url, scenario.roles)
         shards = plan_shards(target, scenario.roles, clients, world=world, per_process=per_process, sources=sources)
-        conductor = Conductor(shards, scenario.course(), on_status, stop or Stop())
+        conductor = Conductor(shards, scenario.course(), on_status, stop or Stop(), watch)
         stack.callback(conductor.kill)
         return Results(full_url, peer.name, scenario.roles, conductor.play())
 
 
 def _find_peer(
     scenario: Scenario, url: str | None, embedded: bool, stack: ExitStack, say: Callable[[str], None]
-) -> tuple[str, Peer]:
+) -> tuple[str, Peer, Callable[[], None]]:
+    """Where to connect to, who answers there, and what is to be called during the run to look after it."""
     if url is not None:
-        return url, identify(url)
+        return url, identify(url), _nothing_to_watch
     if not embedded:
         try:
             peer = identify(DEFAULT_URL)
             say(f"{peer.name} answers on port 8765; options of the embedded server are not used")
-            return DEFAULT_URL, peer
+            return DEFAULT_URL, peer, _nothing_to_watch
         except PeerError:
             say("nothing answers on port 8765, starting an embedded server for this run")
-    server: Server = stack.enter_context(launch(scenario.server.options(), on_progress=say))
-    return server.url, identify(server.url)
+    server: Server = stack.enter_context(launch(scenario.server.options(scenario.peak), on_progress=say))
+    return server.url, identify(server.url), lambda: server.watch(0, say)
+
+
+def _nothing_to_watch() -> None:
+    """A server that others have started is theirs to look after."""

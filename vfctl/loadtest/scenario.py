@@ -14,11 +14,16 @@ from vfctl.loadtest.filter_json import JsonFilter
 from vfctl.loadtest.gates import Gate, parse_gate
 from vfctl.loadtest.roles import Role, Viewer
 from vfctl.loadtest.stages import Hold, Ramp, Stage, Step, scaled, work_out
-from vfctl.server.options import LiveGraph, ServerOptions
+from vfctl.server.options import DEFAULT_MAX_CLIENTS, LiveGraph, ServerOptions
+from vfctl.server.workers import workers_here
 
 _STRICT: Final = ConfigDict(extra="forbid", revalidate_instances="always", allow_inf_nan=False)
 
 Positive = Annotated[float, Gt(0)]
+
+RECONNECT_ROOM: Final = 2
+"""Places of the embedded server for each client, at least, unless a scenario sets a limit to test it: in a storm, all
+come back before the server has seen that they were gone."""
 
 
 def _as_gate(expression: object) -> Gate:
@@ -40,8 +45,9 @@ class EmbeddedServer:
         graph: path of a graph file; None for a generated or the bundled one.
         generator, nodes, seed: a generated graph.
         state: `rest`: the layout has settled before the first client; `active`: the simulation is kept awake.
-        workers: number of gateways.
-        physics_hz, active_interval_ms, stable_interval_ms, stall_timeout_s, max_clients: as for `vfctl serve`.
+        workers: number of gateways; None: as many as the clients need.
+        max_clients: that it takes; None: more than there will be.
+        physics_hz, active_interval_ms, stable_interval_ms, stall_timeout_s: as for `vfctl serve`.
     """
 
     graph: str | None = None
@@ -49,12 +55,12 @@ class EmbeddedServer:
     nodes: Annotated[int, Ge(1)] | None = None
     seed: Annotated[int, Ge(0)] = 0
     state: Literal["rest", "active"] = "rest"
-    workers: Annotated[int, Ge(1)] = 1
+    workers: Annotated[int, Ge(1)] | None = None
     physics_hz: Positive = 60.0
     active_interval_ms: Positive = 50.0
     stable_interval_ms: Positive = 1000.0
     stall_timeout_s: Positive = 20.0
-    max_clients: Annotated[int, Ge(1)] = 50_000
+    max_clients: Annotated[int, Ge(1)] | None = None
 
     def __post_init__(self) -> None:
         if self.graph and (self.nodes or self.generator):
@@ -64,8 +70,12 @@ class EmbeddedServer:
         """With those changes that are not None."""
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
-    def options(self) -> ServerOptions:
-        """What the server is started with, on a free port."""
+    def options(self, clients: int) -> ServerOptions:
+        """What the server is started with, on a free port.
+
+        Args:
+            clients: the most at a time.
+        """
         graph = LiveGraph(
             file=self.graph,
             generator=self.generator or ("scale-free" if self.nodes else None),
@@ -77,8 +87,8 @@ class EmbeddedServer:
         return ServerOptions(
             source=graph,
             port=0,
-            workers=self.workers,
-            max_clients=self.max_clients,
+            workers=self.workers or workers_here(clients),
+            max_clients=self.max_clients or max(DEFAULT_MAX_CLIENTS, RECONNECT_ROOM * clients),
             physics_hz=self.physics_hz,
             active_interval_ms=self.active_interval_ms,
             stable_interval_ms=self.stable_interval_ms,

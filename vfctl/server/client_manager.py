@@ -10,22 +10,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 from vfctl.protocol import Heartbeat, encode
-from vfctl.protocol.websocket import frame
+from vfctl.protocol.websocket import Opcode, close_payload, frame
 from vfctl.server.clocks import unix_time_us
 from vfctl.server.connection import Connection
-from vfctl.stream import Audience, Delivery, Subscription
+from vfctl.stream import Audience, Delivery, SlowClientPolicy, Subscription
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING_SMALL_BYTES: Final = 64 * 1024
 """Voice, notices and heartbeats are not written to a client for whom more than this waits."""
 
-UNSENT_LIMIT_BYTES: Final = 64 * 1024
-"""TCP_NOTSENT_LOWAT: what the kernel takes for one client beyond what is on its way. Without it the kernel hoards
-megabytes for a slow reader, and "latest wins" delivers frames that are minutes old."""
+BUFFERED_FRAMES: Final = 4
+"""SO_SNDBUF: how many frames the kernel takes for one client, on its way or not. Without a bound it hoards megabytes
+for a slow reader, and "latest wins" delivers frames that are minutes old. Four at 20 frames a second cover a round trip
+of 200 ms to a client that is not slow."""
+
+LEAST_SEND_BUFFER_BYTES: Final = 32 * 1024
+MOST_SEND_BUFFER_BYTES: Final = 4 * 1024 * 1024
+
+GOODBYE_S: Final = 1.0
+"""How long a client that is given up has to take what waits for it, and the reason behind it."""
 
 MAX_CLIENT_NUMBER: Final = 2**24
 """A voice stream is named by gateway × 2²⁴ + client."""
@@ -52,11 +59,19 @@ class ClientManager:
         gateway: this gateway's number.
         stall_timeout_us: a client that takes nothing for so long is disconnected.
         heartbeat_us: one that has been silent for so long is sent a heartbeat.
+        policy: what becomes of slow clients before that.
     """
 
-    def __init__(self, gateway: int, stall_timeout_us: int, heartbeat_us: int) -> None:
+    def __init__(
+        self,
+        gateway: int,
+        stall_timeout_us: int,
+        heartbeat_us: int,
+        policy: SlowClientPolicy = SlowClientPolicy.SKIP,
+    ) -> None:
         self._gateway = gateway
         self._stall_timeout_us = stall_timeout_us
+        self._policy = policy
         self._heartbeat_us = heartbeat_us
         self._connections: dict[int, Connection] = {}
         self._next_number = 1
@@ -85,10 +100,8 @@ class ClientManager:
         while number in self._connections:
             number = number % (MAX_CLIENT_NUMBER - 1) + 1
         self._next_number = number % (MAX_CLIENT_NUMBER - 1) + 1
-        raw = transport.get_extra_info("socket")
-        if raw is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            with contextlib.suppress(OSError):
-                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT_BYTES)
+        frame_bytes = len(audience.position_update(0, 0))
+        _bound_send_buffer(transport, BUFFERED_FRAMES * frame_bytes)
         connection = Connection(number, websocket, transport, subscription, audience, now_us)
         self._connections[number] = connection
         self.traffic.connections += 1
@@ -114,7 +127,7 @@ class ClientManager:
         if transport.is_closing():
             return
         waiting = transport.get_write_buffer_size()
-        decision = connection.backlog.decide(waiting, now_us, self._stall_timeout_us)
+        decision = connection.backlog.decide(waiting, now_us, self._stall_timeout_us, self._policy)
         if decision is Delivery.WRITE:
             if connection.owed_graph:
                 connection.owed_graph = False
@@ -152,7 +165,18 @@ class ClientManager:
         self.send(connection, frame(encode(Heartbeat(unix_time_us()))))
 
     def _give_up(self, connection: Connection, waiting: int) -> None:
-        """Nothing more can be said to a client whose buffers are full, so the connection is cut."""
-        log.info("client %d has taken nothing of %d bytes, it is disconnected", connection.number, waiting)
+        """Say why, behind what waits already, and cut the connection if that is not taken either."""
+        log.info("client %d has not taken %d bytes, it is disconnected", connection.number, waiting)
         self.traffic.stalled += 1
-        connection.transport.abort()
+        transport = connection.transport
+        transport.write(frame(close_payload(WSCloseCode.POLICY_VIOLATION, "too slow"), Opcode.CLOSE))
+        transport.close()
+        asyncio.get_running_loop().call_later(GOODBYE_S, transport.abort)
+
+
+def _bound_send_buffer(transport: asyncio.Transport, size: int) -> None:
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):  # a socket that is gone already; and a buffer is not worth a connection
+            bounded = min(max(size, LEAST_SEND_BUFFER_BYTES), MOST_SEND_BUFFER_BYTES)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounded)

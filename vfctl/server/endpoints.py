@@ -1,8 +1,9 @@
-"""The gateway's HTTP side: /healthz, /metrics, /graph.json."""
+"""The gateway's HTTP side: /healthz, /metrics, /graph.json. Whichever gateway is asked, it answers for all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Final
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -12,8 +13,10 @@ from prometheus_client.registry import Collector
 from vfctl import __version__
 from vfctl.graph.node_link import to_node_link
 from vfctl.server.gateway import Gateway
+from vfctl.server.posting import post
+from vfctl.server.scoreboard import Scoreboard
 
-_COUNTERS = {
+_COUNTERS: Final = {
     "connections": ("vfctl_connections", "Handshakes completed."),
     "frames": ("vfctl_frames_sent", "PositionUpdates and owed FullGraphs written in a client's turn."),
     "bytes": ("vfctl_sent_bytes", "Bytes written to clients, WebSocket framing included."),
@@ -24,54 +27,67 @@ _COUNTERS = {
     "refused": ("vfctl_connections_refused", "Handshakes refused because the server was full."),
 }
 
+_GAUGES: Final = {
+    "clients": ("vfctl_clients", "Connections now.", 1),
+    "capacity": ("vfctl_clients_capacity", "Connections that the gateway can hold.", 1),
+    "interval_us": ("vfctl_interval_seconds", "Present length of a round.", 1e-6),
+    "wanted_interval_us": ("vfctl_wanted_interval_seconds", "What it would be if all the work fitted.", 1e-6),
+    "settled": ("vfctl_settled", "1 if the layout is stable.", 1),
+    "tick_write_us": ("vfctl_tick_write_seconds", "Time that the last tick's writes took.", 1e-6),
+    "began_us": ("vfctl_start_time_seconds", "Since when the gateway serves, unix time.", 1e-6),
+}
 
-class GatewayCollector(Collector):
-    """Reads a gateway's plain counters when somebody asks: nothing is counted twice on the hot path."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+class ScoreboardCollector(Collector):
+    """Reads the scoreboard when somebody asks."""
+
+    def __init__(self, scoreboard: Scoreboard) -> None:
+        self._scoreboard = scoreboard
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics of this gateway, labelled with its number."""
-        gateway = self._gateway
-        number = str(gateway.number)
-        for attribute, (name, text) in _COUNTERS.items():
+        """All metrics, one sample a gateway, labelled with its number."""
+        slots = [(str(number), slot.copy()) for number, slot in self._scoreboard.serving()]
+        for field, (name, text) in _COUNTERS.items():
             counter = CounterMetricFamily(name, text, labels=["gateway"])
-            counter.add_metric([number], getattr(gateway.clients.traffic, attribute))
+            for number, slot in slots:
+                counter.add_metric([number], getattr(slot, field))
             yield counter
-        gauges = {
-            "vfctl_clients": ("Connections now.", len(gateway.clients)),
-            "vfctl_interval_seconds": ("Present length of a round.", gateway.coordinator.interval_us / 1e6),
-            "vfctl_settled": ("1 if the layout is stable.", int(gateway.scene.settled)),
-            "vfctl_tick_write_seconds": ("Time that the last tick's writes took.", gateway.last_tick_write_us / 1e6),
-        }
-        for name, (text, value) in gauges.items():
+        for field, (name, text, unit) in _GAUGES.items():
             gauge = GaugeMetricFamily(name, text, labels=["gateway"])
-            gauge.add_metric([number], value)
+            for number, slot in slots:
+                gauge.add_metric([number], getattr(slot, field) * unit)
             yield gauge
+
+
+def health(gateway: Gateway) -> dict[str, Any]:
+    """What /healthz says."""
+    scoreboard = gateway.places.scoreboard
+    serving = scoreboard.serving()
+    return {
+        "name": "vfctl",
+        "version": __version__,
+        "status": "ok",
+        "protocol": 4,
+        "nodes": len(gateway.scene.nodes),
+        "gateways": len(serving),
+        "clients": scoreboard.clients,
+        "max_clients": min(gateway.places.max_clients, scoreboard.capacity),
+        "settled": gateway.scene.settled,
+        "interval_ms": max(slot.interval_us for _, slot in serving) / 1000,
+    }
 
 
 def build_app(gateway: Gateway) -> web.Application:
     """The aiohttp application of one gateway."""
     registry = CollectorRegistry()
-    registry.register(GatewayCollector(gateway))
+    registry.register(ScoreboardCollector(gateway.places.scoreboard))
 
     async def healthz(_: web.Request) -> web.Response:
-        return web.json_response(
-            {
-                "name": "vfctl",
-                "version": __version__,
-                "status": "ok",
-                "protocol": 4,
-                "nodes": len(gateway.scene.nodes),
-                "clients": len(gateway.clients),
-                "max_clients": gateway.max_clients,
-                "settled": gateway.scene.settled,
-                "interval_ms": gateway.coordinator.interval_us / 1000,
-            }
-        )
+        post(gateway)
+        return web.json_response(health(gateway))
 
     async def metrics(_: web.Request) -> web.Response:
+        post(gateway)
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def graph_json(_: web.Request) -> web.Response:

@@ -31,6 +31,7 @@ from vfctl.server.client_manager import ClientManager
 from vfctl.server.clocks import monotonic_us, unix_time_us
 from vfctl.server.connection import Connection
 from vfctl.server.options import ServerOptions
+from vfctl.server.scoreboard import Places
 from vfctl.stream import ClientCoordinator, Intervals, Scene
 from vfctl.stream import Subscription as ClientSubscription
 
@@ -47,13 +48,14 @@ class Gateway:
         options: of the server.
         number: this gateway's number, from 0.
         bus: where states come from and commands go to.
-        max_clients: connections this gateway takes; more are answered 503.
+        places: for how many clients there is room; more are answered 503.
     """
 
-    def __init__(self, options: ServerOptions, number: int, bus: Subscription, max_clients: int) -> None:
+    def __init__(self, options: ServerOptions, number: int, bus: Subscription, places: Places) -> None:
         self.number = number
-        self.max_clients = max_clients
-        self.clients = ClientManager(number, _us(options.stall_timeout_s * 1000), _us(options.heartbeat_s * 1000))
+        self.places = places
+        stall_timeout_us, heartbeat_us = _us(options.stall_timeout_s * 1000), _us(options.heartbeat_s * 1000)
+        self.clients = ClientManager(number, stall_timeout_us, heartbeat_us, options.slow_client)
         intervals = Intervals(_us(options.active_interval_ms), _us(options.stable_interval_ms))
         self.coordinator: ClientCoordinator[Connection] = ClientCoordinator(intervals, monotonic_us())
         self.graph: Graph | None = None
@@ -196,10 +198,17 @@ class Gateway:
             subscription = ClientSubscription.from_query(request.query)
         except UsageError as error:
             return web.Response(status=400, text=f"{error.message}\n")
-        if len(self.clients) >= self.max_clients:
+        refusal = self.places.take()
+        if refusal is not None:
             self.clients.traffic.refused += 1
-            text = f"this server takes {self.max_clients} clients, and they are all there\n"
-            return web.Response(status=503, text=text, headers={"Retry-After": "5"})
+            return web.Response(status=503, text=f"{refusal}\n", headers={"Retry-After": "5"})
+        try:
+            return await self._converse(request, subscription)
+        finally:
+            self.places.give_back()
+
+    async def _converse(self, request: web.Request, subscription: ClientSubscription) -> web.StreamResponse:
+        """With a client that has a place."""
         socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_CLIENT_MESSAGE_BYTES)
         if not socket.can_prepare(request).ok:
             return web.Response(status=400, text="this is a WebSocket endpoint; connect with ws://…/ws\n")

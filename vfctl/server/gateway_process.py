@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
@@ -18,29 +17,35 @@ from vfctl.server.descriptors import client_capacity, raise_descriptor_limit
 from vfctl.server.endpoints import build_app
 from vfctl.server.gateway import Gateway
 from vfctl.server.options import ServerOptions
+from vfctl.server.port import BACKLOG, Port
+from vfctl.server.posting import post, post_forever
 from vfctl.server.process import Parent, Ready, run_process
+from vfctl.server.scoreboard import Places, Scoreboard
 
 BUS_TIMEOUT_S: Final = 30.0
-BACKLOG: Final = 4096
-"""Connections that wait to be accepted; a ramp of thousands a second must not be answered with resets."""
 
 
-def run_gateway(options: ServerOptions, number: int, port: int, bus_path: Path, pipe: Connection) -> None:
+def run_gateway(
+    options: ServerOptions, number: int, port: Port, scoreboard: Scoreboard, bus_path: Path, pipe: Connection
+) -> None:
     """Entry point of the process.
 
     Args:
-        number: which gateway this is, from 0.
+        number: which gateway this is, from 0; its slot of the scoreboard.
         port: the port that all gateways share.
     """
-    run_process(lambda parent: _main(options, number, port, bus_path, parent), pipe, f"gateway {number}")
+    run_process(lambda parent: _main(options, number, port, scoreboard, bus_path, parent), pipe, f"gateway {number}")
 
 
-async def _main(options: ServerOptions, number: int, port: int, bus_path: Path, parent: Parent) -> None:
+async def _main(
+    options: ServerOptions, number: int, port: Port, scoreboard: Scoreboard, bus_path: Path, parent: Parent
+) -> None:
     ending = parent.gone()
     # Not a share of max_clients: the kernel spreads connections over gateways by a hash, a few percent unevenly.
-    capacity = min(options.max_clients, client_capacity(raise_descriptor_limit()))
+    capacity = client_capacity(raise_descriptor_limit())
     bus = await subscribe(bus_path, timeout_s=BUS_TIMEOUT_S)
-    gateway = Gateway(options, number, bus, capacity)
+    places = Places(scoreboard, number, capacity=capacity, max_clients=options.max_clients)
+    gateway = Gateway(options, number, bus, places)
     following = asyncio.create_task(gateway.follow_bus())
     stopping = asyncio.create_task(ending.wait())
     starting = asyncio.create_task(gateway.wait_ready())
@@ -51,9 +56,12 @@ async def _main(options: ServerOptions, number: int, port: int, bus_path: Path, 
         log.addFilter(is_our_fault)
         runner = web.AppRunner(build_app(gateway), access_log=None, logger=log, shutdown_timeout=0.5)
         await runner.setup()
-        await web.SockSite(runner, _listen(options.host, port), backlog=BACKLOG).start()
+        post(gateway)  # before anybody can ask
+        posting = asyncio.create_task(post_forever(gateway))
+        await web.SockSite(runner, port.open(), backlog=BACKLOG).start()
         parent.report(Ready(f"up to {capacity} clients"))
         await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        posting.cancel()
         await _say_goodbye(gateway)
         await runner.cleanup()
     starting.cancel()
@@ -71,16 +79,6 @@ def is_our_fault(record: logging.LogRecord) -> bool:
     they leave."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError | ConnectionError)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that shares its port with the other gateways; the parent has made sure that nobody else has it."""
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind((host, port))
-    return listener
 
 
 async def _say_goodbye(gateway: Gateway) -> None:

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import math
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from vfctl.errors import InputError, PeerError, UsageError
+from vfctl.errors import PeerError, UsageError, VfctlError
+from vfctl.server.child import STOP_TIMEOUT_S, Child, GatewayChild
 from vfctl.server.gateway_process import run_gateway
 from vfctl.server.options import ServerOptions
-from vfctl.server.process import Failed, Progress, Ready
+from vfctl.server.port import Port, reserve_port
+from vfctl.server.restarts import RESTART_WINDOW_S
+from vfctl.server.scoreboard import Scoreboard
 from vfctl.server.source_process import run_source
-from vfctl.server.spawn import spawn
 
-STOP_TIMEOUT_S: Final = 5.0
-
-
-class _Child:
-    """A process and the pipe that it reports on."""
-
-    def __init__(self, name: str, entry: Callable[..., None], *args: Any) -> None:
-        self.name = name
-        self.process, self.pipe = spawn(entry, *args, name=name)
-        self.ready: Ready | None = None
+DYING_S: Final = 1.0
+"""How long a gateway that has reported its failure has to end by itself."""
 
 
 class Server:
@@ -40,15 +31,19 @@ class Server:
     Attributes:
         options: what was asked for.
         url: its WebSocket address.
+        scoreboard: what its gateways have counted.
     """
 
-    def __init__(self, options: ServerOptions, port: int, children: list[_Child], folder: Path) -> None:
+    def __init__(self, options: ServerOptions, port: Port, folder: Path) -> None:
         self.options = options
-        self.port = port
+        self.port = port.number
         host = f"[{options.host}]" if ":" in options.host else options.host
-        self.url = f"ws://{host}:{port}/ws"
-        self._children = children
+        self.url = f"ws://{host}:{port.number}/ws"
+        self.scoreboard = Scoreboard(options.workers)
+        self._held_port = port
         self._folder = folder
+        self._source: Child | None = None
+        self._gateways: list[GatewayChild] = []
 
     def __enter__(self) -> Self:
         return self
@@ -68,26 +63,88 @@ class Server:
         """Process ids by process name."""
         return {child.name: child.process.pid or 0 for child in self._children}
 
-    def watch(self, timeout_s: float) -> None:
-        """Wait so long, and see that all processes are alive.
+    @property
+    def max_clients(self) -> int:
+        """How many clients it takes: what was asked for, or what the gateways can hold."""
+        return min(self.options.max_clients, self.scoreboard.capacity)
+
+    @property
+    def _children(self) -> list[Child]:
+        """The source first: when it dies the gateways do too, and its death is the one that counts."""
+        return [*([self._source] if self._source else []), *self._gateways]
+
+    def start(self, on_progress: Callable[[str], None], timeout_s: float | None) -> None:
+        """Start all processes; see `launch`."""
+        bus_path = self._folder / "bus"
+        self._source = Child("source", run_source, self.options, bus_path)
+        for number in range(self.options.workers):
+            args = (self.options, number, self._held_port.for_gateway(), self.scoreboard, bus_path)
+            self._gateways.append(GatewayChild(number, run_gateway, *args))
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while not all(child.ready for child in self._children):
+            left_s = None if deadline_s is None else deadline_s - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                raise PeerError(f"the server was not ready within {timeout_s:g} s")
+            for child in self._heard_within(left_s):
+                child.hear(on_progress)
+
+    def watch(self, timeout_s: float, say: Callable[[str], None] = lambda _: None) -> None:
+        """Wait at most so long for news of the processes. Call it again and again: gateways that have died are
+        started anew here. The other gateways and their clients do not notice.
+
+        Args:
+            say: told in a line of every such death.
 
         Raises:
-            VfctlError: one of them has ended; what it said is the error.
+            VfctlError: the source has ended, or a gateway once too often; what it said is the error.
         """
-        for readable in wait([child.pipe for child in self._children], timeout_s):
-            _hear(next(child for child in self._children if child.pipe is readable), lambda _: None)
+        now_s = time.monotonic()
+        for gateway in self._gateways:
+            if gateway.due_s is not None:
+                if now_s >= gateway.due_s:
+                    gateway.due_s = None
+                    gateway.start()
+                else:
+                    timeout_s = min(timeout_s, gateway.due_s - now_s)
+        for child in self._heard_within(timeout_s):
+            try:
+                child.hear(lambda _: None)
+            except VfctlError as error:
+                if not isinstance(child, GatewayChild):
+                    raise
+                self._bury(child, error, say)
+
+    def _heard_within(self, timeout_s: float | None) -> list[Child]:
+        """The children that have something to say, or have died, waited for."""
+        living = [child for child in self._children if not child.pipe.closed]
+        readable = wait([child.pipe for child in living], timeout_s)
+        return [child for child in living if child.pipe in readable]
+
+    def _bury(self, gateway: GatewayChild, error: VfctlError, say: Callable[[str], None]) -> None:
+        """A gateway has died; see to it that there is another."""
+        gateway.end(DYING_S)
+        self.scoreboard.clear(gateway.number)
+        if self._source and self._source.pipe.poll():  # a gateway ends with its source, which is then the news
+            self._source.hear(lambda _: None)
+        now_s = time.monotonic()
+        delay_s = gateway.policy.died(now_s)
+        if delay_s is None:
+            raise PeerError(
+                f"{gateway.name} has died {gateway.policy.deaths} times within {RESTART_WINDOW_S:g} s; the last time: "
+                f"{error.message}",
+                hint=error.hint,
+            )
+        gateway.due_s = now_s + delay_s
+        say(f"{error.message}; it is started again" + (f" in {delay_s:g} s" if delay_s else ""))
 
     def stop(self) -> None:
         """End all processes: gateways first, so that their clients are told."""
-        deadline = time.monotonic() + STOP_TIMEOUT_S
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
         for child in reversed(self._children):
             child.process.terminate()
         for child in self._children:
-            child.process.join(max(0.0, deadline - time.monotonic()))
-            if child.process.is_alive():
-                child.process.kill()
-                child.process.join()
-            child.pipe.close()
+            child.end(max(0.0, deadline_s - time.monotonic()))
+        self._held_port.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -104,52 +161,15 @@ def launch(
         VfctlError: the graph cannot be loaded, the port is taken, or a process failed to start.
     """
     _check(options)
-    reservation = _reserve_port(options.host, options.port)
-    port = reservation.getsockname()[1]
+    port = reserve_port(options.host, options.port)
     folder = Path(tempfile.mkdtemp(prefix="vfctl-"))  # 0700: nobody else gets at the bus
-    bus_path = folder / "bus"
-    server = Server(options, port, [], folder)
+    server = Server(options, port, folder)
     try:
-        children = server._children
-        children.append(_Child("source", run_source, options, bus_path))
-        for number in range(options.workers):
-            children.append(_Child(f"gateway {number}", run_gateway, options, number, port, bus_path))
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while not all(child.ready for child in children):
-            left_s = None if deadline is None else deadline - time.monotonic()
-            if left_s is not None and left_s <= 0:
-                raise PeerError(f"the server was not ready within {timeout_s:g} s")
-            for readable in wait([child.pipe for child in children], left_s):
-                _hear(next(child for child in children if child.pipe is readable), on_progress)
+        server.start(on_progress, timeout_s)
     except BaseException:
         server.stop()
         raise
-    finally:
-        reservation.close()
     return server
-
-
-def _hear(child: _Child, on_progress: Callable[[str], None]) -> None:
-    """Take in one report of a child.
-
-    Raises:
-        VfctlError: it has failed, or died without a word.
-    """
-    pipe: Connection = child.pipe
-    try:
-        report = pipe.recv()
-    except (EOFError, OSError):
-        child.process.join(STOP_TIMEOUT_S)
-        code = child.process.exitcode
-        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
-        raise PeerError(f"the {child.name} process {how}") from None
-    match report:
-        case Progress(text):
-            on_progress(text)
-        case Ready():
-            child.ready = report
-        case Failed(error):
-            raise error
 
 
 def _check(options: ServerOptions) -> None:
@@ -164,30 +184,3 @@ def _check(options: ServerOptions) -> None:
             f"stable_interval_ms is {options.stable_interval_ms:g}, less than active_interval_ms, "
             f"{options.active_interval_ms:g}: a layout at rest would be sent more often than one that moves"
         )
-
-
-def _reserve_port(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen: it holds the port, and gateways may bind it too (SO_REUSEPORT).
-
-    Raises:
-        UsageError: the host is not an address of this machine, or the port is out of range.
-        InputError: somebody else has the port, or may not be bound to it.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except (socket.gaierror, OverflowError) as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error}") from None
-    try:
-        if port:
-            # With SO_REUSEPORT a second server would silently share the port; without it the bind tells.
-            with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-        reservation = socket.socket(family, socket.SOCK_STREAM)
-        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reservation.bind(address)
-    except OSError as error:
-        hint = "stop what runs there, or choose another with --port" if error.errno == errno.EADDRINUSE else None
-        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}", hint=hint) from None
-    return reservation

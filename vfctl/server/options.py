@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from vfctl.stream import SlowClientPolicy
+
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8765
+DEFAULT_MAX_CLIENTS: Final = 50_000
+"""What the system's description promises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,12 @@ class ServerOptions:
         source: what is served.
         host, port: where the gateways listen; port 0 takes a free one.
         workers: number of gateway processes.
-        max_clients: connections of each gateway; more are answered 503.
+        max_clients: connections of all gateways together; more are answered 503.
         physics_hz: ticks a second of the frame source.
         active_interval_ms: how often a client is served while the layout moves.
         stable_interval_ms: and once it is stable.
         stall_timeout_s: a client that takes nothing for so long is disconnected.
+        slow_client: what becomes of one that has not taken its last frames when the next is due.
         heartbeat_s: a client that has been silent for so long is sent a heartbeat.
     """
 
@@ -67,9 +72,10 @@ class ServerOptions:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     workers: int = 1
-    max_clients: int = 50_000
+    max_clients: int = DEFAULT_MAX_CLIENTS
     physics_hz: float = 60.0
     active_interval_ms: float = 50.0
     stable_interval_ms: float = 1000.0
     stall_timeout_s: float = 20.0
+    slow_client: SlowClientPolicy = SlowClientPolicy.SKIP
     heartbeat_s: float = 30.0

@@ -1,7 +1,7 @@
 """Delivery policy: who is due, with which filter, in which encoding, and who skips. Pure: the time is passed in."""
 
 from vfctl.stream.audience import Audience, Scene
-from vfctl.stream.backpressure import Backlog, Delivery
+from vfctl.stream.backpressure import Backlog, Delivery, SlowClientPolicy
 from vfctl.stream.coordinator import ClientCoordinator, Due, Intervals
 from vfctl.stream.filters import FilterIndex, Subset
 from vfctl.stream.variants import Encoding, Subscription, Variant
@@ -16,6 +16,7 @@ __all__ = [
     "FilterIndex",
     "Intervals",
     "Scene",
+    "SlowClientPolicy",
     "Subscription",
     "Subset",
     "Variant",

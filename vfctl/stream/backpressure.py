@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
+
+
+class SlowClientPolicy(StrEnum):
+    """What becomes of a client that has not taken its last frames when the next is due."""
+
+    SKIP = "skip"
+    """It misses this round and gets the newest state in one that it can take."""
+    DISCONNECT = "disconnect"
+    """It is closed with 1008: for services where old data is worse than none."""
 
 
 class Delivery(Enum):
@@ -12,8 +21,8 @@ class Delivery(Enum):
     WRITE = auto()
     SKIP = auto()
     """Earlier bytes still wait; the next round brings newer ones (latest wins)."""
-    STALLED = auto()
-    """Nothing has moved for the stall time-out: close it, do not leave it open and silent."""
+    GIVE_UP = auto()
+    """Nothing has moved for the stall time-out, or it may not skip: close it, never leave it open and silent."""
 
 
 @dataclass(slots=True)
@@ -28,7 +37,9 @@ class Backlog:
     waiting_bytes: int = 0
     progress_us: int = 0
 
-    def decide(self, waiting_bytes: int, now_us: int, stall_timeout_us: int) -> Delivery:
+    def decide(
+        self, waiting_bytes: int, now_us: int, stall_timeout_us: int, policy: SlowClientPolicy = SlowClientPolicy.SKIP
+    ) -> Delivery:
         """Whether the next frame is written.
 
         Args:
@@ -41,4 +52,6 @@ class Backlog:
         if not self.waiting_bytes or waiting_bytes < self.waiting_bytes:
             self.progress_us = now_us
         self.waiting_bytes = waiting_bytes
-        return Delivery.STALLED if now_us - self.progress_us >= stall_timeout_us else Delivery.SKIP
+        if policy is SlowClientPolicy.DISCONNECT or now_us - self.progress_us >= stall_timeout_us:
+            return Delivery.GIVE_UP
+        return Delivery.SKIP

@@ -1,0 +1,91 @@
+"""Gateways and sources that die under load: who notices, and how soon all is well again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from vfctl.errors import PeerError
+from vfctl.loadtest.conductor import Conductor, Stop
+from vfctl.loadtest.live import Status
+from vfctl.loadtest.plan import plan_shards
+from vfctl.loadtest.results import Results
+from vfctl.loadtest.run import run_loadtest
+from vfctl.loadtest.scenario import EmbeddedServer, Scenario
+from vfctl.loadtest.target import resolve
+from vfctl.server.launch import launch
+
+from .conftest import Vfctl, run
+
+CLIENTS = 300
+
+
+def test_the_clients_of_a_gateway_that_is_killed_are_back_soon_and_the_others_notice_nothing() -> None:
+    scenario = Scenario(
+        clients=CLIENTS, duration_s=5.0, ramp_s=0.5, server=EmbeddedServer(nodes=20, state="active", workers=3)
+    )
+    said: list[str] = []
+    affected: list[int] = []
+
+    def kill_one(status: Status) -> None:
+        if not affected and status.step.measured and status.elapsed_s > 1.0:
+            affected.append(server.scoreboard[1].clients)
+            os.kill(server.pids["gateway 1"], signal.SIGKILL)
+
+    with launch(scenario.server.options(CLIENTS)) as server:
+        url, target = resolve(server.url, None)
+        shards = plan_shards(target, scenario.roles, CLIENTS)
+        conductor = Conductor(shards, scenario.course(), kill_one, Stop(), lambda: server.watch(0, said.append))
+        try:
+            document = Results(url, "", scenario.roles, conductor.play()).to_json()
+        finally:
+            conductor.kill()
+    assert affected[0] > CLIENTS / 6
+    assert said == ["the gateway 1 process was killed by signal 9; it is started again"]
+    assert document["clients"] == {
+        "target": CLIENTS,
+        "connected": CLIENTS,
+        "failed": 0,
+        "lost": 0,
+        "away": 0,
+        "reconnects": affected[0],
+    }
+    assert document["frames"]["gaps"] == 0
+    assert document["reconnect_ms"]["count"] == affected[0]
+    assert document["reconnect_ms"]["max"] < 5000
+
+
+def test_a_load_test_whose_own_server_dies_ends_with_its_error() -> None:
+    def kill_source(status: Status) -> None:
+        for child in multiprocessing.active_children():
+            if child.name == "vfctl source" and status.step.measured:
+                child.kill()
+
+    scenario = Scenario(clients=20, duration_s=600.0, ramp_s=0.1, server=EmbeddedServer(nodes=20))
+    with pytest.raises(PeerError, match="the source process was killed by signal 9"):
+        run_loadtest(scenario, None, on_status=kill_source, embedded=True)
+    assert not multiprocessing.active_children()
+
+
+def test_a_server_says_that_a_gateway_has_been_started_again_and_goes_on() -> None:
+    server = Vfctl("serve", "--port", "0", "--nodes", "20", "--workers", "2", "--max-clients", "40000")
+    url = server.wait_for(r"serving .* on (ws://\S+)")[1]
+    _, *gateways = spawned(server.process.pid)
+    os.kill(gateways[1], signal.SIGKILL)
+    server.wait_for("the gateway 1 process was killed by signal 9; it is started again")
+    code, _, errors = run("loadtest", url, "--clients", "20", "--duration", "0.5", "--gate", "clients.failed == 0")
+    assert code == 0, errors
+    server.interrupt()
+    code, _ = server.finish()
+    assert code == 0, server.errors
+    assert "2 gateways, up to " in server.errors
+
+
+def spawned(parent: int) -> list[int]:
+    """The server's processes, in the order in which they were started."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
