@@ -90,11 +90,13 @@ class Dialer:
         self._after(CONNECT_TIMEOUT_S, lambda: self._time_out(client, attempt))
 
     def work(self, until_s: float) -> None:
-        """Go on with the handshakes until then (monotonic), or until none is under way."""
-        while self.opening:
-            left_s = until_s - time.monotonic()
-            if left_s <= 0:
-                return
+        """Go on with the handshakes until then (monotonic), or until none is under way.
+
+        A look is taken in any case: a generator that has no time left must not let its handshakes time out.
+        """
+        left_s = 1.0
+        while self.opening and left_s:
+            left_s = max(0.0, until_s - time.monotonic())
             for fd, _ in self._epoll.poll(left_s, MAX_OPENING):
                 client = self._by_fd[fd]
                 if client is not None and client.opening:

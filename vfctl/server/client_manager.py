@@ -24,9 +24,13 @@ MAX_WAITING_SMALL_BYTES: Final = 64 * 1024
 """Voice, notices and heartbeats are not written to a client for whom more than this waits."""
 
 BUFFERED_FRAMES: Final = 4
-"""SO_SNDBUF: how many frames the kernel takes for one client, on its way or not. Without a bound it hoards megabytes
-for a slow reader, and "latest wins" delivers frames that are minutes old. Four at 20 frames a second cover a round trip
-of 200 ms to a client that is not slow."""
+"""SO_SNDBUF: how many frames the kernel takes for one client, on their way or not. Four at 20 frames a second cover a
+round trip of 200 ms to a client that is not slow."""
+
+UNSENT_FRAMES: Final = 1
+"""TCP_NOTSENT_LOWAT: while as much as a frame has not been sent, the kernel takes nothing more. So it holds two for a
+client whose window is full, and with the room that SO_SNDBUF leaves for others it would hold four, each an interval
+older. Less than a frame, and a large one would be written in many pieces."""
 
 LEAST_SEND_BUFFER_BYTES: Final = 32 * 1024
 MOST_SEND_BUFFER_BYTES: Final = 4 * 1024 * 1024
@@ -100,8 +104,7 @@ class ClientManager:
         while number in self._connections:
             number = number % (MAX_CLIENT_NUMBER - 1) + 1
         self._next_number = number % (MAX_CLIENT_NUMBER - 1) + 1
-        frame_bytes = len(audience.position_update(0, 0))
-        _bound_send_buffer(transport, BUFFERED_FRAMES * frame_bytes)
+        _bound_send_buffer(transport, len(audience.position_update(0, 0)))
         connection = Connection(number, websocket, transport, subscription, audience, now_us)
         self._connections[number] = connection
         self.traffic.connections += 1
@@ -174,9 +177,12 @@ class ClientManager:
         asyncio.get_running_loop().call_later(GOODBYE_S, transport.abort)
 
 
-def _bound_send_buffer(transport: asyncio.Transport, size: int) -> None:
+def _bound_send_buffer(transport: asyncio.Transport, frame_bytes: int) -> None:
     sock = transport.get_extra_info("socket")
-    if sock is not None:
-        with contextlib.suppress(OSError):  # a socket that is gone already; and a buffer is not worth a connection
-            bounded = min(max(size, LEAST_SEND_BUFFER_BYTES), MOST_SEND_BUFFER_BYTES)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounded)
+    if sock is None:
+        return
+    bounded = min(max(BUFFERED_FRAMES * frame_bytes, LEAST_SEND_BUFFER_BYTES), MOST_SEND_BUFFER_BYTES)
+    with contextlib.suppress(OSError):  # a socket that is gone already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounded)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_FRAMES * frame_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 
 def monotonic_us() -> int:
@@ -13,3 +14,13 @@ def monotonic_us() -> int:
 def unix_time_us() -> int:
     """The clock of the messages: unix time in µs."""
     return time.time_ns() // 1000
+
+
+def awake_us() -> int | None:
+    """How long this process's main thread has run or waited for a core so far, in µs; None where the system does not
+    tell (it is Linux's: Documentation/scheduler/sched-stats.rst)."""
+    try:
+        running_ns, waiting_ns, _ = Path("/proc/self/schedstat").read_text("ascii").split()
+        return (int(running_ns) + int(waiting_ns)) // 1000
+    except (OSError, ValueError):
+        return None

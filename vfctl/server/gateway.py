@@ -28,7 +28,7 @@ from vfctl.protocol import (
 )
 from vfctl.protocol.websocket import frame
 from vfctl.server.client_manager import ClientManager
-from vfctl.server.clocks import monotonic_us, unix_time_us
+from vfctl.server.clocks import awake_us, monotonic_us, unix_time_us
 from vfctl.server.connection import Connection
 from vfctl.server.options import ServerOptions
 from vfctl.server.scoreboard import Places
@@ -147,7 +147,7 @@ class Gateway:
     def _tick_done(self) -> None:
         now_us = monotonic_us()
         self.last_tick_write_us = now_us - self._tick_began_us
-        self.coordinator.tick_done(self.last_tick_write_us, now_us)
+        self.coordinator.tick_done(self.last_tick_write_us, now_us, awake_us)
 
     def _send_graph(self, connection: Connection) -> None:
         self.clients.send_graph(connection, self.coordinator.sequence, self.coordinator.interval_us)

@@ -15,6 +15,7 @@ from vfctl.bus import subscribe
 from vfctl.errors import PeerError
 from vfctl.server.descriptors import client_capacity, raise_descriptor_limit
 from vfctl.server.endpoints import build_app
+from vfctl.server.garbage import collect_forever
 from vfctl.server.gateway import Gateway
 from vfctl.server.options import ServerOptions
 from vfctl.server.port import BACKLOG, Port
@@ -57,11 +58,12 @@ async def _main(
         runner = web.AppRunner(build_app(gateway), access_log=None, logger=log, shutdown_timeout=0.5)
         await runner.setup()
         post(gateway)  # before anybody can ask
-        posting = asyncio.create_task(post_forever(gateway))
+        chores = [asyncio.create_task(chore) for chore in (post_forever(gateway), collect_forever(gateway))]
         await web.SockSite(runner, port.open(), backlog=BACKLOG).start()
         parent.report(Ready(f"up to {capacity} clients"))
         await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        posting.cancel()
+        for chore in chores:
+            chore.cancel()
         await _say_goodbye(gateway)
         await runner.cleanup()
     starting.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -81,9 +81,14 @@ class ClientCoordinator(Generic[ClientT]):
         self._wanted_us = self._intervals.stable_us if settled else self._intervals.active_us
         self._clock.interval_us = self.overload.interval_us(self._wanted_us)
 
-    def tick_done(self, busy_us: int, now_us: int) -> None:
-        """All that the last call of `due` gave has been written, to the last byte that the kernel took."""
-        self.overload.tick(busy_us, self._clock.advanced_us, self.interval_us, now_us)
+    def tick_done(self, busy_us: int, now_us: int, awake_us: Callable[[], int | None] = lambda: None) -> None:
+        """All that the last call of `due` gave has been written, to the last byte that the kernel took.
+
+        Args:
+            busy_us: how long that took.
+            awake_us: see `OverloadController.tick`.
+        """
+        self.overload.tick(busy_us, self._clock.advanced_us, self.interval_us, now_us, awake_us)
         self._clock.interval_us = self.overload.interval_us(self._wanted_us)
 
     def add(self, client: ClientT, group: Hashable = None) -> None:
