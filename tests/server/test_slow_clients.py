@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import select
 import socket
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from vfctl.graph import Graph, build_graph
 from vfctl.protocol import Filter, FilterUpdate, FullGraph, Heartbeat, PositionUpdate, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame, frame_masked
+from vfctl.server import client_manager as client_manager_module
 from vfctl.server import gateway as gateway_module
 from vfctl.server.options import ServerOptions
 from vfctl.stream import SlowClientPolicy
@@ -114,6 +116,22 @@ async def test_a_client_that_wakes_in_the_last_second_is_told_why(clock: FakeClo
     await tick(stage, clock, 10, step_us=3_000_000)
     assert stage.gateway.clients.traffic.stalled == 1
     assert (await _read_all(sock)).endswith(frame(close_payload(1008, "too slow"), Opcode.CLOSE))
+    sock.close()
+
+
+async def test_a_client_that_sleeps_on_finds_its_connection_broken(
+    clock: FakeClock, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An orderly end would wait in the server's kernel, behind data that the closed window never lets through."""
+    monkeypatch.setattr(client_manager_module, "GOODBYE_S", 0.01)
+    sock = await sleeper(stage)
+    await tick(stage, clock, 10)
+    await tick(stage, clock, 10, step_us=3_000_000)
+    watching = select.poll()
+    watching.register(sock, select.POLLERR | select.POLLHUP | select.POLLRDHUP)
+    async with asyncio.timeout(5):
+        while not watching.poll(0):
+            await asyncio.sleep(0)
     sock.close()
 
 

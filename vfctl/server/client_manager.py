@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -34,6 +35,9 @@ older. Less than a frame, and a large one would be written in many pieces."""
 
 LEAST_SEND_BUFFER_BYTES: Final = 32 * 1024
 MOST_SEND_BUFFER_BYTES: Final = 4 * 1024 * 1024
+
+_ABORT: Final = struct.pack("@ii", 1, 0)
+"""SO_LINGER of no time: what is closed is reset."""
 
 GOODBYE_S: Final = 1.0
 """How long a client that is given up has to take what waits for it, and the reason behind it."""
@@ -174,7 +178,17 @@ class ClientManager:
         transport = connection.transport
         transport.write(frame(close_payload(WSCloseCode.POLICY_VIOLATION, "too slow"), Opcode.CLOSE))
         transport.close()
-        asyncio.get_running_loop().call_later(GOODBYE_S, transport.abort)
+        asyncio.get_running_loop().call_later(GOODBYE_S, _break_off, transport)
+
+
+def _break_off(transport: asyncio.Transport) -> None:
+    """Cut a connection with RST. An orderly end would wait in the kernel, behind data that a closed window never lets
+    through, and the client would not hear of it."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):  # closed in the meantime, as it was asked to
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+    transport.abort()
 
 
 def _bound_send_buffer(transport: asyncio.Transport, frame_bytes: int) -> None:
