@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from vfctl.cli.live_display import LiveDisplay
 from vfctl.cli.output import bytes_per_s
 
 if TYPE_CHECKING:
@@ -27,24 +26,12 @@ _ERRORS_SHOWN: Final = 3
 _PERCENTILES: Final = ("p50", "p95", "p99")
 
 
-class LoadtestDisplay:
+class LoadtestDisplay(LiveDisplay):
     """Shows where a run stands."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console, transient=True, auto_refresh=False)
-        self._next_s = 0.0
+        super().__init__(console)
         self._stage: tuple[int, bool] | None = None
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
 
     def show(self, status: Status) -> None:
         """Take in where the run stands."""

@@ -6,13 +6,12 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
+from vfctl.cli.live_display import LiveDisplay
 from vfctl.cli.output import bytes_per_s
 
 if TYPE_CHECKING:
@@ -93,26 +92,14 @@ class Meter:
         )
 
 
-class ServeDisplay:
+class ServeDisplay(LiveDisplay):
     """Shows how a server is doing."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console, transient=True, auto_refresh=False)
+        super().__init__(console)
         self._meters: dict[int, Meter] = {}
         self._began_s = time.monotonic()
-        self._next_s = 0.0
         self._told: tuple[int, bool] | None = None
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
 
     def show(self, scoreboard: Scoreboard) -> None:
         """Take in what the gateways have counted; as often as you like."""
