@@ -40,7 +40,6 @@ class Results:
         self._roles = roles
         self._stages = [_together(parts) for parts in zip(*(r.stages for r in performance.reports), strict=True)]
         measured = [number for number, played in enumerate(performance.played) if played.step.measured]
-        self._measured = measured
         self.duration_s = sum(performance.played[number].duration_s for number in measured)
         last = measured[-1] if measured else len(self._stages) - 1
         self._outcomes = self._stages[last].outcomes if self._stages else [Outcome() for _ in roles]

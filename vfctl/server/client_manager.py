@@ -64,7 +64,6 @@ class ClientManager:
     """Registers connections, writes to them and gets rid of those that have stalled.
 
     Args:
-        gateway: this gateway's number.
         stall_timeout_us: a client that takes nothing for so long is disconnected.
         heartbeat_us: one that has been silent for so long is sent a heartbeat.
         policy: what becomes of slow clients before that.
@@ -72,12 +71,10 @@ class ClientManager:
 
     def __init__(
         self,
-        gateway: int,
         stall_timeout_us: int,
         heartbeat_us: int,
         policy: SlowClientPolicy = SlowClientPolicy.SKIP,
     ) -> None:
-        self._gateway = gateway
         self._stall_timeout_us = stall_timeout_us
         self._policy = policy
         self._heartbeat_us = heartbeat_us

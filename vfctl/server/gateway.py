@@ -55,7 +55,7 @@ class Gateway:
         self.number = number
         self.places = places
         stall_timeout_us, heartbeat_us = _us(options.stall_timeout_s * 1000), _us(options.heartbeat_s * 1000)
-        self.clients = ClientManager(number, stall_timeout_us, heartbeat_us, options.slow_client)
+        self.clients = ClientManager(stall_timeout_us, heartbeat_us, options.slow_client)
         intervals = Intervals(_us(options.active_interval_ms), _us(options.stable_interval_ms))
         self.coordinator: ClientCoordinator[Connection] = ClientCoordinator(intervals, monotonic_us())
         self.graph: Graph | None = None
