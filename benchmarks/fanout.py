@@ -1,6 +1,6 @@
 """What a delivered frame costs the sender: the gateway beside other WebSocket servers and beside a plain send() loop.
 
-    python benchmarks/fanout.py [--loads small 2000x9 15000x9] [--seconds 8] [--only C vfctl ws] [--repeat 1]
+    python benchmarks/fanout.py [--loads small 2000x9 15000x9] [--rate 20] [--seconds 8] [--only C vfctl ws]
 
 All send the same message to the same receiver, benchmarks/receiver.c, at the same pace: each connection has its turn
 RATE times a second, and the turns are spread over 60 ticks a second. What counts is the CPU time of the sending
@@ -19,6 +19,7 @@ C and vfctl run at the start and at the end: their difference is the noise.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import statistics
 import sys
 import tempfile
@@ -182,6 +183,7 @@ def middle(runs: Sequence[Run], what: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loads", nargs="+", choices=list(LOADS), default=STANDARD, help="connections × KB a frame")
+    parser.add_argument("--rate", type=float, help="frames a second to each connection, instead of a load's own")
     parser.add_argument("--seconds", type=float, default=8.0, help="measured, of each run")
     parser.add_argument("--only", nargs="+", choices=list(SENDERS), default=list(SENDERS))
     parser.add_argument("--repeat", type=int, default=1)
@@ -191,7 +193,8 @@ def main() -> None:
         ensure_peers()
     raise_descriptor_limit()
     for name in asked.loads:
-        compare(LOADS[name], chosen, asked.seconds, asked.repeat)
+        load = LOADS[name]
+        compare(dataclasses.replace(load, rate=asked.rate or load.rate), chosen, asked.seconds, asked.repeat)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ def test_only_the_measured_window_counts() -> None:
 
 def test_observations_merge_everything_they_count() -> None:
     one, other = Observations(messages=1, gaps=2, wrong=3), Observations(messages=10, gaps=20, full_buffers=5)
-    one.record_in_time(5, 6)
-    other.record_late(7, 8)
-    other.record_overdue(9)
+    one.record(5, 6)
+    other.record(7, 8)
+    other.record_against_schedule(9)
     one.merge(other)
     assert (one.messages, one.gaps, one.wrong, one.full_buffers) == (11, 22, 3, 5)
     assert (one.latency.count, one.latency_user.max_us, one.latency_corrected.max_us) == (2, 8, 9)

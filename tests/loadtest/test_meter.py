@@ -43,7 +43,7 @@ class Stream:
         return self.meter._windows[-1].seen[0]
 
     def corrected_us(self) -> list[int]:
-        return self.seen._in_time_us + self.seen._overdue_us
+        return list(self.seen._schedule_us)
 
 
 def test_a_server_in_time_has_the_same_latency_either_way() -> None:

@@ -19,7 +19,8 @@ MakeResults = Callable[..., Results]
 def seen(latency_us: int, messages: int = 100) -> Observations:
     made = Observations(messages=messages, bytes=messages * 50, frames=messages, gaps=messages // 10)
     for _ in range(messages):
-        made.record_in_time(latency_us, latency_us + 1000)
+        made.record(latency_us, latency_us + 1000)
+        made.record_against_schedule(latency_us)
     return made
 
 

@@ -43,7 +43,6 @@ class Dialer:
 
     Args:
         shard: where to, and from where.
-        by_fd: whose socket a descriptor is, indexed by descriptor.
         after: calls back after so many seconds.
         opened: told how it went.
 
@@ -54,13 +53,12 @@ class Dialer:
     def __init__(
         self,
         shard: Shard,
-        by_fd: list[SimulatedClient | None],
         after: Callable[[float, Callable[[], None]], None],
         opened: Opened,
     ) -> None:
         self._shard = shard
         self._epoll = select.epoll()
-        self._by_fd = by_fd
+        self._by_fd: dict[int, SimulatedClient] = {}
         self._after = after
         self._opened = opened
         self.opening = 0
@@ -83,7 +81,6 @@ class Dialer:
             self._fail(client, reason_of(code))
             return
         fd = sock.fileno()
-        self._by_fd.extend([None] * (fd + 1 - len(self._by_fd)))
         self._by_fd[fd] = client
         self._epoll.register(fd, select.EPOLLOUT)
         attempt = client.attempt
@@ -98,8 +95,8 @@ class Dialer:
         while self.opening and left_s:
             left_s = max(0.0, until_s - time.monotonic())
             for fd, _ in self._epoll.poll(left_s, MAX_OPENING):
-                client = self._by_fd[fd]
-                if client is not None and client.opening:
+                client = self._by_fd.get(fd)
+                if client is not None:
                     if client.key:
                         self._read_response(client)
                     else:
@@ -113,6 +110,8 @@ class Dialer:
         """The attempt is over, or not wanted any more; the caller drops its socket."""
         self.opening -= client.opening
         client.opening = False
+        if client.socket is not None:
+            self._by_fd.pop(client.socket.fileno(), None)
 
     def _set_up(self, sock: socket.socket, client: SimulatedClient) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import heapq
 import os
 import random
-import select
 import socket
 import struct
 import time
 from collections.abc import Callable
 from typing import Final
+
+import numpy as np
 
 from vfctl.client.lifecycle import Action, Close, Open, StartTimer, State
 from vfctl.loadtest.behaviour import Away, Send, Speak, Wait, moments, script
@@ -27,7 +28,7 @@ from vfctl.loadtest.observations import Connects, Outcome, StageSeen
 from vfctl.loadtest.plan import Shard, heartbeats_due
 from vfctl.loadtest.receiver import Receiver
 from vfctl.loadtest.roles import ReconnectStorm, SlowReader
-from vfctl.loadtest.simulated_client import SimulatedClient
+from vfctl.loadtest.simulated_client import STREAM_WORDS, SimulatedClient
 from vfctl.loadtest.speech import speak
 from vfctl.loadtest.stages import level_at
 from vfctl.metrics import LatencyHistogram
@@ -37,10 +38,10 @@ from vfctl.protocol.websocket import Opcode, close_payload, frame_masked
 BATCH_S: Final = 0.008
 """Time between two rounds of reading. Waking up costs some 50 µs, and a frame at 20 Hz has six times as long."""
 
-MAX_EVENTS: Final = 2048
-"""Sockets read in one round: what one process gets in 100 ms at 20,000 messages a second. More come in the next."""
-
 HEARTBEAT_S: Final = 30.0
+
+HEARTBEATS_EVERY_S: Final = 0.25
+"""Those that are due meanwhile are sent together: one by one, each finds caches that other processes have filled."""
 
 CLOCK_PROBES: Final = 8
 """So many of the first clients take turns, one a second, in sending a heartbeat more: to know the server's clock."""
@@ -62,12 +63,12 @@ class Engine:
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
         self._draw = random.Random(shard.number)
+        streams = np.zeros((len(shard.cast), STREAM_WORDS), np.int64)
         self._clients = [
-            SimulatedClient(number, role, shard.roles[role].attentive) for number, role in enumerate(shard.cast)
+            SimulatedClient(number, role, shard.roles[role].attentive, stream)
+            for number, (role, stream) in enumerate(zip(shard.cast, streams, strict=True))
         ]
-        self._by_fd: list[SimulatedClient | None] = []
-        self._epoll = select.epoll()
-        self._dialer = Dialer(shard, self._by_fd, self._after, self)
+        self._dialer = Dialer(shard, self._after, self)
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
         self._started_s = self._next_batch_s = time.monotonic()
@@ -80,7 +81,7 @@ class Engine:
         self._clock = ClockFilter()
         self.connects = Connects()
         self._meter = Meter(shard.roles, self.connects.errors)
-        self._receiver = Receiver(self._meter, self)
+        self._receiver = Receiver(self._meter, self, self._clients, streams, len(shard.roles))
 
     # -- stages --------------------------------------------------------------------------------------
 
@@ -161,16 +162,9 @@ class Engine:
         lag_s = max(0.0, began_s - self._next_batch_s)
         self._follow_level(began_s)
         self._run_timers(began_s)
-        self._send_heartbeats(began_s - self._started_s)
-        read, by_fd = self._receiver.read, self._by_fd
-        for fd, _ in self._epoll.poll(0, MAX_EVENTS):
-            client = by_fd[fd]
-            if client is None:
-                continue
-            if client.attentive:
-                read(client)
-            else:
-                self.on_closed(client, 1006, "cut off while it read slowly")  # nothing else is polled for
+        if began_s - self._started_s - self._heartbeats_s >= HEARTBEATS_EVERY_S:
+            self._send_heartbeats(began_s - self._started_s)
+        self._receiver.read_round()
         self._next_batch_s = began_s + BATCH_S
         self._dialer.work(self._next_batch_s)
         time.sleep(max(0.0, self._next_batch_s - time.monotonic()))
@@ -182,7 +176,7 @@ class Engine:
         self._leaving = True
         for client in self._clients:
             self._dismiss(client)
-        self._epoll.close()
+        self._receiver.close()
         self._dialer.close()
         self.connects.flush()
         return self._meter.report()
@@ -276,7 +270,7 @@ class Engine:
             self._receiver.take_in(client, rest)
         if client.socket is None:  # what it had to say or hear has ended it
             return
-        self._epoll.register(client.socket.fileno(), select.EPOLLIN if client.attentive else select.EPOLLRDHUP)
+        self._receiver.watch(client)
         if isinstance(role, SlowReader) and role.bytes_per_s:
             self._sip(client, client.attempt, max(1, round(role.bytes_per_s * SIP_S)))
 
@@ -369,8 +363,8 @@ class Engine:
     def _drop(self, client: SimulatedClient) -> None:
         self._dialer.settle(client)
         if client.socket is not None:
-            self._by_fd[client.socket.fileno()] = None
-            client.socket.close()  # epoll forgets a closed descriptor by itself
+            self._receiver.forget(client.socket.fileno())
+            client.socket.close()
         client.socket = None
         client.reader = None
         client.script = None

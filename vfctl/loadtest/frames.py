@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from vfctl.protocol.websocket import Opcode, frame_header, parse_frame_header
-from vfctl.protocol.wire import TRAILER, VERSION, Flag, MessageType
+from vfctl.errors import ProtocolError
+from vfctl.protocol.websocket import Opcode, parse_frame_header
+from vfctl.protocol.wire import TRAILER, Flag, MessageType
 
 _TIMED: Final = int(Flag.TIMED)
 _TRAILER_BYTES: Final = TRAILER.size
 _HEADER_BYTES: Final = 4
-_UPDATE_START: Final = bytes((VERSION, MessageType.POSITION_UPDATE))
 LEAST_UPDATE_BYTES: Final = 2 + 8 + _TRAILER_BYTES
 """A whole TIMED PositionUpdate of no nodes, framed."""
 
@@ -23,15 +23,6 @@ _WHOLE_BYTES: Final = 125
 """Payloads up to this size are waited for and handed over whole: control frames, heartbeats."""
 
 _VOICE: Final = int(MessageType.VOICE_DATA)
-
-
-def update_prefix(size: int) -> bytes:
-    """The bytes with which a frame of `size` bytes begins if it is one whole PositionUpdate.
-
-    Nearly every read brings just that; knowing it at one comparison is a good part of a message's price.
-    """
-    payload = size - 2 if size < 128 else size - 4 if size < 2**16 + 4 else size - 10
-    return frame_header(payload) + _UPDATE_START
 
 
 class Arrived(NamedTuple):
@@ -125,6 +116,8 @@ class FrameReader:
             header = parse_frame_header(buffer, position, end)
             if header is None:
                 break
+            if header.mask is not None:
+                raise ProtocolError("a masked frame, servers do not mask (RFC 6455, section 5.1)", offset=1)
             start = position + header.header_length
             length = header.payload_length
             whole = end - start >= length

@@ -14,6 +14,7 @@ import numpy as np
 from vfctl.errors import ProtocolError
 from vfctl.loadtest.frames import Arrived
 from vfctl.loadtest.observations import Observations, Outcome, StageSeen
+from vfctl.loadtest.reading import Round
 from vfctl.loadtest.roles import Role
 from vfctl.loadtest.simulated_client import SimulatedClient
 from vfctl.loadtest.speech import spoken_us
@@ -32,7 +33,7 @@ SO_MEMINFO: Final = 55
 _MEMINFO: Final = struct.Struct("@9I")
 _SETTLED: Final = int(Flag.SETTLED)
 _STATE_TYPES: Final = frozenset({int(MessageType.FULL_GRAPH), int(MessageType.POSITION_UPDATE)})
-NEVER_NS: Final = 2**63
+NEVER_NS: Final = 2**63 - 1
 
 
 @dataclass(slots=True)
@@ -96,6 +97,17 @@ class Meter:
             if 0 < client.due_us < end_us and client.attentive:
                 seen = window.seen[client.role]
                 client.due_us = self._record_overdue(seen, client.due_us, client.interval_us, end_us, end_us)
+
+    def stage(self) -> tuple[int, int, int, int]:
+        """What a round of reading has to know: begin, end, the clock's offset, and updates up to the next sample."""
+        return self._start_ns, self._end_ns, self.offset_us, self._until_sample
+
+    def note_round(self, reading: Round, until_sample: int) -> None:
+        """Updates that `read_ready` has made sense of."""
+        self._until_sample = until_sample
+        for role, (messages, size) in enumerate(reading.counts.tolist()):
+            if messages:
+                self._seen[role].record_round(size, *reading.latencies_us[role, :, :messages])
 
     def totals(self) -> tuple[int, int]:
         """Messages and bytes of all stages so far."""
@@ -170,9 +182,9 @@ class Meter:
         arrival_ns: int,
         read_ns: int,
     ) -> None:
-        """A TIMED PositionUpdate has come whole: most of what ever comes, so this is kept short."""
+        """A TIMED PositionUpdate has come whole. Most that are as expected are counted by `note_round` instead."""
         due_us, promised_us = client.due_us, client.interval_us
-        settled = flags & _SETTLED
+        settled = bool(flags & _SETTLED)
         settling = settled and not client.settled
         client.settled = settled
         client.interval_us = interval_us
@@ -199,11 +211,11 @@ class Meter:
             seen.reordered += reordered
         sent_us = stamp_us - self.offset_us
         latency_us = arrival_ns // 1000 - sent_us
+        seen.record(latency_us, read_ns // 1000 - sent_us)
         if not due_us or due_us >= stamp_us or settling:
             # In time; or a layout that comes to rest, which lengthens the interval by design and is no stall.
-            seen.record_in_time(latency_us, read_ns // 1000 - sent_us)
+            seen.record_against_schedule(latency_us)
         else:
-            seen.record_late(latency_us, read_ns // 1000 - sent_us)
             self._record_overdue(seen, due_us, promised_us, stamp_us, stamp_us + latency_us)
         self._until_sample -= 1
         if self._until_sample <= 0:
@@ -219,7 +231,7 @@ class Meter:
             When the next one is due.
         """
         for _ in range(MAX_MISSED_ROUNDS):
-            seen.record_overdue(arrival_us - due_us)
+            seen.record_against_schedule(arrival_us - due_us)
             due_us += interval_us
             if due_us >= until_us:
                 break

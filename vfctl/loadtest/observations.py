@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from vfctl.metrics import LatencyHistogram
 
 _FLUSH_AT: Final = 8192
+
+
+def _values() -> array[int]:
+    """Values that wait for a histogram: int64, appended one by one or by the thousand."""
+    return array("q")
 
 
 @dataclass(slots=True)
@@ -48,31 +55,42 @@ class Observations:
     full_buffers: int = 0
     user_space_stamps: int = 0
     recent: LatencyHistogram | None = None
-    _in_time_us: list[int] = field(default_factory=list)
-    _late_us: list[int] = field(default_factory=list)
-    _overdue_us: list[int] = field(default_factory=list)
-    _user_us: list[int] = field(default_factory=list)
-    _voice_us: list[int] = field(default_factory=list)
+    _kernel_us: array[int] = field(default_factory=_values)
+    _user_us: array[int] = field(default_factory=_values)
+    _schedule_us: array[int] = field(default_factory=_values)
+    _voice_us: array[int] = field(default_factory=_values)
 
-    def record_in_time(self, kernel_us: int, user_us: int) -> None:
-        """One message of a round that came when it was due: the same latency raw and against the schedule.
+    def record(self, kernel_us: int, user_us: int) -> None:
+        """One message's latency.
 
-        Kept in short lists, since a histogram takes thousands at the price of one.
+        What is recorded is kept in short arrays first: a histogram takes thousands at the price of one.
         """
-        self._in_time_us.append(kernel_us)
+        self._kernel_us.append(kernel_us)
         self._user_us.append(user_us)
         if len(self._user_us) >= _FLUSH_AT:
             self.flush()
 
-    def record_late(self, kernel_us: int, user_us: int) -> None:
-        """One message of a round that came later than it was due; `record_overdue` tells how much."""
-        self._late_us.append(kernel_us)
-        self._user_us.append(user_us)
+    def record_round(
+        self,
+        size: int,
+        kernel_us: npt.NDArray[np.int64],
+        user_us: npt.NDArray[np.int64],
+        schedule_us: npt.NDArray[np.int64],
+    ) -> None:
+        """A round of messages, int64 [messages] each, of `size` bytes together; none is missing before any of them."""
+        self.messages += len(kernel_us)
+        self.frames += len(kernel_us)
+        self.bytes += size
+        self._kernel_us.frombytes(kernel_us.tobytes())
+        self._user_us.frombytes(user_us.tobytes())
+        self._schedule_us.frombytes(schedule_us.tobytes())
+        if len(self._user_us) >= _FLUSH_AT:
+            self.flush()
 
-    def record_overdue(self, latency_us: int) -> None:
-        """One round against the schedule, late or missed."""
-        self._overdue_us.append(latency_us)
-        if len(self._overdue_us) >= _FLUSH_AT:
+    def record_against_schedule(self, latency_us: int) -> None:
+        """One round, be it in time, late or missed."""
+        self._schedule_us.append(latency_us)
+        if len(self._schedule_us) >= _FLUSH_AT:
             self.flush()
 
     def record_voice(self, latency_us: int) -> None:
@@ -84,15 +102,14 @@ class Observations:
     def flush(self) -> None:
         """Put what waits into the histograms."""
         for waiting, histograms in (
-            (self._in_time_us, (self.latency, self.latency_corrected, self.recent)),
-            (self._late_us, (self.latency, self.recent)),
-            (self._overdue_us, (self.latency_corrected,)),
+            (self._kernel_us, (self.latency, self.recent)),
+            (self._schedule_us, (self.latency_corrected,)),
             (self._user_us, (self.latency_user,)),
             (self._voice_us, (self.voice,)),
         ):
             if waiting:
                 values = np.array(waiting, np.int64)
-                waiting.clear()
+                del waiting[:]
                 for histogram in histograms:
                     if histogram is not None:
                         histogram.record(values)
@@ -142,7 +159,7 @@ class Connects:
     connect: LatencyHistogram = field(default_factory=LatencyHistogram)
     reconnect: LatencyHistogram = field(default_factory=LatencyHistogram)
     errors: Counter[str] = field(default_factory=Counter)
-    _connects_us: list[int] = field(default_factory=list)
+    _connects_us: array[int] = field(default_factory=_values)
     _reconnects_us: list[int] = field(default_factory=list)
 
     def record(self, connect_us: int, lost_for_us: int | None) -> None:
@@ -155,7 +172,7 @@ class Connects:
         """Put what waits into the histograms."""
         for waiting, histogram in ((self._connects_us, self.connect), (self._reconnects_us, self.reconnect)):
             histogram.record(np.array(waiting, np.int64))
-            waiting.clear()
+            del waiting[:]
 
     def merge(self, other: Connects) -> None:
         """Add what another process has seen."""

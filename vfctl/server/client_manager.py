@@ -7,16 +7,19 @@ import contextlib
 import logging
 import socket
 import struct
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 from aiohttp import WSCloseCode, web
 
 from vfctl.protocol import Heartbeat, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame
 from vfctl.server.clocks import unix_time_us
 from vfctl.server.connection import Connection
+from vfctl.server.fan_out import send_to_all
 from vfctl.stream import Audience, Delivery, SlowClientPolicy, Subscription
 
 log = logging.getLogger(__name__)
@@ -81,6 +84,7 @@ class ClientManager:
         self._connections: dict[int, Connection] = {}
         self._next_number = 1
         self.traffic = Traffic()
+        send_to_all(np.zeros(0, np.int32), b"")  # compiled now (a second, once), not when the first tick has come
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -120,6 +124,35 @@ class ClientManager:
     def stream_of(self, gateway: int, client: int) -> int:
         """The u32 that names a speaker in VoiceData."""
         return gateway * MAX_CLIENT_NUMBER + client
+
+    def deliver_due(self, connections: Sequence[Connection], sequence: int, interval_us: int, now_us: int) -> None:
+        """Serve connections whose turn has come.
+
+        Those that are in step and get the same bytes are sent them by one call, past their transports, in which
+        nothing waits. All others go one by one.
+        """
+        in_step: defaultdict[Audience, list[Connection]] = defaultdict(list)
+        silent_since_us = now_us - self._heartbeat_us
+        for connection in connections:
+            transport = connection.transport
+            if (
+                connection.fd < 0
+                or connection.owed_graph
+                or connection.backlog.waiting_bytes
+                or connection.heard_us <= silent_since_us
+                or transport.get_write_buffer_size()
+                or transport.is_closing()
+            ):
+                self.deliver(connection, sequence, interval_us, now_us)
+            else:
+                in_step[connection.audience].append(connection)
+        for audience, group in in_step.items():
+            framed = audience.position_update(sequence, interval_us)
+            fds = np.fromiter((connection.fd for connection in group), np.int32, len(group))
+            for index, taken in send_to_all(fds, framed):
+                group[index].transport.write(framed[taken:])
+            self.traffic.frames += len(group)
+            self.traffic.bytes += len(framed) * len(group)
 
     def deliver(self, connection: Connection, sequence: int, interval_us: int, now_us: int) -> None:
         """Serve one connection whose turn has come: a frame, unless earlier bytes still wait.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from aiohttp import web
 
@@ -19,6 +20,8 @@ class Connection:
         subscription: what its URL chose.
         audience: with whom it shares frames; follows its filter.
         owed_graph: a FullGraph (after a FilterUpdate, or of another graph) that could not be written yet.
+        fd: the transport's descriptor, to which may be written past it while nothing waits in it; -1 if that cannot be,
+            as with TLS.
         heard_us: when something last came from it, monotonic µs; a heartbeat of ours also resets it.
     """
 
@@ -26,6 +29,7 @@ class Connection:
         "_voice_sequences",
         "audience",
         "backlog",
+        "fd",
         "heard_us",
         "number",
         "owed_graph",
@@ -46,6 +50,7 @@ class Connection:
         self.number = number
         self.socket = socket
         self.transport = transport
+        self.fd = _descriptor(transport)
         self.subscription = subscription
         self.audience = audience
         self.backlog = Backlog()
@@ -64,3 +69,10 @@ class Connection:
         sequence = self._voice_sequences.get(stream, 0) + 1
         self._voice_sequences[stream] = sequence
         return Trailer(sequence, now_us, 0)
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    sock = transport.get_extra_info("socket")
+    if sys.platform != "linux" or sock is None or transport.get_extra_info("sslcontext") is not None:
+        return -1
+    return int(sock.fileno())

@@ -1,0 +1,127 @@
+"""Frames that go past the transports: nothing lost, nothing mixed up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from vfctl.graph.generators import generate
+from vfctl.protocol import NODE_DTYPE
+from vfctl.server.client_manager import ClientManager
+from vfctl.server.connection import Connection
+from vfctl.server.fan_out import send_to_all
+from vfctl.stream import Scene, Subscription
+
+FAR_AHEAD_US = 10**12
+
+
+class Ends:
+    """Clients of one manager on real connections; their far ends are read by the test."""
+
+    def __init__(self) -> None:
+        graph = generate("scale-free", 400, 0)
+        nodes = np.zeros(len(graph), NODE_DTYPE)
+        nodes["id"] = graph.ids
+        self.scene = Scene(graph, nodes, False, 1)
+        self.clients = ClientManager(FAR_AHEAD_US, FAR_AHEAD_US)
+        self.far: list[socket.socket] = []
+
+    async def add(self) -> Connection:
+        near, far = socket.socketpair()
+        far.setblocking(False)
+        self.far.append(far)
+        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
+        subscription = Subscription.from_query({"timed": "1"})
+        audience = self.scene.audience(subscription.variant)
+        return self.clients.add(None, transport, subscription, audience, 0)  # type: ignore[arg-type]
+
+    def deliver(self, connections: list[Connection], sequence: int) -> bytes:
+        self.scene.confirm(sequence)
+        self.clients.deliver_due(connections, sequence, 50_000, 1000 * sequence)
+        return connections[0].audience.position_update(sequence, 50_000)
+
+    async def read_all(self, index: int) -> bytes:
+        """Until nothing comes for a while."""
+        data = bytearray()
+        idle = 0
+        while idle < 20:
+            try:
+                data += self.far[index].recv(2**20)
+                idle = 0
+            except BlockingIOError:
+                idle += 1
+            await asyncio.sleep(0.001)
+        return bytes(data)
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[Ends]:
+    made = Ends()
+    yield made
+    for connection in made.clients:
+        connection.transport.abort()
+    for far in made.far:
+        far.close()
+    await asyncio.sleep(0)
+
+
+async def test_all_get_the_same_frame(ends: Ends) -> None:
+    connections = [await ends.add() for _ in range(5)]
+    framed = ends.deliver(connections, 1)
+    assert [await ends.read_all(index) for index in range(5)] == [framed] * 5
+    assert (ends.clients.traffic.frames, ends.clients.traffic.bytes) == (5, 5 * len(framed))
+
+
+async def test_one_that_takes_only_a_part_gets_the_rest_and_then_skips(ends: Ends) -> None:
+    """The others are not held up, and no frame is ever begun before the one before it is complete."""
+    slow, fast = await ends.add(), await ends.add()
+    sent, sequence = [], 0
+    while not slow.transport.get_write_buffer_size():
+        sequence += 1
+        sent.append(ends.deliver([slow, fast], sequence))
+        await ends.read_all(1) if sequence % 4 == 0 else None
+        assert sequence < 1000
+    skipped = ends.deliver([slow, fast], sequence + 1)
+    assert ends.clients.traffic.skipped == 1
+    assert await ends.read_all(0) == b"".join(sent)
+    assert (await ends.read_all(1)).endswith(skipped)
+    again = ends.deliver([slow, fast], sequence + 2)
+    assert await ends.read_all(0) == again
+    assert slow.backlog.waiting_bytes == 0
+
+
+async def test_what_waits_in_the_transport_goes_first(ends: Ends) -> None:
+    connection = await ends.add()
+    connection.transport.write(b"first" * 200_000)
+    assert connection.transport.get_write_buffer_size()
+    ends.deliver([connection], 1)
+    assert await ends.read_all(0) == b"first" * 200_000
+
+
+async def test_a_connection_that_is_closing_or_gone_gets_nothing(ends: Ends) -> None:
+    closing, gone, there = [await ends.add() for _ in range(3)]
+    closing.transport.close()
+    ends.far[1].close()
+    framed = ends.deliver([closing, gone, there], 1)
+    assert await ends.read_all(2) == framed
+    await asyncio.sleep(0.01)
+    assert gone.transport.is_closing()
+
+
+def test_what_was_not_taken_is_told() -> None:
+    one, other = socket.socketpair()
+    full, far = socket.socketpair()
+    with one, other, full, far:
+        for each in (one, full):
+            each.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                full.send(b"x" * 4096)
+        fds = np.array([full.fileno(), one.fileno(), 10**6], np.int32)
+        assert send_to_all(fds, b"frame") == [(0, 0), (2, 0)]
+        assert other.recv(100) == b"frame"
