@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import threading
@@ -8,6 +9,7 @@ import pytest
 
 from vfctl.errors import InputError, UsageError
 from vfctl.graph import build_graph
+from vfctl.graph.generators import generate
 from vfctl.physics import MAX_COORDINATE, PhysicsOrchestrator, PhysicsParameters
 from vfctl.physics.settling import QUIET_STEPS
 from vfctl.physics.simulation import advance, place
@@ -308,3 +310,69 @@ def test_nothing_leaks_to_the_terminal():
     )
     run = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+PROGRAM = (
+    "import logging, sys, time; logging.basicConfig(level=logging.WARNING);"
+    "from vfctl.graph.generators import generate; from vfctl.physics import PhysicsOrchestrator;"
+    "start = time.perf_counter(); PhysicsOrchestrator(generate('tree', 1100, 1)).tick(1)"
+)
+
+
+def start_with_cache(place):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(place)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM], capture_output=True, text=True, timeout=60, env=environment
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_what_is_compiled_is_kept_between_starts_in_silence(tmp_path):
+    start_with_cache(tmp_path)
+    kept = {entry.name for entry in (tmp_path / "vfctl/jax").iterdir()}
+    assert any("advance" in name for name in kept)
+    start_with_cache(tmp_path)
+    assert {entry.name for entry in (tmp_path / "vfctl/jax").iterdir()} == kept
+    for entry in (tmp_path / "vfctl/jax").iterdir():
+        entry.write_bytes(b"damaged")
+    start_with_cache(tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_to_stops_nothing(tmp_path):
+    occupied = tmp_path / "a file"
+    occupied.write_bytes(b"")
+    start_with_cache(occupied)
+
+
+def test_another_graph_is_laid_out_from_the_next_tick_on_where_the_last_one_was(small):
+    orchestrator = at_rest(small)
+    before = where(orchestrator, 995)
+    larger = graph_from(nx.path_graph(20), first_id=1000)
+    orchestrator.set_graph(larger)
+    orchestrator.apply(NodeDrag(1000, 1.0, 2.0, 3.0))
+    assert orchestrator.graph is small
+    assert orchestrator.tick(T - 1).nodes["id"].tolist() == larger.ids.tolist()
+    assert (orchestrator.graph, orchestrator.graph_version) == (larger, 1)
+    assert not orchestrator.settled
+    np.testing.assert_allclose(where(orchestrator, 995), before, atol=PhysicsParameters().max_velocity * 0.016)
+    assert where(orchestrator, 1000) == [1.0, 2.0, 3.0]
+    assert orchestrator.full_graph(T).metadata.label == larger.labels
+    orchestrator.set_graph(graph_from(nx.path_graph(3)))
+    orchestrator.apply(NodeDrag(985, 1.0, 2.0, 3.0))  # which is gone when it is heeded
+    assert len(orchestrator.tick(T).nodes) == 3
+    with pytest.raises(InputError, match="no node 985"):
+        orchestrator.apply(NodeDrag(985, 1.0, 2.0, 3.0))
+
+
+@pytest.mark.parametrize("generator", ["scale-free", "tree"])
+def test_large_graphs_come_to_rest_too(generator):
+    orchestrator = PhysicsOrchestrator(generate(generator, 3000, 1))
+    assert orchestrator.settle(1500)
+
+
+def test_a_settled_tick_computes_nothing(small, monkeypatch):
+    orchestrator = at_rest(small)
+    orchestrator.tick(T)
+    monkeypatch.setattr("vfctl.physics.orchestrator.advance", None)
+    assert ticks(orchestrator, 10) == [None] * 10

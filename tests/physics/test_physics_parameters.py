@@ -1,4 +1,7 @@
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +52,28 @@ def test_an_unknown_name_is_refused_with_a_suggestion(name, hint):
     with pytest.raises(UsageError, match=f"'{name}'") as caught:
         PhysicsParameters().validated(**{name: 1.0})
     assert caught.value.hint.startswith(hint)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_a_number_beyond_all_floats_is_out_of_range(value):
+    with pytest.raises(UsageError, match="astronomical size is out of range: 0 to 100 1/s"):
+        PhysicsParameters().validated(damping=value)
+
+
+def test_no_name_is_special():
+    with pytest.raises(UsageError, match="'self'"):
+        PhysicsParameters().validated(self=1.0)
+
+
+def test_the_table_does_not_load_jax():
+    program = "import sys; from vfctl.physics import PARAMETERS, PhysicsParameters; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+
+
+def test_the_documented_table_is_this_one():
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, root / "docs" / "parameter_table.py", "--check"], check=False, timeout=60)
+    assert done.returncode == 0, "run `make docs`"
 
 
 def test_changes_are_merged_and_become_floats():

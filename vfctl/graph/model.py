@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,8 @@ class Graph:
         depths: int32 [nodes], level in the hierarchy; roots are 0.
         clusters: int32 [nodes], community numbers.
         edges: EDGE_DTYPE [edges]; `source` and `target` are node ids, `weight` is positive and finite.
+        attributes: [nodes], or none: what the file says of each node in its own words, its `id` there included.
+            Clients never see them; they are for those who write the graph to a file again.
 
     Raises:
         InputError: the columns differ in length, an id occurs twice, an edge ends nowhere, a kind is unknown or a
@@ -40,12 +43,15 @@ class Graph:
     depths: npt.NDArray[np.int32]
     clusters: npt.NDArray[np.int32]
     edges: Edges
+    attributes: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.ids)
         for column in ("labels", "kinds", "depths", "clusters"):
             if len(getattr(self, column)) != count:
                 raise InputError(f"{self.name}: {len(getattr(self, column))} {column} for {count} nodes")
+        if self.attributes and len(self.attributes) != count:
+            raise InputError(f"{self.name}: attributes of {len(self.attributes)} nodes for {count} nodes")
         if len(np.unique(self.ids)) != count:
             raise InputError(f"{self.name}: a node id occurs twice")
         unknown = set(self.kinds) - set(KINDS)

@@ -13,26 +13,44 @@ import numpy as np
 
 from vfctl.errors import InputError
 from vfctl.graph import Graph, to_full_graph
+from vfctl.physics.compilation import keep_compiled
+from vfctl.physics.device import device_name
 from vfctl.physics.drags import HeldNodes
 from vfctl.physics.parameters import PhysicsParameters
 from vfctl.physics.settling import Settling, rest_energy
-from vfctl.physics.simulation import MAX_STEPS_PER_CALL, advance, place
-from vfctl.physics.state import init, topology
+from vfctl.physics.simulation import MAX_STEPS_PER_CALL, Frame, advance, place
+from vfctl.physics.state import State, Topology, init, moved_to, topology
 from vfctl.protocol import NODE_DTYPE, FullGraph, Message, NodeDrag, Nodes, PositionUpdate, Trailer
 
 MAX_COORDINATE: Final = 1e6
 """units. Nodes are not dragged further out: float32 positions get coarse there, and drags by mistake go far."""
 
-_PAIRS_PER_CALL: Final = 10**8
-"""Bounds how long `settle` computes between two calls of `progress`: some tenths of a second on one CPU core."""
+_NODES_PER_CALL: Final = 400_000
+"""nodes × steps. Bounds how long `settle` computes between two calls of `progress`: 30 ms on one CPU core."""
 
 
 class _Latest(NamedTuple):
     """What a reader in another thread gets, always whole: replaced, never changed."""
 
+    graph: Graph
     nodes: Nodes
     tick_number: int
     settled: bool
+
+
+class _Laid(NamedTuple):
+    """A graph, and all that is made of it once.
+
+    Attributes:
+        version: grows with each graph.
+        state: where its nodes start.
+    """
+
+    graph: Graph
+    version: int
+    index_of: dict[int, int]
+    topology: Topology
+    state: State
 
 
 class PhysicsOrchestrator:
@@ -59,36 +77,42 @@ class PhysicsOrchestrator:
         seed: int = 0,
         keep_awake: bool = False,
     ) -> None:
-        self._graph = graph
-        self._index_of = {node_id: index for index, node_id in enumerate(graph.ids.tolist())}
+        keep_compiled()
+        self._seed = seed
         self._parameters = (parameters or PhysicsParameters()).validated()
-        self._state = init(graph, seed, spacing=self._parameters.rest_length)
-        self._topology = topology(graph)
         self._keep_awake = keep_awake
         self._settling = Settling()
-        self._held = HeldNodes(len(graph))
+        self._ahead: tuple[State, Frame] | None = None  # the next step, being computed
         self._tick_number = 0
-        self._lock = threading.Lock()  # guards the three below
+        self._lock = threading.Lock()  # guards the four below
         self._wanted_parameters = self._parameters
         self._parameters_changed = False
         self._drags: dict[int, NodeDrag] = {}
+        self._wanted_graph: _Laid | None = None
         self._use_parameters()
-        self._warm_up()
-        self._latest = _Latest(self._advance(0), 0, False)
+        self._laid = self._lay(graph, 0, init(graph, seed, self._parameters))
+        self._state = self._laid.state
+        self._held = HeldNodes(len(graph))
+        self._latest: _Latest = self._keep(self._dispatch(0), 0)
 
     @property
     def graph(self) -> Graph:
         """The graph that is laid out."""
-        return self._graph
+        return self._laid.graph
 
     @property
     def graph_version(self) -> int:
-        """Grows when another graph is laid out; here it stays the same."""
-        return 0
+        """Grows when another graph is laid out."""
+        return self._laid.version
 
     def events(self, now_us: int) -> Sequence[Message]:
         """What clients should get besides positions: nothing, from a simulation."""
         return ()
+
+    @property
+    def device(self) -> str:
+        """What it computes on, for people: `cpu`, or `gpu` with its name."""
+        return device_name()
 
     @property
     def parameters(self) -> PhysicsParameters:
@@ -109,8 +133,7 @@ class PhysicsOrchestrator:
         """
         if not isinstance(message, NodeDrag):
             raise InputError(f"the physics can do nothing with a {type(message).__name__}")
-        index = self._index_of.get(message.node_id)
-        if index is None:
+        if message.node_id not in self._laid.index_of:
             raise InputError(f"there is no node {message.node_id} to drag")
         for axis, value in (("x", message.x), ("y", message.y), ("z", message.z)):
             if not (math.isfinite(value) and abs(value) <= MAX_COORDINATE):
@@ -119,7 +142,7 @@ class PhysicsOrchestrator:
                     hint=f"coordinates go from {-MAX_COORDINATE:,.0f} to {MAX_COORDINATE:,.0f}",
                 )
         with self._lock:
-            self._drags[index] = message
+            self._drags[message.node_id] = message
 
     def set_parameters(self, **changes: float) -> None:
         """Change some parameters, from the next tick on.
@@ -130,6 +153,19 @@ class PhysicsOrchestrator:
         with self._lock:
             self._wanted_parameters = self._wanted_parameters.validated(**changes)
             self._parameters_changed = True
+
+    def set_graph(self, graph: Graph) -> None:
+        """Lay out another graph from the next tick on; nodes that it shares with the last one (same id) stay in place.
+
+        Compiles what the new size needs before it returns, while ticks go on.
+
+        Raises:
+            InputError: the graph has no nodes.
+        """
+        state = moved_to(self._laid.graph, self._latest.nodes, init(graph, self._seed, self.parameters), graph)
+        laid = self._lay(graph, self._laid.version + 1, state)
+        with self._lock:
+            self._wanted_graph = laid
 
     def tick(self, now_us: int) -> PositionUpdate | None:
         """One step, or none if the layout is settled: then the last state is still valid as of now, and None says so.
@@ -146,8 +182,10 @@ class PhysicsOrchestrator:
         if self._at_rest:
             self._latest = self._latest._replace(tick_number=self._tick_number)
             return None
-        nodes = self._advance(1)
-        self._latest = _Latest(nodes, self._tick_number, self._at_rest)
+        self._latest = self._keep(self._ahead or self._dispatch(1), 1)
+        # The next step is computed, and on a GPU copied, while this one is encoded and sent. If the next tick brings a
+        # drag or something else new, it is thrown away: a step is a pure function.
+        self._ahead = None if self._at_rest else self._dispatch(1)
         return self.position_update(now_us)
 
     def position_update(self, now_us: int) -> PositionUpdate:
@@ -158,7 +196,7 @@ class PhysicsOrchestrator:
     def full_graph(self, now_us: int) -> FullGraph:
         """The whole graph in its present state, as of `now_us`, with METADATA and TIMED."""
         latest = self._latest
-        return to_full_graph(self._graph, latest.nodes, trailer=Trailer(latest.tick_number, now_us, 0))
+        return to_full_graph(latest.graph, latest.nodes, trailer=Trailer(latest.tick_number, now_us, 0))
 
     def settle(self, max_steps: int, progress: Callable[[int, float], None] | None = None) -> bool:
         """Compute on to rest, as fast as the machine can; no ticks pass.
@@ -174,16 +212,15 @@ class PhysicsOrchestrator:
         """
         with self._lock:
             self._take_parameters()
-        per_call = max(1, min(MAX_STEPS_PER_CALL, _PAIRS_PER_CALL // len(self._graph) ** 2))
+        self._ahead = None
+        per_call = max(1, min(MAX_STEPS_PER_CALL, _NODES_PER_CALL // len(self.graph)))
         done = 0
-        nodes = self._latest.nodes
         while done < max_steps and not self._settling.settled:
             count = min(per_call, max_steps - done)
-            nodes = self._advance(count)
+            self._latest = self._keep(self._dispatch(count), count)
             done += count
             if progress is not None:
                 progress(done, float(self._state.energy))
-        self._latest = _Latest(nodes, self._tick_number, self._at_rest)
         return self._settling.settled
 
     @property
@@ -193,11 +230,15 @@ class PhysicsOrchestrator:
     def _apply_requests(self, now_us: int) -> None:
         with self._lock:
             self._take_parameters()
+            laid, self._wanted_graph = self._wanted_graph, None
             drags, self._drags = self._drags, {}
-        placement = self._held.update(drags, now_us)
+        if laid is not None:
+            self._use_graph(laid)
+        index_of = self._laid.index_of
+        known = {index_of[node_id]: drag for node_id, drag in drags.items() if node_id in index_of}
+        placement = self._held.update(known, now_us)
         if placement is not None:
-            self._state = place(self._state, *placement)
-            self._settling = Settling()
+            self._disturb(place(self._state, *placement))
 
     def _take_parameters(self) -> None:
         """Take over the wanted parameters, under the lock."""
@@ -205,29 +246,50 @@ class PhysicsOrchestrator:
             self._parameters_changed = False
             self._parameters = self._wanted_parameters
             self._use_parameters()
-            self._state = self._state._replace(age=jnp.zeros((), jnp.float32))
-            self._settling = Settling()
+            self._disturb(self._state._replace(age=jnp.zeros((), jnp.float32)))
 
     def _use_parameters(self) -> None:
         self._device_parameters = jax.tree.map(jnp.float32, self._parameters)
         self._rest_energy = rest_energy(self._parameters.rest_length)
 
-    def _advance(self, count: int) -> Nodes:
-        """`count` steps; the node array after them, in one transfer from the device."""
-        self._state, frame = advance(self._topology, self._device_parameters, self._state, np.int32(count))
+    def _disturb(self, state: State) -> None:
+        """Go on from `state`, awake."""
+        self._state = state
+        self._settling = Settling()
+        self._ahead = None
+
+    def _lay(self, graph: Graph, version: int, state: State) -> _Laid:
+        """`graph` ready to be laid out: what a tick and a drag need is compiled and has run once, for nothing."""
+        index_of = {node_id: index for index, node_id in enumerate(graph.ids.tolist())}
+        laid = _Laid(graph, version, index_of, topology(graph), state)
+        count = len(graph)
+        nowhere = np.zeros(count, np.bool_)
+        still = place(state, nowhere, np.zeros((count, 3), np.float32), nowhere)
+        _, frame = advance(laid.topology, self._device_parameters, still, np.int32(1))
+        frame.motion.block_until_ready()
+        return laid
+
+    def _use_graph(self, laid: _Laid) -> None:
+        self._laid = laid
+        self._held = HeldNodes(len(laid.graph))
+        self._disturb(laid.state)
+        self._latest = self._keep(self._dispatch(0), 0)
+
+    def _dispatch(self, count: int) -> tuple[State, Frame]:
+        """Have `count` steps computed from the present state; they are not waited for."""
+        state, frame = advance(self._laid.topology, self._device_parameters, self._state, np.int32(count))
+        for array in frame:
+            array.copy_to_host_async()
+        return state, frame
+
+    def _keep(self, computed: tuple[State, Frame], count: int) -> _Latest:
+        """Wait for `count` computed steps and go on from there; what readers get of it, in one transfer."""
+        self._state, frame = computed
         motion, energies = jax.device_get(frame)
         for energy in energies[:count].tolist():
             self._settling = self._settling.after(energy, self._rest_energy)
-        nodes = np.empty(len(self._graph), NODE_DTYPE)
-        nodes["id"] = self._graph.ids
+        nodes = np.empty(len(self.graph), NODE_DTYPE)
+        nodes["id"] = self.graph.ids
         nodes.view(np.float32).reshape(-1, 7)[:, 1:] = motion
         nodes.flags.writeable = False
-        return nodes
-
-    def _warm_up(self) -> None:
-        """Compile and run once, for nothing, what a tick and a drag need: the first tick is as quick as any other."""
-        count = len(self._graph)
-        nowhere = np.zeros(count, np.bool_)
-        still = place(self._state, nowhere, np.zeros((count, 3), np.float32), nowhere)
-        _, frame = advance(self._topology, self._device_parameters, still, np.int32(1))
-        frame.motion.block_until_ready()
+        return _Latest(self.graph, nodes, self._tick_number, self._at_rest)

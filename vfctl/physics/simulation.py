@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from vfctl.physics.forces import accelerations
+from vfctl.physics.mesh import computed_once
 from vfctl.physics.parameters import PhysicsParameters
 from vfctl.physics.state import State, Topology
 
@@ -38,17 +39,18 @@ def step(topology: Topology, parameters: PhysicsParameters, state: State) -> Sta
     viscous damping alone, while this makes slow nodes stop for good, after a time that hardly depends on the graph.
     """
     dt = parameters.dt
-    acceleration = _limited(accelerations(topology, parameters, state.position), parameters.max_force)
+    acceleration = computed_once(accelerations(topology, parameters, state.position))
+    acceleration = _limited(acceleration, parameters.max_force)
     # Damping taken implicitly: it can only slow motion down, however strong it is.
     velocity = (state.velocity + dt * acceleration) / (1.0 + dt * parameters.damping)
-    velocity = _slowed(_limited(velocity, parameters.max_velocity), dt * parameters.cooling * state.age)
-    velocity = jnp.where(state.held[:, None], 0.0, velocity)
+    velocity = _limited(velocity, parameters.max_velocity, dt * parameters.cooling * state.age)
+    velocity = jnp.where(state.held[None, :], 0.0, velocity)
     return State(
         position=state.position + dt * velocity,
         velocity=velocity,
         held=state.held,
         age=state.age + dt,
-        energy=0.5 * jnp.mean(jnp.sum(velocity * velocity, axis=1)),
+        energy=0.5 * jnp.sum(velocity * velocity) / velocity.shape[1],
     )
 
 
@@ -67,7 +69,7 @@ def advance(topology: Topology, parameters: PhysicsParameters, state: State, cou
 
     energies = jnp.zeros(MAX_STEPS_PER_CALL, jnp.float32)
     state, energies = jax.lax.fori_loop(0, count, body, (state, energies))
-    return state, Frame(jnp.concatenate([state.position, state.velocity], axis=1), energies)
+    return state, Frame(jnp.concatenate([state.position, state.velocity]).T, energies)
 
 
 @jax.jit
@@ -80,25 +82,31 @@ def place(state: State, placed: jax.Array, target: jax.Array, held: jax.Array) -
         held: bool [nodes], the nodes that are held from now on; all others are free.
     """
     return State(
-        position=jnp.where(placed[:, None], target, state.position),
-        velocity=jnp.where(placed[:, None], 0.0, state.velocity),
+        position=jnp.where(placed[None, :], target.T, state.position),
+        velocity=jnp.where(placed[None, :], 0.0, state.velocity),
         held=held,
         age=jnp.zeros_like(state.age),
         energy=state.energy,
     )
 
 
-def _limited(vectors: jax.Array, limit: float) -> jax.Array:
-    """`vectors` [nodes, 3], none longer than `limit`. What is not finite becomes 0: one bad value stays alone."""
+def _limited(vectors: jax.Array, limit: jax.Array | float, loss: jax.Array | float = 0.0) -> jax.Array:
+    """`vectors` [3, nodes], none longer than `limit`, and then each `loss` shorter, down to 0.
+
+    What is not finite becomes 0: one bad value stays alone.
+    """
     vectors = jnp.where(jnp.isfinite(vectors), vectors, 0.0)
     # Scaled by the largest component first: the square of what float32 can hold is more than it can hold.
-    scale = jnp.maximum(jnp.max(jnp.abs(vectors), axis=1, keepdims=True), limit)
+    x, y, z = jnp.abs(vectors)
+    scale = jnp.maximum(jnp.maximum(jnp.maximum(x, y), z), limit)[None, :]
     scaled = vectors / scale
-    length = jnp.sqrt(jnp.sum(scaled * scaled, axis=1, keepdims=True))
-    return scaled * jnp.minimum(scale, limit / jnp.maximum(length, _TINY))
+    length = _lengths(scaled)
+    wanted = jnp.maximum(jnp.minimum(scale * length, limit) - loss, 0.0)
+    return scaled * (wanted / jnp.maximum(length, _TINY))
 
 
-def _slowed(velocity: jax.Array, loss: jax.Array) -> jax.Array:
-    """`velocity` [nodes, 3], each `loss` slower, down to a full stop."""
-    speed = jnp.sqrt(jnp.sum(velocity * velocity, axis=1, keepdims=True))
-    return velocity * (jnp.maximum(speed - loss, 0.0) / jnp.maximum(speed, _TINY))
+def _lengths(vectors: jax.Array) -> jax.Array:
+    """Lengths of `vectors` [3, nodes], [1, nodes]. Plane by plane: XLA's CPU code is slow at sums over axis 0."""
+    x, y, z = vectors
+    length = computed_once(jnp.sqrt(x * x + y * y + z * z))
+    return length[None, :]

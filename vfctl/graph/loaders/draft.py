@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -71,6 +71,7 @@ class Draft:
         self._depths: list[int | None] = []
         self._clusters: list[int | str | None] = []
         self._edges: list[tuple[Hashable, Hashable, float, int]] = []
+        self._attributes: list[Mapping[str, Any]] = []
         self._foreign_kinds: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -88,8 +89,12 @@ class Draft:
         kind: object = None,
         depth: object = None,
         cluster: object = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> None:
         """Add a node; what is None the file does not say.
+
+        Args:
+            attributes: all that the file says of the node, to be written out again; its id as in the file is `id`.
 
         Raises:
             InputError: an id that is there already, or an attribute that is not what it should be.
@@ -98,6 +103,7 @@ class Draft:
         if node_id in self._index:
             self.fail(f"node {quoted(node_id)} is defined a second time", place)
         self._index[node_id] = len(self._labels)
+        self._attributes.append({} if attributes is None else attributes)
         self._labels.append(self._label(label, place) or _text_of(node_id))
         self._kinds.append(self._kind(kind, place))
         self._depths.append(None if depth is None else self._depth(depth, place))
@@ -140,6 +146,7 @@ class Draft:
             depths=self._all_depths(ends),
             clusters=self._all_clusters(ends, weights),
             edges=edges,
+            attributes=tuple(self._attributes),
         )
 
     def _label(self, value: object, place: str) -> str:

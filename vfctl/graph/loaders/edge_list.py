@@ -59,7 +59,7 @@ def load_edge_list(path: Path, text: str) -> Graph:
             _fail(path, line, f"the {'target' if source else 'source'} is empty", None)
         for node in (source, target):
             if node not in draft:
-                draft.add_node(node, line)
+                draft.add_node(node, line, attributes={"id": node})
         draft.add_edge(source, target, line, cells[columns["weight"]] if "weight" in columns else None)
     return draft.graph()
 

@@ -6,9 +6,10 @@ knows no line numbers, and all three are errors here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 from xml.parsers import expat
 
 from vfctl.errors import InputError
@@ -33,7 +34,9 @@ def load_graphml(path: Path, data: bytes) -> Graph:
     reader.read(data)
     draft = Draft(path, "line {}", "line {}", directed=reader.directed)
     for node in reader.nodes:
-        draft.add_node(node.ends[0], node.line, **node_attributes(reader.defaults["node"] | node.attributes))
+        said = reader.defaults["node"] | node.attributes
+        attributes = {name: reader.typed(name, text) for name, text in said.items()} | {"id": node.ends[0]}
+        draft.add_node(node.ends[0], node.line, **node_attributes(said), attributes=attributes)
     for edge in reader.edges:
         weight = weight_attribute(reader.defaults["edge"] | edge.attributes)
         draft.add_edge(edge.ends[0], edge.ends[1], edge.line, weight)
@@ -49,6 +52,21 @@ class _Element:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "1", "false", "0"):
+        raise ValueError(f"{text} is no boolean")
+    return text.lower() in ("true", "1")
+
+
+_TYPES: Final[dict[str, Callable[[str], object]]] = {
+    "boolean": _boolean,
+    "int": int,
+    "long": int,
+    "float": float,
+    "double": float,
+}
+
+
 class _Reader:
     """Turns expat's events into nodes and edges in file order."""
 
@@ -58,6 +76,7 @@ class _Reader:
         self.edges: list[_Element] = []
         self.defaults: dict[str, dict[str, str]] = {"node": {}, "edge": {}}
         self._path = path
+        self._types: dict[str, Callable[[str], object]] = {}
         self._names: dict[str, str] = {}  # key id -> attribute name
         self._key: dict[str, str] = {}  # the XML attributes of the open `key`
         self._open: list[_Element] = []  # nodes contain graphs, which contain nodes
@@ -73,13 +92,22 @@ class _Reader:
     def read(self, data: bytes) -> None:
         parse_xml(self._path, self._parser, data)
 
+    def typed(self, name: str, text: str) -> object:
+        """A node's attribute as the type that the file gives it; the text itself if it is not of that type."""
+        try:
+            return self._types.get(name, str)(text)
+        except ValueError:
+            return text
+
     def _start(self, qualified: str, attributes: dict[str, str]) -> None:
         # By local name: files without the namespace, or with a misspelt one, are common.
         match qualified.rpartition(" ")[2]:
             case "key":
                 self._key = attributes
                 key_id = self._required(attributes, "id", "key")
-                self._names[key_id] = attributes.get("attr.name", key_id)
+                self._names[key_id] = name = attributes.get("attr.name", key_id)
+                if attributes.get("for", "all") in ("node", "all"):
+                    self._types[name] = _TYPES.get(attributes.get("attr.type", ""), str)
             case "graph" if not self._open:
                 self.directed = attributes.get("edgedefault") == "directed"
             case "node":

@@ -36,7 +36,8 @@ def load_node_link(path: Path, text: str) -> Graph:
         if not isinstance(node, dict):
             draft.fail(f"is {_kind_of(node)}, expected an object", place)
         node_id = _node_id(draft, node["id"], "id", place) if "id" in node else number
-        draft.add_node(node_id, number, **node_attributes(node))
+        attributes = {"id": number, **node}
+        draft.add_node(node_id, number, **node_attributes(node), attributes=attributes)
     for number, link in enumerate(links):
         place = f"{links_key}[{number}]"
         if not isinstance(link, dict):

@@ -95,7 +95,8 @@ def load_rdf(path: Path, content: str | bytes, syntax: str) -> Graph:
     depths = _depths(triples, kinds)
     draft = Draft(path, "node {}", "edge {}", directed=False)
     for number, (node, kind) in enumerate(kinds.items()):
-        draft.add_node(node, number, label=_label(store, node), kind=kind, depth=depths[node])
+        attributes = {"iri": str(node)} if isinstance(node, URIRef) else None
+        draft.add_node(node, number, label=_label(store, node), kind=kind, depth=depths[node], attributes=attributes)
     for number, (source, target) in enumerate(_edges(store, triples, kinds)):
         draft.add_edge(source, target, number)
     if not kinds:

@@ -1,0 +1,159 @@
+"""Where a layout starts: as near to where it ends as a few milliseconds allow. On the host, in numpy."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vfctl.graph.hops import components, hops_from
+from vfctl.physics.parameters import PhysicsParameters
+
+_PIVOTS: Final = 32
+"""Nodes from which the distances to all others are taken. With more the layouts become no better."""
+
+_DEEP: Final = 500
+"""Hops. Deeper graphs are searched node by node instead of level by level, and from fewer pivots: a path of 100,000
+nodes would take a second a pivot."""
+
+_PIVOTS_IF_DEEP: Final = 8
+
+_MAX_RADIUS: Final = 1e5
+"""units. Without gravity nodes that nothing links have no distance at which they are in balance."""
+
+Points = npt.NDArray[np.float64]
+
+
+def ball(count: int, spacing: float, random: np.random.Generator) -> Points:
+    """Points spread evenly over a ball in which each has `spacing` units of room in each direction, [count, 3]."""
+    radius = spacing * (count * 3 / (4 * np.pi)) ** (1 / 3)
+    points: Points = radius * np.cbrt(random.random((count, 1))) * directions(random, count)
+    return points
+
+
+def directions(random: np.random.Generator, count: int) -> Points:
+    """Unit vectors, float64 [count, 3]."""
+    vectors: Points = random.normal(size=(count, 3))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def start_positions(
+    edges: npt.NDArray[np.int32],
+    weights: npt.NDArray[np.float64],
+    mass: npt.NDArray[np.float64],
+    parameters: PhysicsParameters,
+    random: np.random.Generator,
+) -> Points:
+    """First positions of linked nodes, float64 [nodes, 3], units.
+
+    The shape is that of the hop distances, the size that at which shape and forces are in balance. It is blurred by
+    about an edge, since nodes with the same distances would be on one spot. Components are strewn over a ball.
+
+    Args:
+        edges: int32 [edges, 2], node indices, at least one.
+        weights, mass: float64 [edges] and [nodes], as in `Topology`.
+    """
+    count = len(mass)
+    spacing = parameters.rest_length
+    component = components(count, edges)
+    sizes = np.bincount(component)
+    middles = ball(len(sizes), spacing * (count / len(sizes)) ** (1 / 3), random)
+    if sizes.max() > count / 2:
+        middles[np.argmax(sizes)] = 0.0
+    position = spacing * _shape(count, edges, component, random) + middles[component]
+    growth = _balance(position, edges, weights, mass, parameters)
+    position = growth * (position + spacing * random.normal(size=(count, 3)))
+    return _balance(position, edges, weights, mass, parameters) * position
+
+
+def _shape(
+    count: int, edges: npt.NDArray[np.int32], component: npt.NDArray[np.int32], random: np.random.Generator
+) -> Points:
+    """Points whose distances are about those in the graph, in hops, [nodes, 3]; each component around the origin.
+
+    Pivot MDS (Brandes & Pich, Eigensolver methods for progressive multidimensional scaling, 2006): classical scaling
+    of the distances to a few pivots, each as far as can be from those before.
+    """
+    sizes = np.bincount(component)
+    largest = np.flatnonzero(component == np.argmax(sizes))
+    worth = sizes[component] * _PIVOTS >= count
+    distances = _hops_to_pivots(edges, worth, int(largest[random.integers(len(largest))]))
+    squared = distances.astype(np.float64) ** 2
+    means = np.stack([np.bincount(component, column) for column in squared.T], axis=1) / sizes[:, None]
+    squared = np.where(distances < 0, 0.0, squared - means[component])
+    squared -= squared.mean(axis=1, keepdims=True)
+    _, axes = np.linalg.eigh(squared.T @ squared)
+    points = np.zeros((count, 3))
+    points[:, : axes.shape[1]] = squared @ axes[:, -3:]
+    # Scaled so that the distances to the pivots are right in the mean.
+    pivots = np.argmin(np.where(distances < 0, count, distances), axis=0)
+    there = np.linalg.norm(points[:, None] - points[pivots], axis=2)
+    ratio = np.divide(there, distances, out=np.zeros_like(there), where=distances > 0)
+    points *= ratio.sum() / max((ratio**2).sum(), np.finfo(np.float64).tiny)
+    return points
+
+
+def _hops_to_pivots(edges: npt.NDArray[np.int32], worth: npt.NDArray[np.bool_], first: int) -> npt.NDArray[np.int32]:
+    """Hop distances to each pivot, int32 [nodes, pivots]; -1 where there is no way.
+
+    Args:
+        worth: bool [nodes], nodes of components that are large enough for a pivot of their own.
+        first: the first pivot.
+    """
+    count = len(worth)
+    pivot = first
+    nearest = np.where(worth, count, 0)
+    both = np.concatenate([edges, edges[:, ::-1]])
+    both = both[np.argsort(both[:, 0], kind="stable")]
+    starts = np.searchsorted(both[:, 0], np.arange(count + 1))
+    hops, _ = hops_from(count, edges, [first])
+    deep = hops.max() > _DEEP
+    columns = []
+    for _ in range(min(count, _PIVOTS_IF_DEEP if deep else _PIVOTS)):
+        hops = hops_from(count, edges, [pivot])[0] if deep else _hops(both[:, 1], starts, pivot)
+        columns.append(hops)
+        nearest = np.minimum(nearest, np.where(hops < 0, count, hops))
+        pivot = int(np.argmax(nearest))
+    return np.stack(columns, axis=1)
+
+
+def _hops(neighbours: npt.NDArray[np.int32], starts: npt.NDArray[np.int64], source: int) -> npt.NDArray[np.int32]:
+    """Hops from one node to all, int32 [nodes]. Level by level: if these are few, that is much faster than by node."""
+    count = len(starts) - 1
+    hops = np.full(count, -1, np.int32)
+    hops[source] = 0
+    level = np.array([source])
+    while level.size:
+        degree = starts[level + 1] - starts[level]
+        # The places of all neighbours of the level, one run of consecutive places a node.
+        places = np.arange(degree.sum()) + np.repeat(starts[level] - (np.cumsum(degree) - degree), degree)
+        found = neighbours[places]
+        found = np.unique(found[hops[found] < 0])
+        hops[found] = hops[level[0]] + 1
+        level = found
+    return hops
+
+
+def _balance(
+    position: Points,
+    edges: npt.NDArray[np.int32],
+    weights: npt.NDArray[np.float64],
+    mass: npt.NDArray[np.float64],
+    parameters: PhysicsParameters,
+) -> float:
+    """By how much to enlarge a layout so that nothing makes it grow or shrink as a whole.
+
+    This is where the virial, the sum of force · position, is 0. All three forces have it in closed form: of springs it
+    is a quadratic in the size, of gravity a square; that of a repulsion that falls off as 1/r does not depend on it.
+    """
+    length = np.linalg.norm(position[edges[:, 0]] - position[edges[:, 1]], axis=1)
+    square = parameters.center_gravity_k * (mass * (position**2).sum(axis=1)).sum()
+    square += parameters.spring_k * (weights * length**2).sum()
+    linear = parameters.spring_k * parameters.rest_length * (weights * length).sum()
+    constant = parameters.repel_k * len(position) * (len(position) - 1) / 2
+    radius = max(float(np.sqrt((position**2).sum(axis=1).mean())), 1e-9)
+    if square <= 0.0:
+        return 1.0
+    return min(float((linear + np.sqrt(linear**2 + 4 * square * constant)) / (2 * square)), _MAX_RADIUS / radius)
