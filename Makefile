@@ -36,11 +36,12 @@ format: $(STAMP)  ## let ruff format and mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(STAMP)  ## docs/cli.md from the commands' own help
+docs: $(STAMP)  ## docs/cli.md from the commands' own help, and the table of docs/physics.md
 	@$(BIN)/python -m typer vfctl.cli.app utils docs --name vfctl --output docs/cli.md
+	@$(BIN)/python docs/parameter_table.py
 
 bench: $(STAMP)  ## the side-by-side measurements in benchmarks/: half an hour with nothing else running
-	@for b in benchmarks/codec.py benchmarks/delay.py benchmarks/loadgen.py benchmarks/fanout.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+	@for b in benchmarks/codec.py benchmarks/delay.py benchmarks/loadgen.py benchmarks/fanout.py benchmarks/physics.py benchmarks/ticks.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
 clean:  ## remove the environment and all caches
 	rm -rf $(VENV) benchmarks/build benchmarks/peers/.venv benchmarks/peers/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ def test_the_table() -> None:
     assert {kind.__name__: kind.exit_code for kind in KINDS} == {
         "VfctlError": 1,
         "InputError": 1,
+        "MissingError": 1,
         "UsageError": 2,
         "GateError": 3,
         "PeerError": 4,

@@ -47,6 +47,12 @@ class InputError(VfctlError):
     exit_code = 1
 
 
+class MissingError(VfctlError):
+    """This machine or installation lacks what was asked for: a GPU, an optional package."""
+
+    exit_code = 1
+
+
 class UsageError(VfctlError):
     """The command line or a scenario asks for something that does not exist or cannot be."""
 

@@ -40,6 +40,18 @@ async def test_a_late_subscriber_gets_the_graph_and_the_newest_frame(bus: BusSer
     await subscription.close()
 
 
+async def test_a_question_is_answered_to_the_one_who_asks(bus: BusServer, tmp_path: Path) -> None:
+    bus.on_request = lambda payload: payload.upper()
+    bus.publish_graph(b"graph")
+    asking, other = [await subscribe(tmp_path / "bus", timeout_s=5) for _ in range(2)]
+    asking.send(Envelope(Kind.REQUEST, b"what", gateway=3, client=77))
+    assert (await read(asking, 2))[1] == Envelope(Kind.REPLY, b"WHAT", gateway=3, client=77)
+    bus.publish_frame(b"frame")
+    assert [envelope.kind for envelope in await read(other, 2)] == [Kind.GRAPH, Kind.FRAME]
+    for subscription in (asking, other):
+        await subscription.close()
+
+
 async def test_a_new_graph_takes_the_old_frame_with_it(bus: BusServer, tmp_path: Path) -> None:
     bus.publish_graph(b"graph 1")
     bus.publish_frame(b"frame of 1")

@@ -14,9 +14,12 @@ from vfctl import __version__
 from vfctl.capture.exporters import FORMATS
 from vfctl.cli.app import app, run
 from vfctl.cli.decode import Format
+from vfctl.cli.graph_options import Device, Generator
 from vfctl.cli.output import people
-from vfctl.cli.serve import Generator, SlowClient, _say_if_clients_do_not_fit
+from vfctl.cli.serve import Admin, SlowClient, _say_if_clients_do_not_fit
 from vfctl.graph.generators import GENERATORS
+from vfctl.physics.device import DEVICES
+from vfctl.server import options
 from vfctl.server.options import ServerOptions
 from vfctl.stream import SlowClientPolicy
 
@@ -73,6 +76,8 @@ def test_spawned_processes_do_not_import_the_command_line() -> None:
 def test_choices_agree_with_what_there_is() -> None:
     assert tuple(Generator) == GENERATORS
     assert tuple(SlowClient) == tuple(SlowClientPolicy)
+    assert tuple(Admin) == tuple(options.Admin)
+    assert tuple(Device) == DEVICES
     assert set(Format) == {"table", *FORMATS}
 
 

@@ -12,6 +12,7 @@ from vfctl.loadtest.roles import FilteredViewer, SlowReader, Viewer
 from vfctl.loadtest.scenario import EmbeddedServer, Scenario
 from vfctl.loadtest.scenario_file import load_scenario, scenario_names, scenario_text
 from vfctl.loadtest.stages import Hold, Ramp, Spike
+from vfctl.physics import PhysicsParameters
 from vfctl.protocol import Filter
 from vfctl.server.options import LiveGraph
 
@@ -80,6 +81,13 @@ def test_a_file(tmp_path: Path) -> None:
         ("[server]\nstate = 'asleep'", "server.state is 'asleep'"),
         ("[server]\ngraph = 'x.ttl'\nnodes = 5", "a graph is read from a file or generated"),
         ("[server]\nworkers = 0", "server.workers is 0"),
+        ("[server]\ndevice = 'tpu'", "server.device is 'tpu'; it can be 'auto', 'cpu' or 'gpu'"),
+        ("[server]\nphysics = 5", "physics is a table"),
+        ("[server.physics]\nspring_k = 501", "spring_k = 501 is out of range: 0 to 500 1/s²"),
+        ("[server.physics]\nspring_k = nan", "spring_k is a number, not nan"),
+        ("[server.physics]\nspring_k = '5'", "spring_k is a number, not '5'"),
+        ("[server.physics]\nspring_k = true", "spring_k is a number, not True"),
+        ("[server.physics]\nsprong_k = 5", "there is no physics parameter 'sprong_k'; did you mean spring_k"),
         ("[server]\ngraph = 5", "server.graph is 5"),
         ("description = 5", "description is 5"),
         ("clients = ", "not TOML"),
@@ -103,6 +111,22 @@ def test_the_line_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         load_scenario(path)
     assert raised.value.message.startswith(f"{path}:3: gate 'x'")
+
+
+def test_the_line_of_every_wrong_physics_parameter_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "[server]\nseed = 1\n\n[server.physics]\ndamping = 3\nspring_k = 501\nsprong_k = 1\n")
+    with pytest.raises(UsageError) as raised:
+        load_scenario(path)
+    assert [line.partition(" ")[0] for line in raised.value.message.splitlines()] == [f"{path}:6:", f"{path}:7:"]
+
+
+def test_physics_parameters_reach_the_embedded_server(tmp_path: Path) -> None:
+    path = write(tmp_path, "[server]\ndevice = 'cpu'\n[server.physics]\ndamping = 3\nspring_k = 120.5\n")
+    source = load_scenario(path).changed(clients=7).server.options(7).source
+    assert isinstance(source, LiveGraph)
+    assert source.parameters == PhysicsParameters(damping=3.0, spring_k=120.5)
+    assert source.device == "cpu"
+    assert source.at_rest  # a load test's server is, unless it says otherwise
 
 
 def test_shipped_scenarios_can_be_copied_and_changed(tmp_path: Path) -> None:

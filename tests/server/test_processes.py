@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from vfctl.errors import InputError, PeerError, UsageError
+from vfctl.errors import InputError, MissingError, PeerError, UsageError
 from vfctl.server import port, restarts
 from vfctl.server.launch import Server, launch
 from vfctl.server.options import LiveGraph, ServerOptions
@@ -244,3 +244,10 @@ def test_processes_end_with_their_parent() -> None:
 def test_options_that_cannot_be(options: ServerOptions) -> None:
     with pytest.raises(UsageError):
         launch(options)
+
+
+def test_a_gpu_that_is_not_there_is_the_error_and_not_that_the_source_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with pytest.raises(MissingError, match="there is no GPU") as caught:
+        launch(ServerOptions(source=LiveGraph(generator="tree", nodes=5, device="gpu"), port=0, workers=2))
+    assert caught.value.hint is not None

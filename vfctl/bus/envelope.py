@@ -32,6 +32,10 @@ class Kind(IntEnum):
     """To gateways: a V4 message from, or for, a client: somebody's voice or selection, a notice to one client."""
     COMMAND = 5
     """From a gateway: a V4 message that a client has sent."""
+    REQUEST = 6
+    """From a gateway: a question to the source, JSON; `client` is the number of the question."""
+    REPLY = 7
+    """To gateways: the answer to the question of that gateway and number, JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Envelope:
         kind: what it carries.
         payload: V4 bytes; for CONFIRM eight bytes of time.
         gateway: the gateway that the client is connected to.
-        client: that client's number on its gateway.
+        client: that client's number on its gateway; of a REQUEST and its REPLY, the number of the question.
     """
 
     kind: Kind
@@ -78,7 +82,7 @@ class Subscription(Protocol):
         ...
 
     def send(self, envelope: Envelope) -> None:
-        """Hand a client's command to the source."""
+        """Hand a client's command, or a question of our own, to the source."""
         ...
 
     async def close(self) -> None:

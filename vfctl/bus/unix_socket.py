@@ -65,11 +65,13 @@ class BusServer:
 
     Attributes:
         on_command: called with every COMMAND envelope; until it is set commands are of no use to anybody.
+        on_request: the same for REQUEST; what it returns is the payload of the REPLY.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.on_command: Callable[[Envelope], None] = lambda _: None
+        self.on_request: Callable[[bytes], bytes] | None = None
         self._subscribers: set[_Subscriber] = set()
         self._graph: Envelope | None = None
         self._frame: Envelope | None = None
@@ -124,6 +126,9 @@ class BusServer:
             async for envelope in _read_envelopes(reader):
                 if envelope.kind is Kind.COMMAND:
                     self.on_command(envelope)
+                elif envelope.kind is Kind.REQUEST and self.on_request is not None:
+                    answer = self.on_request(envelope.payload)
+                    subscriber.put(Envelope(Kind.REPLY, answer, envelope.gateway, envelope.client))
         except asyncio.CancelledError:
             pass  # close() ends us; a cancelled handler would be reported by asyncio as an error
         finally:
@@ -146,7 +151,7 @@ class UnixSubscription:
         return _read_envelopes(self._reader)
 
     def send(self, envelope: Envelope) -> None:
-        """Hand a client's command to the source; lost if the source has gone or is far behind."""
+        """Hand a client's command, or a question, to the source; lost if the source has gone or is far behind."""
         transport = self._writer.transport
         if not transport.is_closing() and transport.get_write_buffer_size() < MAX_WAITING_COMMAND_BYTES:
             self._writer.write(envelope.pack())

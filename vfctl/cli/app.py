@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vfctl import __version__
-from vfctl.cli import decode, doctor, loadtest, record, replay, scenario, serve, watch
+from vfctl.cli import decode, doctor, layout, loadtest, record, replay, scenario, serve, watch
 from vfctl.cli.output import complain
 from vfctl.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, VfctlError
 
@@ -40,6 +40,7 @@ def root(
 
 
 app.command("serve")(serve.command)
+app.command("layout")(layout.command)
 app.command("loadtest")(loadtest.command)
 app.command("record")(record.command)
 app.command("replay")(replay.command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vfctl.cli.output import people, say
-from vfctl.cli.serve import Generator
+from vfctl.cli.graph_options import Generator
+from vfctl.cli.output import check_writable, people, replace_file, say
 
 if TYPE_CHECKING:
     from vfctl.loadtest.gates import Gate
@@ -105,7 +104,7 @@ def command(
         gates=(*base.gates, *map(parse_gate, gate or ())),
         server=base.server.changed(**embedded, state="active" if active else None),
     )
-    _check_writable(json_file)
+    check_writable(json_file)
     if find is not None:
         _search(find, plan, tuple(map(parse_gate, until or ())), url, source_ip, json_file, duration, clients)
     if until:
@@ -167,17 +166,6 @@ def _json(text: str) -> Any:
         raise UsageError(f"--filter is not JSON: {error}", hint="""--filter '{"kind":["class"]}'""") from None
 
 
-def _check_writable(path: Path | None) -> None:
-    """A report that cannot be written should be known before the run, not after it."""
-    from vfctl.errors import InputError
-
-    if path is None or str(path) == "-":
-        return
-    there = path if path.exists() else path.parent
-    if not os.access(there, os.W_OK) or path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"cannot write {path}")
-
-
 def _run(plan: Scenario, url: str | None, source_ip: str | None, *, embedded: bool = False) -> Results:
     """Run with a display on stderr; the first Ctrl-C asks the run to end."""
     import signal
@@ -216,18 +204,8 @@ def _write_json(document: dict[str, Any], path: Path) -> None:
     if str(path) == "-":
         sys.stdout.write(text)
     else:
-        _replace(path, text)
+        replace_file(path, text.encode())
         say(f"results are in {path}")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all; what was there stays until then."""
-    if path.exists() and not path.is_file():  # a device or a pipe
-        path.write_text(text, "utf-8")
-        return
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, "utf-8")
-    draft.replace(path)
 
 
 def _print_what_next(scenario: str | None, document: dict[str, Any]) -> None:

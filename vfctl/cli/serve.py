@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from vfctl.cli.graph_options import (
+    Device,
+    DeviceOption,
+    Generator,
+    GeneratorOption,
+    GraphArgument,
+    NodesOption,
+    SeedOption,
+    SetOption,
+    live_graph,
+    with_settings,
+)
 from vfctl.cli.output import complain, people, say
 
 if TYPE_CHECKING:
     import asyncio
 
+    from vfctl.loadtest.scenario import EmbeddedServer
     from vfctl.server.launch import Server
     from vfctl.server.options import ServerOptions
-
-
-class Generator(StrEnum):
-    """The names of the generators; a test holds them against those that `vfctl.graph.generators` has."""
-
-    SCALE_FREE = "scale-free"
-    TREE = "tree"
-    GRID = "grid"
-    RANDOM = "random"
 
 
 class SlowClient(StrEnum):
@@ -35,6 +40,14 @@ class SlowClient(StrEnum):
     DISCONNECT = "disconnect"
 
 
+class Admin(StrEnum):
+    """Who may change the physics: the names of `vfctl.server.options.Admin`."""
+
+    NOBODY = "nobody"
+    LOCAL = "local"
+    ANYONE = "anyone"
+
+
 WATCH_S: Final = 0.25
 """Time between two looks at the server's processes: a gateway that dies is missed for no longer."""
 
@@ -42,22 +55,62 @@ HostOption = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 let
 PortOption = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)]
 
 
+_CONFIG: Final = "vfctl.cli.serve.config"
+
+
+def _read_config(context: typer.Context, name: str | None) -> str | None:
+    """Make what a file says the defaults of the options (click's own way: the command line goes before)."""
+    if name is None or context.resilient_parsing:
+        return name
+    from vfctl.loadtest.scenario_file import load_scenario
+
+    table = context.meta[_CONFIG] = load_scenario(name).server
+    defaults = {
+        "graph": table.graph,
+        "nodes": table.nodes,
+        "generator": table.generator,
+        "seed": table.seed,
+        "workers": table.workers and str(table.workers),
+        "max_clients": table.max_clients,
+        "physics_hz": table.physics_hz,
+        "active_interval_ms": table.active_interval_ms,
+        "stable_interval_ms": table.stable_interval_ms,
+        "stall_timeout": table.stall_timeout_s,
+        "device": table.device,
+    }
+    context.default_map = {option: value for option, value in defaults.items() if value is not None}
+    return name
+
+
+def _one_graph(
+    context: typer.Context, graph: Path | None, nodes: int | None, generator: Generator | None
+) -> tuple[Path | None, int | None, Generator | None]:
+    """A graph of the command line goes before the file's, also where one is read and the other generated."""
+    sources = [context.get_parameter_source(name) for name in ("graph", "nodes", "generator")]
+    in_command = [source is not None and source.name == "COMMANDLINE" for source in sources]
+    if in_command[0]:
+        return graph, nodes if in_command[1] else None, generator if in_command[2] else None
+    return None if any(in_command) else graph, nodes, generator
+
+
 def command(
-    graph: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Graph file: node-link JSON, GraphML, CSV edge list, Turtle or RDF/XML. Without it, a bundled "
-            "ontology of 316 nodes."
+    context: typer.Context,
+    graph: GraphArgument = None,
+    nodes: NodesOption = None,
+    generator: GeneratorOption = None,
+    seed: SeedOption = 0,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            callback=_read_config,
+            is_eager=True,
+            help="TOML file whose \\[server] table has options, and \\[server.physics] parameters of the physics; what "
+            "the command line says goes before. A scenario's name or file serves what its load test would.",
+            metavar="FILE",
         ),
     ] = None,
-    nodes: Annotated[
-        int | None,
-        typer.Option(help="Generate a graph of so many nodes instead.  [default: 1000, with --generator]", min=1),
-    ] = None,
-    generator: Annotated[
-        Generator | None, typer.Option(help="Kind of graph to generate.  [default: scale-free, with --nodes]")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the generator and of the first positions.", min=0)] = 0,
+    settings: SetOption = None,
+    device: DeviceOption = Device.AUTO,
     host: HostOption = "127.0.0.1",
     port: PortOption = 8765,
     workers: Annotated[
@@ -83,6 +136,13 @@ def command(
     stall_timeout: Annotated[
         float, typer.Option(help="Seconds after which a client that takes nothing at all is disconnected.", min=0.1)
     ] = 20,
+    admin: Annotated[
+        Admin,
+        typer.Option(
+            help="Who may change the physics while it runs (PATCH /physics): nobody, programs on this machine, or "
+            "whoever reaches the port."
+        ),
+    ] = Admin.LOCAL,
     record: Annotated[
         Path | None, typer.Option(help="Record what is served to this file (.mcap or .bin) as well.")
     ] = None,
@@ -92,20 +152,23 @@ def command(
     The layout is simulated at --physics-hz; each client sees it move at most every --active-interval-ms, and every
     --stable-interval-ms once it has come to rest. Ctrl-C stops.
     """
-    from vfctl.errors import UsageError
-    from vfctl.server.options import DEFAULT_MAX_CLIENTS, LiveGraph, ServerOptions
+    from vfctl.physics import DEFAULT_PARAMETERS
+    from vfctl.server.options import DEFAULT_MAX_CLIENTS, ServerOptions
+    from vfctl.server.options import Admin as WhoMay
     from vfctl.stream import SlowClientPolicy
 
-    generated = nodes is not None or generator is not None
-    if graph is not None and generated:
-        raise UsageError("a graph is either read from a file or generated: give GRAPH or --nodes, not both")
+    if config is not None:
+        graph, nodes, generator = _one_graph(context, graph, nodes, generator)
+    table: EmbeddedServer | None = context.meta.get(_CONFIG)
+    source = replace(
+        live_graph(graph, nodes, generator, seed),
+        at_rest=table is not None and table.state == "rest",
+        keep_awake=table is not None and table.state == "active",
+        parameters=with_settings(table.physics if table else DEFAULT_PARAMETERS, settings),
+        device=device.value,
+    )
     options = ServerOptions(
-        source=LiveGraph(
-            file=None if graph is None else str(graph),
-            generator=(generator or Generator.SCALE_FREE).value if generated else None,
-            nodes=nodes or 1000,
-            seed=seed,
-        ),
+        source=source,
         host=host,
         port=port,
         workers=_workers(workers, max_clients or DEFAULT_MAX_CLIENTS),
@@ -115,6 +178,7 @@ def command(
         stable_interval_ms=stable_interval_ms,
         stall_timeout_s=stall_timeout,
         slow_client=SlowClientPolicy(slow_client.value),
+        admin=WhoMay(admin.value),
     )
     if max_clients is not None:
         _say_if_clients_do_not_fit(options)
@@ -149,6 +213,8 @@ def _announce(server: Server) -> None:
     gateways = len(server.scoreboard)
     say(f"serving {server.details['source']} on {server.url}")
     say(f"{gateways} gateway{'s' if gateways > 1 else ''}, up to {server.max_clients:,} clients")
+    if server.device is not None:
+        say(f"physics on {server.device}")
     say(f"try: vfctl watch {server.url}, or vfctl loadtest {server.url} --clients 1000; Ctrl-C stops")
 
 

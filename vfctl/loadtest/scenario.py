@@ -8,12 +8,15 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from annotated_types import Ge, Gt, Len
 from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from vfctl.errors import UsageError
 from vfctl.loadtest.filter_json import JsonFilter
 from vfctl.loadtest.gates import Gate, parse_gate
 from vfctl.loadtest.roles import Role, Viewer
 from vfctl.loadtest.stages import Hold, Ramp, Stage, Step, scaled, work_out
+from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
+from vfctl.physics.device import Device
 from vfctl.server.options import DEFAULT_MAX_CLIENTS, LiveGraph, ServerOptions
 from vfctl.server.workers import workers_here
 
@@ -37,30 +40,52 @@ def _as_gate(expression: object) -> Gate:
         raise ValueError(f"{error.message}; {error.hint}") from None
 
 
+def _as_physics(table: object) -> PhysicsParameters:
+    if isinstance(table, PhysicsParameters):
+        return table
+    if not isinstance(table, dict):
+        raise ValueError("physics is a table of parameters by name")
+    errors: list[InitErrorDetails] = []
+    for name, value in table.items():
+        try:
+            DEFAULT_PARAMETERS.validated(**{name: value})
+        except UsageError as error:
+            text = f"{error.message}; {error.hint}" if error.hint else error.message
+            what = PydanticCustomError("value_error", "{text}", {"text": text})
+            errors.append(InitErrorDetails(type=what, loc=(name,), input=value))
+    if errors:
+        raise ValidationError.from_exception_data("physics", errors)  # each with its key, hence its line
+    return DEFAULT_PARAMETERS.validated(**table)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedServer:
-    """The server that is started when there is no URL.
+    """The server that is started when there is no URL; `vfctl serve --config` starts one of the same table.
 
     Attributes:
         graph: path of a graph file; None for a generated or the bundled one.
         generator, nodes, seed: a generated graph.
-        state: `rest`: the layout has settled before the first client; `active`: the simulation is kept awake.
+        state: `rest`: the layout has settled before the first client; `active`: the simulation is kept awake. None
+            is `rest` in a load test; `vfctl serve` then lets people see it settle.
         workers: number of gateways; None: as many as the clients need.
         max_clients: that it takes; None: more than there will be.
-        physics_hz, active_interval_ms, stable_interval_ms, stall_timeout_s: as for `vfctl serve`.
+        physics_hz, active_interval_ms, stable_interval_ms, stall_timeout_s, device: as for `vfctl serve`.
+        physics: the parameters of the physics; those that are left out have their defaults.
     """
 
     graph: str | None = None
     generator: str | None = None
     nodes: Annotated[int, Ge(1)] | None = None
     seed: Annotated[int, Ge(0)] = 0
-    state: Literal["rest", "active"] = "rest"
+    state: Literal["rest", "active"] | None = None
     workers: Annotated[int, Ge(1)] | None = None
     physics_hz: Positive = 60.0
     active_interval_ms: Positive = 50.0
     stable_interval_ms: Positive = 1000.0
     stall_timeout_s: Positive = 20.0
     max_clients: Annotated[int, Ge(1)] | None = None
+    device: Device = "auto"
+    physics: Annotated[PhysicsParameters, PlainValidator(_as_physics)] = DEFAULT_PARAMETERS
 
     def __post_init__(self) -> None:
         if self.graph and (self.nodes or self.generator):
@@ -81,8 +106,10 @@ class EmbeddedServer:
             generator=self.generator or ("scale-free" if self.nodes else None),
             nodes=self.nodes or 1000,
             seed=self.seed,
-            at_rest=self.state == "rest",
+            at_rest=self.state != "active",
             keep_awake=self.state == "active",
+            parameters=self.physics,
+            device=self.device,
         )
         return ServerOptions(
             source=graph,

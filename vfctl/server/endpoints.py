@@ -1,4 +1,4 @@
-"""The gateway's HTTP side: /healthz, /metrics, /graph.json. Whichever gateway is asked, it answers for all of them."""
+"""The gateway's HTTP side: health, metrics, graph, physics. Whichever gateway is asked, it answers for all of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from vfctl import __version__
 from vfctl.graph.node_link import to_node_link
 from vfctl.server.gateway import Gateway
+from vfctl.server.physics_desk import MAX_BODY_BYTES
 from vfctl.server.posting import post
 from vfctl.server.scoreboard import Scoreboard
 
@@ -94,9 +95,11 @@ def build_app(gateway: Gateway) -> web.Application:
         assert gateway.graph is not None, "the app is served once the graph is there"
         return web.json_response(to_node_link(gateway.graph, gateway.scene.nodes))
 
-    app = web.Application()
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.router.add_get("/ws", gateway.websocket)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/graph.json", graph_json)
+    app.router.add_get("/physics", gateway.physics.show)
+    app.router.add_patch("/physics", gateway.physics.change)
     return app

@@ -6,8 +6,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
+from vfctl.graph import Graph
+from vfctl.physics import PhysicsParameters
 from vfctl.protocol import FullGraph, Message, PositionUpdate
 from vfctl.server.options import LiveGraph, Recording
 
@@ -53,6 +55,29 @@ class FrameSource(Protocol):
         ...
 
 
+@runtime_checkable
+class AdjustableSource(FrameSource, Protocol):
+    """A source with physics behind it, which can be changed while it runs."""
+
+    @property
+    def device(self) -> str:
+        """What the physics computes on, for people."""
+        ...
+
+    @property
+    def parameters(self) -> PhysicsParameters:
+        """The parameters as of the next tick."""
+        ...
+
+    def set_parameters(self, **changes: float) -> None:
+        """Change some of them, from the next tick on; a layout at rest moves again.
+
+        Raises:
+            UsageError: one of them cannot be; nothing is changed then.
+        """
+        ...
+
+
 class _ReportSteps:
     """Tells how settling goes, once in a while."""
 
@@ -84,26 +109,41 @@ def build_source(source: LiveGraph | Recording, report: Callable[[str], None]) -
     return _build_physics(source, report)
 
 
-def _build_physics(source: LiveGraph, report: Callable[[str], None]) -> FrameSource:
-    # Imported here: JAX takes seconds and only this process needs it.
+def build_graph(source: LiveGraph, report: Callable[[str], None]) -> Graph:
+    """The graph that is asked for: read, generated or the bundled one.
+
+    Args:
+        report: told what is being done.
+
+    Raises:
+        InputError: the file cannot be read, or holds no graph.
+        UsageError: no such generator, or a number of nodes that cannot be.
+    """
     if source.file is not None:
         from vfctl.graph.loaders import load_graph
 
         report(f"loading {source.file}")
-        graph = load_graph(Path(source.file))
-    elif source.generator is not None:
+        return load_graph(Path(source.file))
+    if source.generator is not None:
         from vfctl.graph.generators import generate
 
         report(f"generating {source.nodes} nodes")
-        graph = generate(source.generator, source.nodes, source.seed)
-    else:
-        from vfctl.graph.bundled import bundled_graph
+        return generate(source.generator, source.nodes, source.seed)
+    from vfctl.graph.bundled import bundled_graph
 
-        graph = bundled_graph()
-    report(f"compiling the physics for {len(graph)} nodes")
+    return bundled_graph()
+
+
+def _build_physics(source: LiveGraph, report: Callable[[str], None]) -> FrameSource:
+    from vfctl.physics.device import use_device
+
+    graph = build_graph(source, report)
+    device = use_device(source.device)
+    report(f"compiling the physics for {len(graph)} nodes on {device}")
+    # Imported here: JAX takes seconds, only this process needs it, and it has to be told its device first.
     from vfctl.physics import PhysicsOrchestrator
 
-    orchestrator = PhysicsOrchestrator(graph, seed=source.seed, keep_awake=source.keep_awake)
+    orchestrator = PhysicsOrchestrator(graph, source.parameters, seed=source.seed, keep_awake=source.keep_awake)
     if source.at_rest:
         report(f"settling {len(graph)} nodes")
         rested = orchestrator.settle(MAX_SETTLE_STEPS, _ReportSteps(report, len(graph)))

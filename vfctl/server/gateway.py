@@ -31,6 +31,7 @@ from vfctl.server.client_manager import ClientManager
 from vfctl.server.clocks import awake_us, monotonic_us, unix_time_us
 from vfctl.server.connection import Connection
 from vfctl.server.options import ServerOptions
+from vfctl.server.physics_desk import PhysicsDesk
 from vfctl.server.scoreboard import Places
 from vfctl.stream import ClientCoordinator, Intervals, Scene
 from vfctl.stream import Subscription as ClientSubscription
@@ -49,11 +50,15 @@ class Gateway:
         number: this gateway's number, from 0.
         bus: where states come from and commands go to.
         places: for how many clients there is room; more are answered 503.
+
+    Attributes:
+        physics: what asks the source how the physics is set, and has it changed.
     """
 
     def __init__(self, options: ServerOptions, number: int, bus: Subscription, places: Places) -> None:
         self.number = number
         self.places = places
+        self.physics = PhysicsDesk(bus, number, options.admin)
         stall_timeout_us, heartbeat_us = _us(options.stall_timeout_s * 1000), _us(options.heartbeat_s * 1000)
         self.clients = ClientManager(stall_timeout_us, heartbeat_us, options.slow_client)
         intervals = Intervals(_us(options.active_interval_ms), _us(options.stable_interval_ms))
@@ -91,8 +96,10 @@ class Gateway:
                 self._take_state(envelope)
             case Kind.EVENT:
                 self._relay(decode(envelope.payload), envelope)
-            case Kind.COMMAND:
-                log.warning("the bus brought a command, which only gateways send")
+            case Kind.REPLY:
+                self.physics.take_reply(envelope)
+            case Kind.COMMAND | Kind.REQUEST:
+                log.warning("the bus brought a %s, which only gateways send", envelope.kind.name)
 
     # -- towards the clients -------------------------------------------------------------------------
 
@@ -139,8 +146,7 @@ class Gateway:
         now_us = monotonic_us()
         interval_us = coordinator.interval_us
         for due in coordinator.due(now_us):
-            for connection in due.clients:
-                clients.deliver(connection, due.sequence, interval_us, now_us)
+            clients.deliver_due(due.clients, due.sequence, interval_us, now_us)
         # uvloop may write only at the end of this loop iteration; what is called in the next one sees the work done.
         asyncio.get_running_loop().call_soon(self._tick_done)
 

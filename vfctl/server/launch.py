@@ -64,6 +64,11 @@ class Server:
         return {child.name: child.process.pid or 0 for child in self._children}
 
     @property
+    def device(self) -> str | None:
+        """What the physics computes on; None for a replay."""
+        return self._source.ready.device if self._source and self._source.ready else None
+
+    @property
     def max_clients(self) -> int:
         """How many clients it takes: what was asked for, or what the gateways can hold."""
         return min(self.options.max_clients, self.scoreboard.capacity)
@@ -86,7 +91,12 @@ class Server:
             if left_s is not None and left_s <= 0:
                 raise PeerError(f"the server was not ready within {timeout_s:g} s")
             for child in self._heard_within(left_s):
-                child.hear(on_progress)
+                try:
+                    child.hear(on_progress)
+                except PeerError:
+                    while child is not self._source and self._source.pipe.poll(DYING_S):
+                        self._source.hear(on_progress)  # a gateway ends with its source, whose error is the one to tell
+                    raise
 
     def watch(self, timeout_s: float, say: Callable[[str], None] = lambda _: None) -> None:
         """Wait at most so long for news of the processes. Call it again and again: gateways that have died are

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
+from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
+from vfctl.physics.device import Device
 from vfctl.stream import SlowClientPolicy
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8765
 DEFAULT_MAX_CLIENTS: Final = 50_000
 """What the system's description promises."""
+
+
+class Admin(StrEnum):
+    """Who may change the physics over HTTP."""
+
+    NOBODY = "nobody"
+    LOCAL = "local"
+    """Programs on this machine, that speak to it directly and not through a proxy."""
+    ANYONE = "anyone"
+    """Whoever reaches the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +37,8 @@ class LiveGraph:
         seed: of the generator and of the first positions.
         at_rest: run the layout to rest before the first client is let in.
         keep_awake: never settle, so that clients are served at the active interval.
+        parameters: of the physics, to begin with.
+        device: what the physics computes on.
     """
 
     file: str | None = None
@@ -32,6 +47,8 @@ class LiveGraph:
     seed: int = 0
     at_rest: bool = False
     keep_awake: bool = False
+    parameters: PhysicsParameters = DEFAULT_PARAMETERS
+    device: Device = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,7 @@ class ServerOptions:
         stable_interval_ms: and once it is stable.
         stall_timeout_s: a client that takes nothing for so long is disconnected.
         slow_client: what becomes of one that has not taken its last frames when the next is due.
+        admin: who may change the physics while it runs.
         heartbeat_s: a client that has been silent for so long is sent a heartbeat.
     """
 
@@ -78,4 +96,5 @@ class ServerOptions:
     stable_interval_ms: float = 1000.0
     stall_timeout_s: float = 20.0
     slow_client: SlowClientPolicy = SlowClientPolicy.SKIP
+    admin: Admin = Admin.LOCAL
     heartbeat_s: float = 30.0

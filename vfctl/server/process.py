@@ -31,9 +31,11 @@ class Ready:
 
     Attributes:
         detail: what people want to know of it.
+        device: what the physics computes on; none where there is no physics.
     """
 
     detail: str
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from vfctl.bus import BusServer, Envelope, Kind
-from vfctl.errors import InputError
+from vfctl.errors import InputError, UsageError
 from vfctl.protocol import FullGraph, NodeDrag, NodeSelect, Notice, PositionUpdate, VoiceData, decode, encode
 from vfctl.server.clocks import unix_time_us
-from vfctl.server.frame_source import FrameSource, build_source
+from vfctl.server.frame_source import AdjustableSource, FrameSource, build_source
 from vfctl.server.options import ServerOptions
 from vfctl.server.process import Parent, Progress, Ready, run_process
 
@@ -30,8 +31,10 @@ async def _main(options: ServerOptions, bus_path: Path, parent: Parent) -> None:
     loop = asyncio.get_running_loop()
     source = await loop.run_in_executor(None, build_source, options.source, lambda text: parent.report(Progress(text)))
     bus.on_command = lambda command: _obey(source, bus, command)
+    bus.on_request = lambda request: _answer(source, request)
     graph = _publish_graph(source, bus, unix_time_us())
-    parent.report(Ready(f"{len(graph.nodes)} nodes, {len(graph.edges)} edges"))
+    device = source.device if isinstance(source, AdjustableSource) else None
+    parent.report(Ready(f"{len(graph.nodes)} nodes, {len(graph.edges)} edges", device))
     ticking = asyncio.create_task(_tick_forever(source, bus, 1 / options.physics_hz))
     await asyncio.wait({ticking, asyncio.create_task(ending.wait())}, return_when=asyncio.FIRST_COMPLETED)
     if ticking.done():
@@ -91,3 +94,24 @@ def _obey(source: FrameSource, bus: BusServer, command: Envelope) -> None:
             bus.publish_event(Envelope(Kind.EVENT, command.payload, command.gateway, command.client))
         case _:
             log.warning("a gateway sent a %s, which is not a command", type(message).__name__)
+
+
+def _answer(source: FrameSource, request: bytes) -> bytes:
+    """Change what a gateway asks for, and say how the physics is set now; `vfctl.server.physics_desk` asks.
+
+    Args:
+        request: a JSON object of parameters to change, by name; checked by the gateway, and here again.
+
+    Returns:
+        a JSON object: `device` and `parameters`, or why not as `error` and `hint`.
+    """
+    if not isinstance(source, AdjustableSource):
+        reason = {"error": "this server replays a recording: there is no physics behind it", "hint": None}
+        return json.dumps(reason).encode()
+    try:
+        changes = json.loads(request)
+        if changes:
+            source.set_parameters(**changes)
+    except UsageError as error:
+        return json.dumps({"error": error.message, "hint": error.hint}).encode()
+    return json.dumps({"device": source.device, "parameters": source.parameters._asdict()}).encode()

@@ -1,0 +1,153 @@
+"""The physics over HTTP: `GET /physics` shows how it is set, `PATCH /physics` changes it.
+
+A gateway keeps nothing of it. It asks the source over the bus each time, so all gateways always say the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+
+from vfctl.bus import Envelope, Kind, Subscription
+from vfctl.errors import UsageError
+from vfctl.physics import PARAMETERS, PhysicsParameters
+from vfctl.server.options import Admin
+
+SCHEMA: Final = "vfctl.physics/1"
+
+ANSWER_TIMEOUT_S: Final = 5.0
+"""The source answers between two ticks; a hundred thousand nodes on a busy core still leave it time for that."""
+
+MAX_BODY_BYTES: Final = 64 * 1024
+
+_PROXY_HEADERS: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+
+
+class PhysicsDesk:
+    """Takes questions to the source, and answers back.
+
+    Args:
+        bus: what they travel over.
+        gateway: the number of the gateway that asks.
+        admin: who may change something.
+    """
+
+    def __init__(self, bus: Subscription, gateway: int, admin: Admin) -> None:
+        self.admin = admin
+        self._bus = bus
+        self._gateway = gateway
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+
+    async def ask(self, changes: Mapping[str, float]) -> dict[str, Any]:
+        """Have parameters changed (none: just ask), and return what the source answers: `device` and `parameters`
+        (values by name), or `error` and `hint`.
+
+        Raises:
+            TimeoutError: the source does not answer.
+        """
+        number = next(self._numbers)
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        try:
+            self._bus.send(Envelope(Kind.REQUEST, json.dumps(dict(changes)).encode(), self._gateway, number))
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await answer
+        finally:
+            del self._waiting[number]
+
+    def take_reply(self, envelope: Envelope) -> None:
+        """The answer to a question, unless nobody waits for it any more."""
+        answer = self._waiting.get(envelope.client)
+        if answer is not None and not answer.done():
+            answer.set_result(json.loads(envelope.payload))
+
+    async def show(self, _: web.Request) -> web.Response:
+        """`GET /physics`."""
+        return await self._respond({})
+
+    async def change(self, request: web.Request) -> web.Response:
+        """`PATCH /physics`: all changes or, if one of them cannot be, none."""
+        refusal = why_not(request, self.admin)
+        if refusal is not None:
+            return _refused(403, refusal, "vfctl serve --admin anyone lets everybody who reaches the port")
+        try:
+            changes = json.loads(await request.read())
+        except (ValueError, RecursionError) as error:
+            return _refused(400, f"the body is not JSON: {error}", _EXAMPLE)
+        if not isinstance(changes, dict):
+            return _refused(400, "the body is not a JSON object of parameters by name", _EXAMPLE)
+        for name, value in changes.items():
+            try:
+                PhysicsParameters().validated(**{name: value})
+            except UsageError as error:
+                at_fault = {"parameter": name} | _range_of(name) if name in PARAMETERS else {}
+                return _refused(400, error.message, error.hint, **at_fault)
+        return await self._respond(changes)
+
+    async def _respond(self, changes: Mapping[str, float]) -> web.Response:
+        try:
+            answer = await self.ask(changes)
+        except TimeoutError:
+            error = f"the physics has not answered within {ANSWER_TIMEOUT_S:g} s"
+            return _refused(503, error, "GET /physics tells later whether it has changed")
+        if "error" in answer:
+            return _refused(409, answer["error"], answer["hint"])
+        values = answer["parameters"]
+        parameters = {name: {"value": values[name]} | _range_of(name) for name in PARAMETERS}
+        return web.json_response({"schema": SCHEMA, "device": answer["device"], "parameters": parameters})
+
+
+_EXAMPLE: Final = """such as {"spring_k": 120, "damping": 6}"""
+
+
+def why_not(request: web.Request, admin: Admin) -> str | None:
+    """Why this request may change nothing; None if it may.
+
+    `local` looks at who has connected. A proxy on this machine connects from here too, so what comes through one is
+    refused; and a web page whose name was made to lead here (DNS rebinding) still says that name as the Host.
+    """
+    if admin is Admin.ANYONE:
+        return None
+    if admin is Admin.NOBODY:
+        return "this server lets nobody change its physics"
+    if not _is_loopback(request.remote or "") or any(header in request.headers for header in _PROXY_HEADERS):
+        return "this server lets its physics be changed from its own machine only"
+    if not _is_loopback(_host_name(request.host)):
+        return f"this server lets its physics be changed as localhost only, not as {request.host}"
+    return None
+
+
+def _host_name(host: str) -> str:
+    """A Host header without its port; an IPv6 address without its brackets."""
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name.lower() == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _range_of(name: str) -> dict[str, Any]:
+    info = PARAMETERS[name]
+    return {
+        "unit": info.unit,
+        "minimum": info.minimum,
+        "maximum": info.maximum,
+        "default": info.default,
+        "description": info.description,
+    }
+
+
+def _refused(status: int, error: str, hint: str | None, **more: Any) -> web.Response:
+    return web.json_response({"schema": SCHEMA, "error": error, "hint": hint, **more}, status=status)
