@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vfctl.loadtest.dialer import SO_TIMESTAMPNS
 from vfctl.loadtest.frames import FrameReader
 from vfctl.loadtest.meter import SAMPLE_EVERY, Meter
 from vfctl.loadtest.observations import Observations
@@ -25,6 +24,7 @@ from vfctl.loadtest.roles import Viewer
 from vfctl.loadtest.simulated_client import STREAM_WORDS, SimulatedClient
 from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, Heartbeat, Message, PositionUpdate, Trailer, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame
+from vfctl.sockets.calls import SO_TIMESTAMPNS, TCP_INQ
 
 INTERVAL_US = 50_000
 T0_US = 1_700_000_000_000_000
@@ -100,6 +100,7 @@ def listeners(*short_ways: bool) -> Iterator[list[Listener]]:
             server, _ = listening.accept()
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             end.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            end.setsockopt(socket.IPPROTO_TCP, TCP_INQ, 1)
             end.setblocking(False)
             open_sockets += [server, end]
             made.append(Listener(server, end, short_way))

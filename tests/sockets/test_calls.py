@@ -11,9 +11,17 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from vfctl.sockets.calls import EVENT_FD, EVENT_WORDS, epoll_wait, receive, received_message, send, unix_time_ns
-
-SO_TIMESTAMPNS = 35
+from vfctl.sockets.calls import (
+    EVENT_FD,
+    EVENT_WORDS,
+    SO_TIMESTAMPNS,
+    TCP_INQ,
+    epoll_wait,
+    receive,
+    received_message,
+    send,
+    unix_time_ns,
+)
 
 
 @pytest.fixture
@@ -26,10 +34,10 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield near, far
 
 
-def take(sock: socket.socket, size: int = 100) -> tuple[int, int, bytes]:
+def take(sock: socket.socket, size: int = 100) -> tuple[int, int, int, bytes]:
     buffer = np.zeros(size, np.uint8)
-    count, stamp_ns = receive(sock.fileno(), buffer.ctypes.data, size, received_message())
-    return count, stamp_ns, buffer[: max(0, count)].tobytes()
+    count, stamp_ns, left = receive(sock.fileno(), buffer.ctypes.data, size, received_message())
+    return count, stamp_ns, left, buffer[: max(0, count)].tobytes()
 
 
 def test_what_is_received_has_the_kernels_stamp(pair: tuple[socket.socket, socket.socket]) -> None:
@@ -39,17 +47,32 @@ def test_what_is_received_has_the_kernels_stamp(pair: tuple[socket.socket, socke
     far.sendall(b"hello, world")
     select.select([near], [], [])
     after_ns = time.time_ns()
-    count, stamp_ns, data = take(near, 5)
-    assert (count, data) == (5, b"hello")
+    count, stamp_ns, left, data = take(near, 5)
+    assert (count, left, data) == (5, 0, b"hello")
     assert before_ns <= stamp_ns <= after_ns
-    assert take(near)[2] == b", world"
+    assert take(near)[3] == b", world"
+
+
+def test_how_much_is_left_is_told_beside_the_stamp(pair: tuple[socket.socket, socket.socket]) -> None:
+    near, far = pair
+    near.setsockopt(socket.IPPROTO_TCP, TCP_INQ, 1)
+    far.sendall(b"hello, world")
+    select.select([near], [], [])
+    assert take(near, 5) == (5, 0, 7, b"hello")
+    near.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    far.sendall(b"again")
+    select.select([near], [], [])
+    assert take(near, 7)[2:] == (5, b", world")
+    count, stamp_ns, left, _ = take(near)
+    assert (count, left) == (5, 0)
+    assert stamp_ns > 0
 
 
 def test_without_a_stamp_there_is_none(pair: tuple[socket.socket, socket.socket]) -> None:
     near, far = pair
     far.sendall(b"x")
     select.select([near], [], [])
-    assert take(near) == (1, 0, b"x")
+    assert take(near) == (1, 0, 0, b"x")
 
 
 def test_nothing_to_read_an_end_and_a_bad_descriptor(pair: tuple[socket.socket, socket.socket]) -> None:

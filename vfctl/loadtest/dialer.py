@@ -15,6 +15,7 @@ from vfctl.loadtest.handshake import check_response, new_key, request
 from vfctl.loadtest.plan import CONNECT_TIMEOUT_S, Shard
 from vfctl.loadtest.roles import SlowReader
 from vfctl.loadtest.simulated_client import SimulatedClient
+from vfctl.sockets.calls import SO_TIMESTAMPNS, TCP_INQ
 
 MAX_OPENING: Final = 512
 """Handshakes under way at once in one process: enough to keep a server busy, too few to overrun its backlog."""
@@ -23,8 +24,6 @@ FIRST_READ_BYTES: Final = 16 * 1024
 
 IP_BIND_ADDRESS_NO_PORT: Final = 24
 """Linux: choose the port at connect, when the destination is known, not at bind. Python has no name for it."""
-SO_TIMESTAMPNS: Final = 35
-"""Linux: stamp arrivals with CLOCK_REALTIME in ns. Python has no name for it."""
 
 
 class Opened(Protocol):
@@ -115,6 +114,7 @@ class Dialer:
 
     def _set_up(self, sock: socket.socket, client: SimulatedClient) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_INQ, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         role = self._shard.roles[client.role]
         if isinstance(role, SlowReader):

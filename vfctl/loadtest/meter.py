@@ -104,7 +104,7 @@ class Meter:
 
     def note_round(self, reading: Round, until_sample: int) -> None:
         """Updates that `read_ready` has made sense of."""
-        self._until_sample = until_sample
+        self._until_sample = max(1, until_sample)
         for role, (messages, size) in enumerate(reading.counts.tolist()):
             if messages:
                 self._seen[role].record_round(size, *reading.latencies_us[role, :, :messages])

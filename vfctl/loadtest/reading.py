@@ -95,6 +95,7 @@ def read_ready(
     counts: Any,
     odd: Any,
     unread: Any,
+    more: Any,
     tally: Any,
 ) -> int:
     """Read one frame of each of events[first:last] whose client expects a whole update.
@@ -103,16 +104,17 @@ def read_ready(
         events: int32 [events, EVENT_WORDS].
         client_of: int32 [descriptors], whose socket a descriptor is, or NOBODY.
         streams: int64 [clients, STREAM_WORDS].
-        stage: int64 [4]: when it begins and ends, unix time in ns; the server's clock ahead of ours, µs; updates until
-            the next one to be sampled (counted down).
+        stage: int64 [4]: when it begins and ends, unix time in ns; the server's clock ahead of ours, µs; updates up to
+            the next one that is sampled, counted down to 0.
         buffer: uint8 [BUFFER_BYTES], where a frame is read to.
         message: what `receive` needs.
         latencies_us: int64 [roles, 3, events], filled: to the kernel's stamp, to now, and against the schedule.
         counts: int64 [roles, 2], added to: these messages and their bytes.
         odd: int64 [events, ODD_WORDS], filled.
         unread: int64 [events], filled: clients that expect something else.
-        tally: int64 [8]: how many are in `odd` and in `unread`; where it stopped, the client, bytes, arrival and
-            reading time in ns, the errno of a failure.
+        more: int64 [events], filled: descriptors that have more to read.
+        tally: int64 [8]: how many are in `odd` and `unread`; where it stopped, the client, bytes (or -errno), arrival and
+            reading time in ns; how many are in `more`.
 
     Returns:
         DONE, LOOK or FAILED; for the latter two go on at `tally[2]` + 1.
@@ -129,10 +131,13 @@ def read_ready(
             unread[tally[1]] = client
             tally[1] += 1
             continue
-        count, arrival_ns = receive(fd, buffer.ctypes.data, wanted, message)
+        count, arrival_ns, left = receive(fd, buffer.ctypes.data, wanted, message)
         if count == -AGAIN or count == -INTERRUPTED:
             continue
         read_ns = unix_time_ns(scratch)
+        if left:
+            more[tally[7]] = fd
+            tally[7] += 1
         start = _whole_update(buffer, count) if count > 0 and arrival_ns > 0 else 0
         if start == 0:
             tally[2], tally[3], tally[4], tally[5], tally[6] = at, client, count, arrival_ns, read_ns
@@ -146,7 +151,9 @@ def read_ready(
         in_time = due_us == 0 or due_us >= stamp_us or (settled and stream[SETTLED] == 0)
         none_missed = in_time or due_us + stream[INTERVAL_US] >= stamp_us
         follows = sequence == stream[SEQUENCE] + 1 and stream[AFTER_GRAPH] == 0
-        if not (none_missed and follows and stage[0] <= arrival_ns < stage[1] and stage[3] > 1):
+        if not (none_missed and follows and stage[0] <= arrival_ns < stage[1] and stage[3] != 1):
+            if stage[3] == 1:
+                stage[3] = 0
             index = tally[0]
             tally[0] += 1
             odd[index, 0] = client
@@ -158,7 +165,7 @@ def read_ready(
             odd[index, 6] = arrival_ns
             odd[index, 7] = read_ns
             continue
-        stage[3] -= 1
+        stage[3] = max(0, stage[3] - 1)
         stream[SEQUENCE] = sequence
         stream[SETTLED] = settled
         stream[INTERVAL_US] = interval_us
@@ -185,6 +192,7 @@ class Round:
         self.counts = np.zeros((roles, 2), np.int64)
         self.odd = np.zeros((size, ODD_WORDS), np.int64)
         self.unread = np.zeros(size, np.int64)
+        self.more = np.zeros(size, np.int64)
         self.tally = np.zeros(8, np.int64)
         self.message = received_message()
 

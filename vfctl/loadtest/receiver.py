@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import select
-import socket
-import struct
 import time
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -20,13 +18,14 @@ from vfctl.loadtest.reading import BUFFER_BYTES, DONE, LOOK, NOBODY, Round, read
 from vfctl.loadtest.simulated_client import SimulatedClient
 from vfctl.protocol import MessageType
 from vfctl.protocol.websocket import Opcode, close_payload
-from vfctl.sockets.calls import epoll_wait
+from vfctl.sockets.calls import AGAIN, INTERRUPTED, epoll_wait, receive
 
 MAX_EVENTS: Final = 2048
 """Sockets read in one round: what one process gets in 100 ms at 20,000 messages a second. More come in the next."""
 
-_TIMESPEC: Final = struct.Struct("@qq")
-_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_TIMESPEC.size)
+_READABLE: Final = select.EPOLLIN | select.EPOLLET
+"""Edge-triggered: a socket that has been read is not looked at once more, a round later. One that has
+more to read is asked for anew."""
 
 
 class Owner(Protocol):
@@ -66,7 +65,6 @@ class Receiver:
         self._epoll = select.epoll()
         self._client_of = np.full(1024, NOBODY, np.int32)
         self._buffer = bytearray(BUFFER_BYTES)
-        self._view = memoryview(self._buffer)
         self._bytes = np.frombuffer(self._buffer, np.uint8)
         self._round = Round(MAX_EVENTS, roles)
         self._stage = np.zeros(4, np.int64)
@@ -80,7 +78,7 @@ class Receiver:
             more = np.full(2 * fd - len(self._client_of), NOBODY, np.int32)
             self._client_of = np.concatenate([self._client_of, more])
         self._client_of[fd] = client.number
-        self._epoll.register(fd, select.EPOLLIN if client.attentive else select.EPOLLRDHUP)
+        self._epoll.register(fd, _READABLE if client.attentive else select.EPOLLRDHUP)
 
     def forget(self, fd: int) -> None:
         """A descriptor is about to be closed; epoll notices that by itself."""
@@ -111,18 +109,28 @@ class Receiver:
             client = self._clients[number]
             if why == LOOK:
                 self._take_read(client, count, count, arrival_ns, read_ns)
+                self._look_again(client)
             else:
                 self._owner.on_closed(client, 1006, reason_of(-count))
         self._meter.note_round(reading, int(self._stage[3]))
-        odd, unread = reading.tally[:2].tolist()
+        odd, unread, *_, more = reading.tally.tolist()
+        for fd in reading.more[:more].tolist():
+            if self._client_of[fd] != NOBODY:
+                self._epoll.modify(fd, _READABLE)
         for number, *update in reading.odd[:odd].tolist():
             self._meter.note_update(self._clients[number], *update)
         for number in reading.unread[:unread].tolist():
             client = self._clients[number]
             if client.attentive:
                 self.read_part(client, BUFFER_BYTES)
+                self._look_again(client)
             else:
                 self._owner.on_closed(client, 1006, "cut off while it read slowly")  # nothing else is polled for
+
+    def _look_again(self, client: SimulatedClient) -> None:
+        """It may have more to read: have the next round look."""
+        if client.socket is not None and self._client_of[client.socket.fileno()] == client.number:
+            self._epoll.modify(client.socket.fileno(), _READABLE)
 
     def _read_ready(self, first: int, last: int) -> int:
         reading = self._round
@@ -140,6 +148,7 @@ class Receiver:
                 reading.counts,
                 reading.odd,
                 reading.unread,
+                reading.more,
                 reading.tally,
             )
         )
@@ -152,17 +161,12 @@ class Receiver:
         kept = len(reader.head)
         self._buffer[:kept] = reader.head
         wanted = min(max(reader.expected - kept, 1), BUFFER_BYTES - kept, limit)
-        try:
-            count, ancillary, _, _ = client.socket.recvmsg_into([self._view[kept : kept + wanted]], _ANCILLARY_BYTES)
-        except BlockingIOError:
+        address = self._bytes.ctypes.data + kept
+        count, arrival_ns, _ = receive(client.socket.fileno(), address, wanted, self._round.message)
+        if count < 0:
+            if count not in (-AGAIN, -INTERRUPTED):
+                self._owner.on_closed(client, 1006, reason_of(-count))
             return
-        except OSError as error:
-            self._owner.on_closed(client, 1006, reason_of(error.errno))
-            return
-        arrival_ns = 0
-        if ancillary:
-            seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-            arrival_ns = seconds * 1_000_000_000 + nanoseconds
         self._take_read(client, count, kept + count, arrival_ns, time.time_ns())
 
     def _take_read(self, client: SimulatedClient, count: int, end: int, arrival_ns: int, read_ns: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import platform
+import socket
 from typing import Any, Final
 
 import numba
@@ -42,10 +43,13 @@ _send = _imported("send", _SIZE, _INT, _ADDRESS, _SIZE, _INT)
 _errno_location = _imported("__errno_location", types.CPointer(_INT))
 _clock_gettime = _imported("clock_gettime", _INT, _INT, _ADDRESS)
 
-_SCM_TIMESTAMPNS: Final = 35
-_SOL_SOCKET: Final = 1
-_STAMP_HEADER: Final = _SOL_SOCKET | _SCM_TIMESTAMPNS << 32
-_STAMP_BYTES: Final = 32
+SO_TIMESTAMPNS: Final = 35
+"""Linux: stamp arrivals with CLOCK_REALTIME in ns. Python has no name for it."""
+TCP_INQ: Final = 36
+"""Linux: tell with each read how much is left. Python has no name for it."""
+
+_STAMP_HEADER: Final = socket.SOL_SOCKET | SO_TIMESTAMPNS << 32
+_INQ_HEADER: Final = socket.IPPROTO_TCP | TCP_INQ << 32
 _CONTROL_BYTES: Final = 64
 
 
@@ -97,13 +101,14 @@ def received_message() -> npt.NDArray[np.int64]:
 
 @compiled
 def receive(fd: int, address: int, size: int, message: Any) -> Any:
-    """recvmsg(2) of at most `size` bytes, of a socket with SO_TIMESTAMPNS.
+    """recvmsg(2) of at most `size` bytes, of a TCP socket with SO_TIMESTAMPNS and TCP_INQ.
 
     Args:
         message: a `received_message`.
 
     Returns:
-        Bytes, or -errno; and the kernel's stamp of the last of them, unix time in ns, 0 if there is none.
+        Bytes, or -errno; the kernel's stamp of the last of them, unix time in ns, 0 if there is none; and how many are
+        left to read, 0 if that is not told.
     """
     message[5] = _CONTROL_BYTES
     message[6] = 0
@@ -111,7 +116,13 @@ def receive(fd: int, address: int, size: int, message: Any) -> Any:
     message[_IOV + 1] = size
     count = _recvmsg(fd, message.ctypes.data, DONT_WAIT)
     if count < 0:
-        return -errno_now(), 0
-    if message[5] >= _STAMP_BYTES and message[_CONTROL + 1] == _STAMP_HEADER:
-        return int(count), message[_CONTROL + 2] * 1_000_000_000 + message[_CONTROL + 3]
-    return int(count), 0
+        return -errno_now(), 0, 0
+    stamp_ns, left = 0, 0
+    at, end = 0, message[5] // 8  # in words; Linux pads control messages to them
+    while at + 2 < end:
+        if message[_CONTROL + at + 1] == _STAMP_HEADER:
+            stamp_ns = message[_CONTROL + at + 2] * 1_000_000_000 + message[_CONTROL + at + 3]
+        elif message[_CONTROL + at + 1] == _INQ_HEADER:
+            left = message[_CONTROL + at + 2] & 0x7FFFFFFF
+        at += max(2, (message[_CONTROL + at] + 7) // 8)
+    return int(count), stamp_ns, left
