@@ -21,7 +21,7 @@ from vfctl.server.spawn import spawn
 SETTLE_S: Final = 0.5
 """Between a ramp and a measured stage: the last handshakes' backlog is not part of the result."""
 
-STATUS_S: Final = 0.1
+STATUS_S: Final = 0.25
 """Time between two looks at the display."""
 
 CLOCK_S: Final = 10.0

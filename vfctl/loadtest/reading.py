@@ -113,8 +113,8 @@ def read_ready(
         odd: int64 [events, ODD_WORDS], filled.
         unread: int64 [events], filled: clients that expect something else.
         more: int64 [events], filled: descriptors that have more to read.
-        tally: int64 [8]: how many are in `odd` and `unread`; where it stopped, the client, bytes (or -errno), arrival and
-            reading time in ns; how many are in `more`.
+        tally: int64 [8]: how many are in `odd` and `unread`; where it stopped, the client, bytes (or -errno), arrival
+            and reading time in ns; how many are in `more`.
 
     Returns:
         DONE, LOOK or FAILED; for the latter two go on at `tally[2]` + 1.
