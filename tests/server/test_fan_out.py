@@ -14,7 +14,7 @@ from vfctl.graph.generators import generate
 from vfctl.protocol import NODE_DTYPE
 from vfctl.server.client_manager import ClientManager
 from vfctl.server.connection import Connection
-from vfctl.server.fan_out import send_to_all
+from vfctl.sockets.fan_out import send_to_all
 from vfctl.stream import Scene, Subscription
 
 FAR_AHEAD_US = 10**12

@@ -19,7 +19,7 @@ from vfctl.protocol import Heartbeat, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame
 from vfctl.server.clocks import unix_time_us
 from vfctl.server.connection import Connection
-from vfctl.server.fan_out import send_to_all
+from vfctl.sockets.fan_out import send_to_all
 from vfctl.stream import Audience, Delivery, SlowClientPolicy, Subscription
 
 log = logging.getLogger(__name__)
