@@ -1,6 +1,6 @@
 """How fast is a layout, and how good, beside those of d3-force-3d, igraph and networkx?
 
-    python benchmarks/physics.py [--nodes 316 1000 10000 100000] [--graphs scale-free tree] [--limit-s 100]
+    python benchmarks/physics.py [--nodes 316 1000 10000 100000] [--graphs scale-free tree] [--seed 1]
 
 Every contestant gets the same graph, three dimensions, its own defaults, a process of its own and one core, which all
 share. What would take longer than the limit, going by a smaller graph, is not started (`> limit`); d3 then still does
@@ -62,8 +62,8 @@ class World:
     place: Path
 
     @classmethod
-    def make(cls, generator: str, count: int, place: Path) -> World:
-        edges = generate(generator, count, 1).edge_indices().astype(np.int32)
+    def make(cls, generator: str, count: int, place: Path, seed: int) -> World:
+        edges = generate(generator, count, seed).edge_indices().astype(np.int32)
         edges.tofile(place / "edges")
         sources = np.random.default_rng(1).permutation(count)[: SOURCES_OF_LARGE if count > LARGE else count]
         links = coo_array((np.ones(len(edges)), edges.T), shape=(count, count)).tocsr()
@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--graphs", nargs="+", default=["scale-free", "tree"])
     parser.add_argument("--layouts", nargs="+", default=CONTESTANTS, choices=CONTESTANTS)
     parser.add_argument("--limit-s", type=float, default=100.0)
+    parser.add_argument("--seed", type=int, default=1, help="of the graphs")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     ensure_peers()
@@ -183,20 +184,20 @@ def main() -> None:
         races = {generator: Race(asked.limit_s, environment) for generator in asked.graphs}
         for count in sorted(asked.nodes):
             for generator in asked.graphs:
-                world = World.make(generator, count, place)
+                world = World.make(generator, count, place, asked.seed)
                 for name in asked.layouts:
                     told = races[generator].run(name, world)
                     results.append({"nodes": count, "graph": generator, "layout": name} | told)
                     show(row(world, name, told, asked.limit_s))
-        compare_with_all_pairs(asked.graphs, place, environment)
+        compare_with_all_pairs(asked.graphs, place, environment, asked.seed)
     if asked.json:
         asked.json.write_text(json.dumps(results, indent=1))
 
 
-def compare_with_all_pairs(generators: list[str], place: Path, environment: dict[str, str]) -> None:
+def compare_with_all_pairs(generators: list[str], place: Path, environment: dict[str, str], seed: int) -> None:
     """Stress at 2,000 nodes, by mesh and by all pairs."""
     for generator in generators:
-        world = World.make(generator, 2_000, place)
+        world = World.make(generator, 2_000, place, seed)
         stress = {}
         for name in ("mesh", "all-pairs"):
             Race(600.0, environment)._told(name, world, 600.0)
