@@ -30,7 +30,7 @@ def loadtest(url: str, clients: int, *options: str | Path) -> tuple[int, dict]:
 def test_loadtest_against_a_running_server(live: str) -> None:
     code, results = loadtest(live, 300, "--gate", "clients.lost == 0", "--gate", "latency_ms.p50 > 0")
     assert code == 0
-    assert results["schema"] == "vfctl.loadtest/2"
+    assert results["schema"] == "vfctl.loadtest/3"
     assert results["url"] == f"{live}?timed=1"
     assert results["clients"] == {"target": 300, "connected": 300, "failed": 0, "lost": 0, "away": 0, "reconnects": 0}
     assert results["latency_clock"] == "kernel"

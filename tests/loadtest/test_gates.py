@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vfctl.errors import UsageError
-from vfctl.loadtest.gates import judge, parse_gate
+from vfctl.loadtest.gates import check_baseline, judge, parse_abort_gate, parse_gate
+from vfctl.loadtest.units import unit_of
 
-RESULTS = {"latency_ms": {"count": 10, "p95": 8.5, "p50": None}, "clients": {"lost": 0}, "interrupted": False}
+RESULTS = {
+    "latency_ms": {"count": 10, "p95": 8.5, "p50": None},
+    "clients": {"lost": 0},
+    "interrupted": False,
+    "throughput": {"bytes_per_s": 6e6, "messages_per_s": 200.0},
+    "generator": {"cpu_percent": 1.5},
+    "duration_s": 30.0,
+}
+OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
 
 
 @pytest.mark.parametrize(
@@ -21,25 +32,139 @@ RESULTS = {"latency_ms": {"count": 10, "p95": 8.5, "p50": None}, "clients": {"lo
         ("clients.lost == 0", True),
         ("clients.lost != 0", False),
         ("clients.lost > -1", True),
+        ("latency_ms.p95 < 30ms", True),
+        ("latency_ms.p95 < 0.03s", True),
+        ("latency_ms.p95 < 0.008 s", False),
+        ("latency_ms.p95 == 8500µs", True),
+        ("throughput.bytes_per_s > 5MB/s", True),
+        ("throughput.bytes_per_s > 6 MiB/s", False),
+        ("throughput.bytes_per_s >= 48Mbit/s", True),
+        ("throughput.messages_per_s >= 200/s", True),
+        ("generator.cpu_percent < 2%", True),
+        ("duration_s >= 0.5min", True),
     ],
 )
 def test_verdicts(expression: str, passes: bool) -> None:
     (verdict,) = judge([parse_gate(expression)], RESULTS)
     assert verdict.passed is passes
-    assert verdict.expression == expression
+    assert (verdict.expression, verdict.reason) == (expression, "")
 
 
 @pytest.mark.parametrize(
     "path", ["latency_ms.p50", "latency_ms.p42", "nothing.at.all", "latency_ms", "interrupted", "clients.lost.x"]
 )
 def test_no_data_fails_whatever_the_comparison(path: str) -> None:
-    verdicts = judge([parse_gate(f"{path} {operator} 0") for operator in ("<", "<=", ">", ">=", "==", "!=")], RESULTS)
-    assert [(verdict.value, verdict.passed) for verdict in verdicts] == [(None, False)] * 6
+    verdicts = judge([parse_gate(f"{path} {operator} 0") for operator in OPERATORS], RESULTS)
+    assert [(verdict.value, verdict.passed, verdict.reason) for verdict in verdicts] == [(None, False, "no data")] * 6
 
 
 @pytest.mark.parametrize(
-    "expression", ["", "p95", "latency_ms.p95 < ", "< 30", "latency_ms.p95 < 1.2.3", "a.b ~ 3", "a b < 3", "a < nan"]
+    "expression",
+    [
+        *("", "p95", "latency_ms.p95 < ", "< 30", "latency_ms.p95 < 1.2.3", "a.b ~ 3", "a b < 3", "a < nan"),
+        *("a_ms < 1e999", "a_ms < 2 *", "a_ms < * baseline", "a_ms < baseline * 2", "a_ms < 30ms 2", "a < baseline 2"),
+    ],
 )
 def test_what_is_no_gate_is_refused(expression: str) -> None:
     with pytest.raises(UsageError, match="PATH OPERATOR NUMBER"):
         parse_gate(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "advice"),
+    [
+        ("latency_ms.p95 < 30%", "us, µs, ms, s, min"),
+        ("roles.viewer.latency_ms.p95 < 30MB/s", "us, µs, ms, s, min"),
+        ("throughput.bytes_per_s > 5ms", "kB/s"),
+        ("generator.cpu_percent < 2s", "%"),
+        ("clients.lost < 3ms", "write 3"),
+        ("latency_ms.count > 3s", "write 3"),
+        ("roles.slow_ms.clients.lost < 3ms", "write 3"),
+        ("latency_ms.p95 <= baseline + 2%", "us, µs, ms, s, min"),
+    ],
+)
+def test_a_unit_that_does_not_fit_is_refused_with_those_that_do(expression: str, advice: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_gate(expression)
+    assert advice in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("limit", "baseline", "passes", "reason"),
+    [
+        ("1.2 * baseline", 8.0, True, ""),
+        ("1.05*baseline", 8.0, False, ""),
+        ("baseline + 2ms", 7.0, True, ""),
+        ("baseline+0.001s", 7.0, False, ""),
+        ("2 * baseline - 1ms", 5.0, True, ""),
+        ("1.2 * baseline", None, False, "no data in the baseline"),
+    ],
+)
+def test_gates_relative_to_a_baseline(limit: str, baseline: float | None, passes: bool, reason: str) -> None:
+    (verdict,) = judge([parse_gate(f"latency_ms.p95 <= {limit}")], RESULTS, {"latency_ms": {"p95": baseline}})
+    assert (verdict.passed, verdict.reason) == (passes, reason)
+
+
+def test_a_missing_baseline_is_a_mistake_of_usage() -> None:
+    gates = [parse_gate("latency_ms.p95 < 1"), parse_gate("latency_ms.p95 <= baseline")]
+    check_baseline(gates[:1], None)
+    with pytest.raises(UsageError, match="needs a baseline"):
+        check_baseline(gates, None)
+    (verdict,) = judge(gates[1:], RESULTS, {})
+    assert (verdict.passed, verdict.limit, verdict.reason) == (False, None, "no data in the baseline")
+
+
+def test_abort_gates_say_when() -> None:
+    gate = parse_abort_gate("latency_ms.p95 < 200 after 10s")
+    assert (gate.limit, gate.after_s) == (200, 10)
+    assert parse_abort_gate("clients.failed == 0 after 500 ms").after_s == 0.5
+    for expression, why in (
+        ("latency_ms.p95 < 200", "how much measured time"),
+        ("latency_ms.p95 < 200 after soon", "no time"),
+        ("frames.gaps == 0 after 1s", "not known before the end"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            parse_abort_gate(expression)
+    with pytest.raises(UsageError, match="at the end"):
+        parse_gate("latency_ms.p95 < 200 after 10s")
+
+
+PATHS = st.sampled_from(
+    ["latency_ms.p95", "throughput.bytes_per_s", "generator.cpu_percent", "clients.lost", "duration_s", "a.b-c.d_ms"]
+)
+NUMBERS = st.floats(-1e12, 1e12, allow_nan=False)
+SPACES = st.sampled_from(["", " ", "  "])
+
+
+@given(PATHS, st.sampled_from(OPERATORS), NUMBERS, SPACES, st.data())
+def test_every_number_with_every_unit_that_fits_is_read(
+    path: str, operator: str, number: float, space: str, data: st.DataObject
+) -> None:
+    unit = unit_of(path)
+    units = {"": 1.0, **(unit.factors if unit else {})}
+    written = data.draw(st.sampled_from(sorted(units)))
+    gate = parse_gate(f"{space}{path}{space}{operator}{space}{number!r}{space}{written}{space}")
+    assert (gate.path, gate.operator) == (path, operator)
+    assert gate.limit == pytest.approx(number * units[written], rel=1e-12)
+
+
+@given(PATHS, st.floats(0, 1e6), NUMBERS, st.floats(0, 1e6))
+def test_every_share_of_a_baseline_is_read(path: str, factor: float, more: float, figure: float) -> None:
+    sign = "-" if more < 0 else "+"
+    gate = parse_gate(f"{path} <= {factor!r} * baseline {sign} {abs(more)!r}")
+    found: object = figure
+    for key in reversed(path.split(".")):
+        found = {key: found}
+    assert isinstance(found, dict)
+    assert gate.limit_with(found) == pytest.approx(factor * figure + more)
+    assert gate.limit_with({}) is None
+
+
+@given(st.text(alphabet=st.sampled_from("abps_.19<>=! *+-%/msMBafter basline\n"), max_size=40))
+def test_any_text_is_a_gate_or_a_mistake_of_usage(text: str) -> None:
+    for parse in (parse_gate, parse_abort_gate):
+        try:
+            gate = parse(text)
+        except UsageError:
+            continue
+        assert gate.path in text

@@ -196,8 +196,8 @@ def test_stages_share_the_time_and_roles_the_messages() -> None:
     for arrival_us, client in ((500, viewer), (1500, viewer), (2500, viewer), (3500, viewer), (3600, slow)):
         client.due_us = 0
         meter.note_update(client, 4, 100, client.sequence + 1, arrival_us - 10, 0, arrival_us * 1000, arrival_us * 1000)
-    assert meter.take_recent().count == 3, "of attentive clients; one came between two stages"
-    stages = meter.report()
+    assert meter.take_recent(0).count == 3, "of attentive clients; one came between two stages"
+    stages = meter.report(0)
     assert [[seen.messages for seen in stage.roles] for stage in stages] == [[1, 0], [1, 0], [1, 1]]
 
 

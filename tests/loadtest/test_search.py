@@ -22,7 +22,7 @@ def document(passed: bool = True, **changes: Any) -> dict[str, Any]:
         "clients": {"connected": 5, "failed": 0, "lost": 0},
         "generator": {"advice": "", "verdict": "valid"},
         "throughput": {"messages_per_s_per_client": 60.0},
-        "gates": [{"passed": passed, "expression": "latency_ms.p95 < 30", "value": 1.0}],
+        "gates": [{"passed": passed, "expression": "latency_ms.p95 < 30", "value": 1.0, "reason": ""}],
         **changes,
     }
 

@@ -10,7 +10,21 @@ from typing import Annotated
 import typer
 
 from vfctl import __version__
-from vfctl.cli import decode, doctor, layout, loadtest, record, replay, scenario, serve, watch
+from vfctl.cli import (
+    compare,
+    decode,
+    doctor,
+    gate,
+    layout,
+    loadtest,
+    noise,
+    record,
+    replay,
+    scenario,
+    schema,
+    serve,
+    watch,
+)
 from vfctl.cli.output import complain
 from vfctl.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, VfctlError
 
@@ -42,11 +56,15 @@ def root(
 app.command("serve")(serve.command)
 app.command("layout")(layout.command)
 app.command("loadtest")(loadtest.command)
+app.command("gate")(gate.command)
+app.command("compare")(compare.command)
+app.command("noise")(noise.command)
 app.command("record")(record.command)
 app.command("replay")(replay.command)
 app.command("decode")(decode.command)
 app.command("watch")(watch.command)
 app.command("doctor")(doctor.command)
+app.command("schema")(schema.command)
 app.add_typer(scenario.group, name="scenario")
 
 

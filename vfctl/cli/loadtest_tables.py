@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any, Final
 
 from rich.markup import escape
@@ -19,8 +20,10 @@ def results_tables(document: dict[str, Any]) -> list[Table]:
         tables.append(_parts_table("role", document["roles"].items()))
     if sum(stage["measured"] for stage in document["stages"]) > 1 or len(document["stages"]) > 2:
         tables.append(_parts_table("stage", [(_stage_name(stage), stage) for stage in document["stages"]]))
+    if document["spread"]:
+        tables.append(_spread_table(document))
     if document["gates"]:
-        tables.append(_gates_table(document["gates"]))
+        tables.append(gates_table(document["gates"]))
     return tables
 
 
@@ -107,10 +110,34 @@ def _parts_table(title: str, parts: Any) -> Table:
     return table
 
 
-def _gates_table(gates: list[dict[str, Any]]) -> Table:
+def _spread_table(document: dict[str, Any]) -> Table:
+    """How far apart the runs are: what a single one is worth."""
+    table = Table(title=f"{len(document['runs'])} runs; the figures above are their medians")
+    for name in ("", "least", "median", "most", "by run"):
+        table.add_column(name, justify="left" if name in ("", "by run") else "right")
+    for label, path in _SPREAD_SHOWN.items():
+        spread = document["spread"].get(path)
+        if spread is not None:
+            figures = (spread["min"], statistics.median(spread["values"]), spread["max"])
+            values = ", ".join(f"{value:,.2f}" for value in spread["values"])
+            table.add_row(label, *(f"{figure:,.2f}" for figure in figures), values)
+    return table
+
+
+_SPREAD_SHOWN: Final = {
+    "latency P50 ms": "latency_ms.p50",
+    "latency P95 ms": "latency_ms.p95",
+    "latency P99 ms": "latency_ms.p99",
+    "connect P95 ms": "connect_ms.p95",
+    "messages/s": "throughput.messages_per_s",
+}
+
+
+def gates_table(gates: list[dict[str, Any]]) -> Table:
+    """What each gate says."""
     table = Table("gate", "value", "", title="gates")
     for gate in gates:
-        value = "no data" if gate["value"] is None else f"{gate['value']:g}"
+        value = gate["reason"] or f"{gate['value']:g}"
         table.add_row(escape(gate["expression"]), value, "[green]passed[/]" if gate["passed"] else "[red]failed[/]")
     return table
 

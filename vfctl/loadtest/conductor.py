@@ -10,12 +10,16 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Final
 
 from vfctl.errors import PeerError
-from vfctl.loadtest.clock import ClockSample, correction_us
+from vfctl.loadtest.abort import AbortWatch
+from vfctl.loadtest.clock import ClockSample
+from vfctl.loadtest.gates import Verdict
 from vfctl.loadtest.live import Live, Status
 from vfctl.loadtest.meter import NEVER_NS
 from vfctl.loadtest.plan import CONNECT_TIMEOUT_S, Shard, is_local
 from vfctl.loadtest.shard_process import Begin, Failure, Finish, Progress, Report, SetClock, run_shard
+from vfctl.loadtest.sides import Side
 from vfctl.loadtest.stages import Step
+from vfctl.loadtest.time_series import Second
 from vfctl.server.spawn import spawn
 
 SETTLE_S: Final = 0.5
@@ -61,9 +65,12 @@ class Performance:
     Attributes:
         played: the stages that have begun.
         reports: one of each shard.
-        interrupted: it was ended early.
+        interrupted: somebody has ended it early.
         clock: the best that is known of the server's clock; None if it answered no heartbeat.
         offset_us: what latencies were corrected by in the end.
+        seconds: the run second by second.
+        aborted: the gate that has ended it early; None if none has.
+        began_unix_s: when the run began, unix time.
     """
 
     played: list[Played]
@@ -71,6 +78,9 @@ class Performance:
     interrupted: bool
     clock: ClockSample | None
     offset_us: int
+    seconds: tuple[Second, ...] = ()
+    aborted: Verdict | None = None
+    began_unix_s: float = 0.0
 
 
 class Conductor:
@@ -82,6 +92,7 @@ class Conductor:
         on_status: called up to ten times a second.
         stop: ends the run early.
         watch: called as often, to look after what is tested; what it raises ends the run.
+        abort: gates that end the run early.
     """
 
     def __init__(
@@ -91,16 +102,19 @@ class Conductor:
         on_status: Callable[[Status], None],
         stop: Stop,
         watch: Callable[[], None] = lambda: None,
+        abort: AbortWatch | None = None,
     ) -> None:
         self._steps = steps
         self._on_status = on_status
         self._stop = stop
         self._watch = watch
-        self._local = is_local(shards[0].target)
+        self._abort = abort or AbortWatch()
+        self._aborted: Verdict | None = None
         self._live = Live(steps, len(shards))
-        self._reports: dict[int, Report] = {}
-        self._clocks: dict[int, ClockSample] = {}
-        self._offset_us = 0
+        self._sides = [
+            Side(frozenset(shard.number for shard in own), is_local(own[0].target)) for own in _by_side(shards)
+        ]
+        self._side_of = {number: side for side in self._sides for number in side.numbers}
         self._next_clock_s = 0.0
         self._pipes: list[Connection] = []
         self._processes: list[SpawnProcess] = []
@@ -115,18 +129,43 @@ class Conductor:
         Raises:
             VfctlError: a generator process has failed.
         """
+        return self.play_all()[0]
+
+    def play_all(self) -> list[Performance]:
+        """The same for several servers at a time: how the course went with each.
+
+        Raises:
+            VfctlError: a generator process has failed.
+        """
+        began_unix_s = time.time()
+        for side in self._sides:
+            side.restart()
         played = []
         for number, step in enumerate(self._steps):
             if self._stop.requested or (number and self._nobody_left()):
                 break
             played.append(Played(step, self._play(number, step)))
         self._tell(Finish())
-        interrupted, self._stop.requested = self._stop.requested, False
-        self._wait(FINISH_TIMEOUT_S, lambda: len(self._reports) == len(self._pipes), finishing=True)
-        if len(self._reports) < len(self._pipes):
+        interrupted, self._stop.requested = self._stop.requested and self._aborted is None, False
+        self._wait(FINISH_TIMEOUT_S, self._all_reported, finishing=True)
+        if not self._all_reported():
             raise PeerError("a generator process did not report its results in time")
-        best = min(self._clocks.values(), default=None)
-        return Performance(played, list(self._reports.values()), interrupted, best, self._offset_us)
+        return [
+            Performance(
+                played,
+                list(side.reports.values()),
+                interrupted,
+                side.clock,
+                side.offset_us,
+                side.series.finish(),
+                aborted=self._aborted,
+                began_unix_s=began_unix_s,
+            )
+            for side in self._sides
+        ]
+
+    def _all_reported(self) -> bool:
+        return all(len(side.reports) == len(side.numbers) for side in self._sides)
 
     def kill(self) -> None:
         """End all processes; those that have reported have ended by themselves."""
@@ -149,6 +188,9 @@ class Conductor:
         limit_s = step.lasts_s + CONNECT_TIMEOUT_S if is_ramp else settle_s + step.lasts_s
         began_s = time.monotonic()
         self._live.begin(number, began_s, limit_s)
+        for side in self._sides:
+            side.series.begin_stage(step.name, step.measured)
+        self._abort.begin(began_s + settle_s if step.measured else None)
         self._tell(Begin(number, step, start_ns, end_ns))
         if is_ramp:
             self._wait(limit_s, lambda: time.monotonic() - began_s >= step.lasts_s and self._all_there())
@@ -177,13 +219,16 @@ class Conductor:
             self._watch()
             self._correct_clock()
             self._on_status(self._live.status(time.monotonic(), finishing=finishing))
+            if not finishing and (failed := self._abort.look(time.monotonic())) is not None:
+                self._aborted = failed
+                self._stop.request()
 
     def _hear(self, pipe: Connection) -> None:
         try:
             told: Any = pipe.recv()
         except EOFError:
             number = self._pipes.index(pipe)
-            if number in self._reports:
+            if number in self._side_of[number].reports:
                 pipe.close()
                 return
             self._processes[number].join(1.0)
@@ -192,24 +237,29 @@ class Conductor:
         match told:
             case Progress():
                 self._live.take(told)
-                if told.clock is not None:
-                    self._clocks[told.shard] = told.clock
+                self._abort.take(told)
+                self._side_of[told.shard].take(told)
             case Report():
-                self._reports[told.shard] = told
+                self._side_of[told.shard].reports[told.shard] = told
             case Failure(error):
                 raise error
 
     def _correct_clock(self) -> None:
         now_s = time.monotonic()
-        if now_s < self._next_clock_s or not self._clocks:
+        if now_s < self._next_clock_s or not all(side.clock for side in self._sides):
             return
         self._next_clock_s = now_s + CLOCK_S
-        offset_us = correction_us(min(self._clocks.values()), self._local)
-        if offset_us != self._offset_us:
-            self._offset_us = offset_us
-            self._tell(SetClock(offset_us))
+        for side in self._sides:
+            if side.corrected():
+                self._tell(SetClock(side.offset_us), side.numbers)
 
-    def _tell(self, what: Begin | SetClock | Finish) -> None:
-        for pipe in self._pipes:
-            if not pipe.closed:
+    def _tell(self, what: Begin | SetClock | Finish, numbers: frozenset[int] | None = None) -> None:
+        """Tell all shards, or those of these numbers."""
+        for number, pipe in enumerate(self._pipes):
+            if not pipe.closed and (numbers is None or number in numbers):
                 pipe.send(what)
+
+
+def _by_side(shards: Sequence[Shard]) -> list[list[Shard]]:
+    """The shards of each server."""
+    return [[shard for shard in shards if shard.side == side] for side in sorted({shard.side for shard in shards})]

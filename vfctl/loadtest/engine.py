@@ -151,7 +151,7 @@ class Engine:
 
     def take_recent(self) -> LatencyHistogram:
         """Latencies since the last call."""
-        return self._meter.take_recent()
+        return self._meter.take_recent(time.time_ns())
 
     def step(self) -> float:
         """One batch: connect who is due, run timers, read what has arrived, then let the machine breathe.
@@ -180,7 +180,7 @@ class Engine:
         self._receiver.close()
         self._dialer.close()
         self.connects.flush()
-        return self._meter.report()
+        return self._meter.report(time.time_ns())
 
     def _close_stage(self) -> None:
         if self._meter.begun:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from vfctl.errors import UsageError
+from vfctl.loadtest.units import converted, seconds
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
@@ -19,26 +21,53 @@ _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
 }
 _EXPRESSION: Final = re.compile(
-    r"\s*(?P<path>[a-z_][a-z0-9_]*(?:\.[a-z0-9_-]+)*)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<limit>[-+]?[0-9.]+(?:e[-+]?[0-9]+)?)\s*",
+    r"\s*(?P<path>[a-z_][a-z0-9_]*(?:\.[a-z0-9_-]+)*)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<limit>.*?)"
+    r"(?:\s+after\s+(?P<after>.*))?\s*",
     re.IGNORECASE,
 )
+_NUMBER: Final = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_UNIT: Final = r"%|/s|[A-Za-zµ]+(?:/s)?"
+_CONSTANT: Final = re.compile(rf"(?P<number>[-+]?{_NUMBER})\s*(?P<unit>{_UNIT})?")
+_RELATIVE: Final = re.compile(
+    rf"(?:(?P<factor>{_NUMBER})\s*\*\s*)?baseline(?:\s*(?P<sign>[-+])\s*(?P<number>{_NUMBER})\s*(?P<unit>{_UNIT})?)?",
+    re.IGNORECASE,
+)
+
+NO_DATA: Final = "no data"
+NO_BASELINE: Final = "no data in the baseline"
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One condition, such as `latency_ms.p95 < 30`.
+    """One condition, such as `latency_ms.p95 < 30ms` or `latency_ms.p95 <= 1.2 * baseline + 1ms`.
 
     Attributes:
         expression: as it was written.
         path: where the number stands in the results.
         operator: one of < <= > >= == !=.
-        limit: what it is compared with.
+        limit: what it is compared with, in the unit of the figure; added to the baseline's share if there is one.
+        baseline_factor: how much of the baseline's figure; None for a gate that needs no baseline.
+        after_s: of a gate that ends the run early: how long a measured stage lasts before it is judged. None for one
+            that is judged at the end.
     """
 
     expression: str
     path: str
     operator: str
     limit: float
+    baseline_factor: float | None = None
+    after_s: float | None = None
+
+    def limit_with(self, baseline: Mapping[str, Any] | None) -> float | None:
+        """What a figure is compared with, given the results of a baseline; None if those lack the figure."""
+        if self.baseline_factor is None:
+            return self.limit
+        figure = None if baseline is None else look_up(baseline, self.path)
+        return None if figure is None else self.baseline_factor * figure + self.limit
+
+    def holds(self, value: float, limit: float) -> bool:
+        """Whether a figure passes."""
+        return _OPERATORS[self.operator](value, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +76,112 @@ class Verdict:
 
     Attributes:
         value: the number that was judged; None if there was none, which fails.
+        limit: what it was compared with, in the same unit; None if the baseline has none, which fails.
+        reason: why it failed where there was nothing to compare: `no data`, or `no data in the baseline`; empty else.
     """
 
     expression: str
     value: float | None
     passed: bool
+    limit: float | None = None
+    reason: str = ""
 
 
 def parse_gate(expression: str) -> Gate:
-    """Read `PATH OPERATOR NUMBER`.
+    """Read `PATH OPERATOR NUMBER`, where the number may have a unit, or be `FACTOR * baseline + NUMBER`.
 
     Raises:
-        UsageError: it is not of that form.
+        UsageError: it is not of that form, or the unit does not fit the figure.
     """
-    match = _EXPRESSION.fullmatch(expression)
-    try:
-        limit = float(match["limit"]) if match else 0.0
-    except ValueError:
-        match = None
-    if match is None:
+    gate = _parse(expression)
+    if gate.after_s is not None:
         raise UsageError(
-            f"gate {expression!r} is not PATH OPERATOR NUMBER",
-            hint="for example --gate 'latency_ms.p95 < 30'; the paths are those of the --json results",
+            f"gate {gate.expression!r} is judged at the end, not after {gate.after_s:g} s",
+            hint="--abort-gate, or abort_gates in a scenario, ends a run early",
         )
-    return Gate(expression.strip(), match["path"], match["operator"], limit)
+    return gate
 
 
-def judge(gates: Sequence[Gate], results: Mapping[str, Any]) -> list[Verdict]:
-    """Hold every gate against the results. A path that is missing, is no number or has no samples fails."""
+def parse_abort_gate(expression: str) -> Gate:
+    """Read `PATH OPERATOR NUMBER after TIME`, a gate that ends a hopeless run early.
+
+    Raises:
+        UsageError: it is not of that form, or its figure is not known before the end.
+    """
+    gate = _parse(expression)
+    if gate.after_s is None:
+        raise UsageError(
+            f"abort gate {gate.expression!r} does not say after how much measured time it is judged",
+            hint=f"for example --abort-gate '{gate.expression} after 10s'",
+        )
+    if not gate.path.startswith(_LIVE):
+        raise UsageError(
+            f"abort gate {gate.expression!r}: {gate.path} is not known before the end",
+            hint="while a run lasts, latency_ms, clients and throughput are known",
+        )
+    return gate
+
+
+_LIVE: Final = ("latency_ms.", "clients.", "throughput.")
+
+
+def _parse(expression: str) -> Gate:
+    match = _EXPRESSION.fullmatch(expression)
+    if match is not None:
+        path, after = match["path"], match["after"]
+        written = _CONSTANT.fullmatch(match["limit"])
+        factor = None
+        if written is None:
+            written = _RELATIVE.fullmatch(match["limit"])
+            factor = float(written["factor"] or 1) if written is not None else None
+        if written is not None:
+            number = float(written["number"] or 0)
+            if "sign" in written.re.groupindex and written["sign"] == "-":
+                number = -number
+            limit = converted(number, written["unit"] or "", path)
+            if math.isfinite(limit) and (factor is None or math.isfinite(factor)):
+                after_s = None if after is None else seconds(after)
+                return Gate(expression.strip(), path, match["operator"], limit, factor, after_s)
+    raise UsageError(
+        f"gate {expression!r} is not PATH OPERATOR NUMBER",
+        hint="for example --gate 'latency_ms.p95 < 30ms' or --gate 'latency_ms.p95 <= 1.2 * baseline'; the paths are "
+        "those of the --json results",
+    )
+
+
+def check_baseline(gates: Iterable[Gate], baseline: Mapping[str, Any] | None) -> None:
+    """See that there is a baseline if a gate needs one.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for gate in gates:
+        if gate.baseline_factor is not None and baseline is None:
+            raise UsageError(
+                f"gate {gate.expression!r} needs a baseline", hint="add --baseline FILE, the --json results of a run"
+            )
+
+
+def judge(
+    gates: Sequence[Gate], results: Mapping[str, Any], baseline: Mapping[str, Any] | None = None
+) -> list[Verdict]:
+    """Hold every gate against the results. A path that is missing, is no number or has no samples fails, and so does
+    one that the baseline lacks.
+
+    Args:
+        baseline: results of an earlier run, for gates that are relative to it.
+    """
     verdicts = []
     for gate in gates:
-        value = _look_up(results, gate.path)
-        passed = value is not None and _OPERATORS[gate.operator](value, gate.limit)
-        verdicts.append(Verdict(gate.expression, value, passed))
+        value, limit = look_up(results, gate.path), gate.limit_with(baseline)
+        passed = value is not None and limit is not None and gate.holds(value, limit)
+        reason = NO_DATA if value is None else NO_BASELINE if limit is None else ""
+        verdicts.append(Verdict(gate.expression, value, passed, limit, reason))
     return verdicts
 
 
-def _look_up(results: Mapping[str, Any], path: str) -> float | None:
+def look_up(results: Mapping[str, Any], path: str) -> float | None:
+    """The number at a path of the results; None if there is none."""
     found: Any = results
     for key in path.split("."):
         if not isinstance(found, Mapping) or key not in found:

@@ -34,6 +34,7 @@ class Status:
         history: P95 in ms of each of the last seconds, oldest first; None for one without a sample.
         errors: failures since the start, by kind.
         finishing: the course is over, results are being collected.
+        messages, bytes: received since the start.
     """
 
     number: int
@@ -49,6 +50,8 @@ class Status:
     history: tuple[float | None, ...] = ()
     errors: Counter[str] = field(default_factory=Counter)
     finishing: bool = False
+    messages: int = 0
+    bytes: int = 0
 
 
 class Live:
@@ -116,6 +119,8 @@ class Live:
             tuple(self._history),
             sum((progress.errors for progress in newest), Counter()),
             finishing,
+            sum(progress.messages for progress in newest),
+            sum(progress.bytes for progress in newest),
         )
 
     def _newest(self) -> list[Progress]:

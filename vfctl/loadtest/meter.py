@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from vfctl.errors import ProtocolError
+from vfctl.loadtest.blocks import LatencyBlocks
 from vfctl.loadtest.frames import Arrived
 from vfctl.loadtest.observations import Observations, Outcome, StageSeen
 from vfctl.loadtest.reading import Round
@@ -38,12 +39,30 @@ NEVER_NS: Final = 2**63 - 1
 
 @dataclass(slots=True)
 class Window:
-    """A stage's share of time, [start_ns, end_ns) in unix time, and what has arrived within it, by role."""
+    """A stage's share of time, [start_ns, end_ns) in unix time, and what has arrived within it, by role.
+
+    Attributes:
+        recent: latencies of attentive clients since somebody last took them.
+        blocks: those that were taken, by time.
+    """
 
     start_ns: int
     end_ns: int
     seen: list[Observations]
+    recent: LatencyHistogram
+    blocks: LatencyBlocks = field(default_factory=LatencyBlocks)
     outcomes: list[Outcome] = field(default_factory=list)
+
+    def take_recent(self, now_ns: int) -> LatencyHistogram:
+        """What is recent no more, but is in the blocks from now on."""
+        for seen in self.seen:
+            seen.flush()
+        taken = LatencyHistogram()
+        if self.recent.count:
+            taken.merge(self.recent)
+            self.recent.clear()
+            self.blocks.add((min(now_ns, self.end_ns) - self.start_ns) / 1e9, taken)
+        return taken
 
 
 class Meter:
@@ -55,14 +74,12 @@ class Meter:
 
     Attributes:
         offset_us: what the server's clock is ahead of ours.
-        recent: latencies since somebody last took them, see `take_recent`.
     """
 
     def __init__(self, roles: Sequence[Role], errors: Counter[str]) -> None:
         self.offset_us = 0
         self._roles = roles
         self._errors = errors
-        self._recent = LatencyHistogram()
         self._windows: list[Window] = []
         self._start_ns = self._end_ns = 0
         self._seen: list[Observations] = []
@@ -77,8 +94,9 @@ class Meter:
         """A stage begins; the one before it is over by then, if it is not yet."""
         if self._windows:
             self._windows[-1].end_ns = min(self._windows[-1].end_ns, start_ns)
-        seen = [Observations(recent=self._recent if role.attentive else None) for role in self._roles]
-        self._windows.append(Window(start_ns, end_ns, seen))
+        recent = LatencyHistogram()
+        seen = [Observations(recent=recent if role.attentive else None) for role in self._roles]
+        self._windows.append(Window(start_ns, end_ns, seen, recent))
         self._start_ns, self._end_ns, self._seen = start_ns, end_ns, seen
 
     def close(self, clients: list[SimulatedClient], outcomes: list[Outcome], now_ns: int) -> None:
@@ -114,23 +132,24 @@ class Meter:
         seen = [each for window in self._windows for each in window.seen]
         return sum(each.messages for each in seen), sum(each.bytes for each in seen)
 
-    def take_recent(self) -> LatencyHistogram:
-        """The latencies of attentive clients since the last call."""
-        for window in self._windows:
-            for seen in window.seen:
-                seen.flush()
+    def take_recent(self, now_ns: int) -> LatencyHistogram:
+        """The latencies of attentive clients since the last call.
+
+        Args:
+            now_ns: unix time, for the blocks that they go to.
+        """
         taken = LatencyHistogram()
-        taken.merge(self._recent)
-        self._recent.clear()
+        for window in self._windows:
+            taken.merge(window.take_recent(now_ns))
         return taken
 
-    def report(self) -> list[StageSeen]:
+    def report(self, now_ns: int) -> list[StageSeen]:
         """All stages that have begun."""
+        self.take_recent(now_ns)
         for window in self._windows:
             for seen in window.seen:
-                seen.flush()
                 seen.recent = None
-        return [StageSeen(window.outcomes, window.seen) for window in self._windows]
+        return [StageSeen(window.outcomes, window.seen, window.blocks) for window in self._windows]
 
     def seen_at(self, arrival_ns: int, role: int) -> Observations | None:
         """Where something belongs that has arrived at this time; None if between stages."""

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vfctl.loadtest.blocks import LatencyBlocks
 from vfctl.metrics import LatencyHistogram
 
 _FLUSH_AT: Final = 8192
@@ -224,7 +225,9 @@ class StageSeen:
     Attributes:
         outcomes: by role, at its end.
         roles: what clients have received, by role.
+        blocks: the latencies of attentive clients, by time.
     """
 
     outcomes: list[Outcome]
     roles: list[Observations]
+    blocks: LatencyBlocks = field(default_factory=LatencyBlocks)

@@ -54,12 +54,13 @@ class Shard:
     """The share of one generator process. Clients are dealt out in turn, so every shard has its part of every ramp.
 
     Attributes:
-        number: which share this is, from 0.
-        count: how many shares there are.
+        number: which process this is, from 0.
+        count: how many shares the clients are cut into.
         roles: that clients play.
         cast: the role of each of this shard's clients, an index into `roles`; as many bytes as clients.
         resources: path and query for each role.
         world: what is known of the served graph.
+        side: which of the servers that are compared, 0 or 1; its processes follow those of the one before.
         source_addresses: local addresses to connect from, in turn; empty for the system's choice. One source has some
             28,000 ports towards one server.
     """
@@ -72,10 +73,11 @@ class Shard:
     resources: tuple[str, ...]
     world: World = field(default_factory=World)
     source_addresses: tuple[str, ...] = ()
+    side: int = 0
 
     def part_of(self, clients: int) -> int:
         """How many of so many clients are this shard's."""
-        return len(range(self.number, clients, self.count))
+        return len(range(self.number % self.count, clients, self.count))
 
 
 LOOPBACK_EXAMPLE: Final = Target(socket.AF_INET, ("127.0.0.1", 0), "", "")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from vfctl import __version__
+from vfctl.loadtest.blocks import LatencyBlocks
 from vfctl.loadtest.conductor import Performance
 from vfctl.loadtest.gates import Gate, judge
 from vfctl.loadtest.health import Verdict, judge_generator
@@ -16,7 +18,7 @@ from vfctl.loadtest.observations import Connects, Observations, Outcome, StageSe
 from vfctl.loadtest.roles import Role
 from vfctl.metrics import LatencyHistogram
 
-SCHEMA: Final = "vfctl.loadtest/2"
+SCHEMA: Final = "vfctl.loadtest/3"
 
 
 class Results:
@@ -60,14 +62,20 @@ class Results:
         """Whether a single message was received in the measured time."""
         return any(seen.messages for seen in self._by_role)
 
-    def to_json(self, gates: Sequence[Gate] = ()) -> dict[str, Any]:
-        """The object of schema `vfctl.loadtest/2`, with the gates judged."""
+    def to_json(self, gates: Sequence[Gate] = (), baseline: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The object of schema `vfctl.loadtest/3`, with the gates judged.
+
+        Args:
+            baseline: results of an earlier run, for gates that are relative to it.
+        """
         seen = self.headline
         results: dict[str, Any] = {
             "schema": SCHEMA,
             "url": self.url,
             "peer": self.peer,
+            "began_at": datetime.fromtimestamp(self.performance.began_unix_s, UTC).isoformat(timespec="seconds"),
             "interrupted": self.performance.interrupted,
+            "aborted": None if self.performance.aborted is None else asdict(self.performance.aborted),
             "clients": _clients(self.outcome),
             "duration_s": round(self.duration_s, 3),
             **_latencies(seen),
@@ -82,10 +90,36 @@ class Results:
             "roles": {role.label: self._role(index, self._by_role[index]) for index, role in enumerate(self._roles)},
             "generator": self._generator(),
             "errors": dict(self.connects.errors.most_common()),
+            "seconds": [asdict(second) for second in self.performance.seconds],
         }
-        results["gates"] = [asdict(verdict) for verdict in judge(gates, results)]
+        set_verdicts(results, gates, baseline)
         results["environment"] = environment()
+        results["runs"] = [self._histograms()]
+        results["spread"] = None
         return results
+
+    def _histograms(self) -> dict[str, Any]:
+        """All that was counted of latencies, for comparisons."""
+        seen = self.headline
+        return {
+            "histograms": {
+                "latency_ms": seen.latency.encoded(),
+                "latency_user_ms": seen.latency_user.encoded(),
+                "latency_corrected_ms": seen.latency_corrected.encoded(),
+                "voice_ms": seen.voice.encoded(),
+                "connect_ms": self.connects.connect.encoded(),
+                "reconnect_ms": self.connects.reconnect.encoded(),
+            },
+            "blocks": [
+                {
+                    "stage": played.step.name,
+                    "width_s": stage.blocks.width_s,
+                    "latency_ms": [each.encoded() for each in stage.blocks.histograms],
+                }
+                for stage, played in zip(self._stages, self.performance.played, strict=True)
+                if played.step.measured
+            ],
+        }
 
     @property
     def verdict(self) -> Verdict:
@@ -147,7 +181,21 @@ class Results:
 def _together(parts: Sequence[StageSeen]) -> StageSeen:
     """One stage, of all shards."""
     outcomes = [sum(same_role, Outcome()) for same_role in zip(*(part.outcomes for part in parts), strict=True)]
-    return StageSeen(outcomes, [merged(same) for same in zip(*(part.roles for part in parts), strict=True)])
+    blocks = LatencyBlocks()
+    for part in parts:
+        blocks.merge(part.blocks)
+    return StageSeen(outcomes, [merged(same) for same in zip(*(part.roles for part in parts), strict=True)], blocks)
+
+
+def set_verdicts(document: dict[str, Any], gates: Sequence[Gate], baseline: Mapping[str, Any] | None = None) -> None:
+    """Judge the gates on the results, and put that into them; a gate that has ended the run has failed, whatever came
+    in between its verdict and the end.
+    """
+    verdicts = [asdict(verdict) for verdict in judge(gates, document, baseline)]
+    aborted = document["aborted"]
+    document["gates"] = [
+        aborted if aborted and verdict["expression"] == aborted["expression"] else verdict for verdict in verdicts
+    ]
 
 
 def _clients(outcome: Outcome) -> dict[str, int]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
 
 from vfctl.errors import PeerError
+from vfctl.loadtest.abort import AbortWatch
 from vfctl.loadtest.conductor import Conductor, Stop
 from vfctl.loadtest.live import Status
-from vfctl.loadtest.plan import clients_per_process, is_local, plan_shards, source_addresses
+from vfctl.loadtest.plan import Shard, clients_per_process, is_local, plan_shards, source_addresses
 from vfctl.loadtest.preflight import preflight, read_limits
 from vfctl.loadtest.results import Results
 from vfctl.loadtest.scenario import Scenario
@@ -27,6 +30,7 @@ def run_loadtest(
     stop: Stop | None = None,
     source_ip: str | None = None,
     embedded: bool = False,
+    baseline: Mapping[str, Any] | None = None,
 ) -> Results:
     """Run a scenario against `url`; None is the default address if something answers there, else a server of our own.
 
@@ -35,27 +39,71 @@ def run_loadtest(
         on_status: called up to ten times a second.
         source_ip: addresses of this machine to connect from, as a CIDR; None chooses.
         embedded: start a server of our own even if one answers at the default address.
+        baseline: results of an earlier run, for abort gates that are relative to it.
 
     Raises:
         VfctlError: nothing answers at the URL, the server cannot start or has died, or a generator has.
     """
     with ExitStack() as stack:
         url, peer, watch = _find_peer(scenario, url, embedded, stack, say)
-        full_url, target = resolve(url, scenario.encoding)
-        clients = scenario.peak
-        say(f"{clients:,} clients against {full_url} ({peer.name})")
-        if not peer.is_vfctl:
-            say("what it sends is counted; latency is measured if its frames are V4 with TIMED trailers, else not")
-        per_process = clients_per_process(raise_descriptor_limit())
-        sources = source_addresses(target, clients, source_ip)
-        for check in preflight(clients, read_limits(), sources=max(1, len(sources)), server_here=is_local(target)):
-            if not check.ok:
-                say(f"{check.what}: {check.needed} needed, {check.available} there; try: {check.command}")
-        world = explore(url, scenario.roles)
-        shards = plan_shards(target, scenario.roles, clients, world=world, per_process=per_process, sources=sources)
-        conductor = Conductor(shards, scenario.course(), on_status, stop or Stop(), watch)
+        full_url, shards = _prepare(scenario, url, peer, source_ip, say)
+        abort = AbortWatch(scenario.abort_gates, baseline)
+        conductor = Conductor(shards, scenario.course(), on_status, stop or Stop(), watch, abort)
         stack.callback(conductor.kill)
         return Results(full_url, peer.name, scenario.roles, conductor.play())
+
+
+def run_side_by_side(
+    scenario: Scenario,
+    urls: tuple[str, str],
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    on_status: Callable[[Status], None] = lambda _: None,
+    stop: Stop | None = None,
+    source_ip: str | None = None,
+) -> list[Results]:
+    """Run a scenario against two servers at the same time, with all its clients for each, in processes of its own.
+
+    Args:
+        say, on_status, stop, source_ip: as for `run_loadtest`.
+
+    Returns:
+        The results of each server.
+
+    Raises:
+        VfctlError: nothing answers at a URL, or a generator has died.
+    """
+    peers = [identify(url) for url in urls]
+    prepared = [_prepare(scenario, url, peer, source_ip, say) for url, peer in zip(urls, peers, strict=True)]
+    first, second = (shards for _, shards in prepared)
+    second = [replace(shard, number=shard.number + len(first), side=1) for shard in second]
+    conductor = Conductor([*first, *second], scenario.course(), on_status, stop or Stop())
+    try:
+        performances = conductor.play_all()
+    finally:
+        conductor.kill()
+    return [
+        Results(full_url, peer.name, scenario.roles, performance)
+        for (full_url, _), peer, performance in zip(prepared, peers, performances, strict=True)
+    ]
+
+
+def _prepare(
+    scenario: Scenario, url: str, peer: Peer, source_ip: str | None, say: Callable[[str], None]
+) -> tuple[str, list[Shard]]:
+    """The URL with its options, and what each generator process does there."""
+    full_url, target = resolve(url, scenario.encoding)
+    clients = scenario.peak
+    say(f"{clients:,} clients against {full_url} ({peer.name})")
+    if not peer.is_vfctl:
+        say("what it sends is counted; latency is measured if its frames are V4 with TIMED trailers, else not")
+    per_process = clients_per_process(raise_descriptor_limit())
+    sources = source_addresses(target, clients, source_ip)
+    for check in preflight(clients, read_limits(), sources=max(1, len(sources)), server_here=is_local(target)):
+        if not check.ok:
+            say(f"{check.what}: {check.needed} needed, {check.available} there; try: {check.command}")
+    world = explore(url, scenario.roles)
+    return full_url, plan_shards(target, scenario.roles, clients, world=world, per_process=per_process, sources=sources)
 
 
 def _find_peer(

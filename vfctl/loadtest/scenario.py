@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -12,7 +13,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from vfctl.errors import UsageError
 from vfctl.loadtest.filter_json import JsonFilter
-from vfctl.loadtest.gates import Gate, parse_gate
+from vfctl.loadtest.gates import Gate, parse_abort_gate, parse_gate
 from vfctl.loadtest.roles import Role, Viewer
 from vfctl.loadtest.stages import Hold, Ramp, Stage, Step, scaled, work_out
 from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
@@ -30,12 +31,20 @@ come back before the server has seen that they were gone."""
 
 
 def _as_gate(expression: object) -> Gate:
+    return _parsed(expression, parse_gate)
+
+
+def _as_abort_gate(expression: object) -> Gate:
+    return _parsed(expression, parse_abort_gate)
+
+
+def _parsed(expression: object, parse: Callable[[str], Gate]) -> Gate:
     if isinstance(expression, Gate):
         return expression
     if not isinstance(expression, str):
         raise ValueError("a gate is a text")
     try:
-        return parse_gate(expression)
+        return parse(expression)
     except UsageError as error:
         raise ValueError(f"{error.message}; {error.hint}") from None
 
@@ -137,6 +146,7 @@ class Scenario:
         mix: the roles that clients play, by share; empty: all are viewers.
         stages: the course; empty: a ramp and a hold, of the times above.
         gates: what must hold.
+        abort_gates: what must hold while it lasts, from some time on; else the run ends there.
         server: the embedded server.
     """
 
@@ -151,6 +161,7 @@ class Scenario:
     mix: Annotated[tuple[Annotated[Role, Field(discriminator="role")], ...], Len(0, 256)] = ()
     stages: tuple[Annotated[Stage, Field(discriminator="kind")], ...] = ()
     gates: tuple[Annotated[Gate, PlainValidator(_as_gate)], ...] = ()
+    abort_gates: tuple[Annotated[Gate, PlainValidator(_as_abort_gate)], ...] = ()
     server: EmbeddedServer = field(default_factory=EmbeddedServer)
 
     def __post_init__(self) -> None:
@@ -172,6 +183,11 @@ class Scenario:
     def roles(self) -> tuple[Role, ...]:
         """The roles that clients play."""
         return self.mix or (Viewer(filter=self.filter),)
+
+    @property
+    def all_gates(self) -> tuple[Gate, ...]:
+        """Those that are judged at the end: all of them."""
+        return (*self.gates, *self.abort_gates)
 
     @property
     def peak(self) -> int:

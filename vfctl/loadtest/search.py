@@ -158,8 +158,9 @@ def reasons(document: dict[str, Any], what: str, load: float) -> list[str]:
     rate_hz = document["throughput"]["messages_per_s_per_client"]
     if what == "rate" and rate_hz < DELIVERED * load:
         found.append(f"only {rate_hz:.3g} messages a second and client came")
-    for gate in document["gates"]:
-        if not gate["passed"]:
-            value = "no data" if gate["value"] is None else f"{gate['value']:g}"
+    failed = [gate for gate in document["gates"] if not gate["passed"]]
+    for gate in (*failed, document.get("aborted")):
+        if gate is not None:
+            value = gate["reason"] or f"{gate['value']:g}"
             found.append(f"{gate['expression']}: {value}")
     return found

@@ -66,6 +66,7 @@ class Progress:
         recent: latencies since the last report.
         errors: failures since it began.
         clock: the best that is known of the server's clock.
+        cpu_s: CPU time of the process since it began.
     """
 
     shard: int
@@ -77,6 +78,7 @@ class Progress:
     recent: LatencyHistogram
     errors: Counter[str]
     clock: ClockSample | None
+    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,5 @@ def _progress(engine: Engine, number: int, stage: int) -> Progress:
     messages, size = engine.totals()
     errors = engine.connects.errors
     now_s = time.monotonic()
-    return Progress(
-        number, now_s, stage, engine.outcome(), messages, size, engine.take_recent(), errors, engine.clock()
-    )
+    outcome, recent, cpu_s = engine.outcome(), engine.take_recent(), time.process_time()
+    return Progress(number, now_s, stage, outcome, messages, size, recent, errors, engine.clock(), cpu_s)

@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vfctl.metrics.hdr import encode_counts
+
 _HALF_BITS: Final = 10
 _HALF: Final = 1 << _HALF_BITS
 MAX_US: Final = 3_600_000_000
@@ -28,8 +30,8 @@ _GROW_BUCKETS: Final = _HALF
 """Memory comes in steps of a doubling of the largest value: 8 KB."""
 
 
-def _upper_edge(bucket: int) -> int:
-    """The largest value that falls into a bucket."""
+def upper_edge_us(bucket: int) -> int:
+    """The largest value, in µs, that falls into a bucket."""
     exponent = max((bucket >> _HALF_BITS) - 1, 0)
     return ((bucket - (exponent << _HALF_BITS) + 1) << exponent) - 1
 
@@ -104,7 +106,7 @@ class LatencyHistogram:
             raise ValueError("an empty histogram has no percentiles")
         rank = max(1, int(np.ceil(percent / 100 * self.count - 1e-6)))  # 0.07 * 100 is a little over 7
         bucket = int(np.searchsorted(np.cumsum(self._counts), rank))
-        return min(_upper_edge(bucket), self.max_us)
+        return min(upper_edge_us(bucket), self.max_us)
 
     def mean_us(self) -> float:
         """Arithmetic mean.
@@ -115,6 +117,10 @@ class LatencyHistogram:
         if not self.count:
             raise ValueError("an empty histogram has no mean")
         return self._sum_us / self.count
+
+    def encoded(self) -> str:
+        """All counts as text, see `vfctl.metrics.hdr`; the extremes and the sum are not in it, `summary` has them."""
+        return encode_counts(self._counts, MAX_US)
 
     def summary(self) -> Summary:
         """The figures that results carry, in ms."""

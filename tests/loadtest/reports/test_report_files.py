@@ -1,0 +1,147 @@
+"""JUnit XML, Markdown, CSV and the schema of the results."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from lxml import etree
+
+from vfctl.loadtest.gates import Verdict
+from vfctl.loadtest.repeats import fold
+from vfctl.loadtest.reports import as_csv, as_junit, as_markdown
+from vfctl.loadtest.reports.schema import results_schema
+from vfctl.loadtest.results import set_verdicts
+
+from .conftest import MakeReportable, document_of
+
+SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).with_name("junit.xsd")))
+
+
+def closed(schema: Any) -> Any:
+    """The same schema without room for keys that it does not describe."""
+    if isinstance(schema, dict):
+        found = {key: closed(value) for key, value in schema.items()}
+        return {**found, "additionalProperties": False} if "properties" in schema else found
+    return [closed(each) for each in schema] if isinstance(schema, list) else schema
+
+
+def junit(document: dict[str, Any], *, strict: bool = False) -> Any:
+    root = etree.fromstring(as_junit.render(document, strict=strict).encode())
+    SCHEMA.assertValid(root)
+    suite = root.find("testsuite")
+    assert int(suite.get("tests")) == len(suite.findall("testcase"))
+    assert int(suite.get("failures")) == len(suite.findall("testcase/failure"))
+    assert int(suite.get("skipped")) == len(suite.findall("testcase/skipped"))
+    return suite
+
+
+def case(suite: Any, name: str) -> Any:
+    (found,) = (each for each in suite.findall("testcase") if each.get("name") == name)
+    return found
+
+
+def test_a_gate_is_a_test_case_with_value_and_limit_in_its_failure(reportable: MakeReportable) -> None:
+    suite = junit(document_of(reportable()))
+    assert case(suite, "latency_ms.p95 < 30").find("failure") is None
+    failure = case(suite, "latency_ms.p99 < 0.1").find("failure")
+    assert failure.get("message").startswith("latency_ms.p99 < 0.1: does not hold, the value is 5.")
+    assert failure.get("message").endswith("and the limit 0.1")
+    assert case(suite, "voice_ms.p95 < 200").find("failure").get("message") == "voice_ms.p95 < 200: no data"
+    assert suite.get("timestamp") == "2023-11-14T22:13:20"
+    assert suite.get("failures") == "2"
+
+
+def test_a_run_without_gates_still_has_test_cases(reportable: MakeReportable) -> None:
+    results = reportable()
+    suite = junit(results.to_json())
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "0", "0")
+
+
+def test_what_strict_minds_fails_only_with_strict(reportable: MakeReportable) -> None:
+    document = document_of(reportable(saturated=True), "latency_ms.p95 < 30")
+    lenient, strict = junit(document), junit(document, strict=True)
+    name = "the generator was not the bottleneck"
+    assert case(lenient, name).find("skipped").get("message").startswith("generator saturated: 1 of 1")
+    assert case(strict, name).find("failure") is not None
+    found = case(strict, "no client failed or was lost").find("failure").get("message")
+    assert found == "1 clients failed, 2 were lost"
+
+
+def test_a_partial_run_is_marked_in_every_report(reportable: MakeReportable) -> None:
+    document = document_of(reportable(interrupted=True))
+    assert "interrupted" in case(junit(document), "the run went to its end").find("skipped").get("message")
+    assert "> **Partial.** The run was interrupted before its end." in as_markdown.render(document)
+    assert document["interrupted"] is True
+
+
+def test_an_aborted_run_is_partial_and_says_by_which_gate(reportable: MakeReportable) -> None:
+    document = document_of(reportable())
+    document["aborted"] = asdict(Verdict("latency_ms.p95 < 1 after 2s", 4.25, False, 1.0))
+    message = case(junit(document), "the run went to its end").find("skipped").get("message")
+    assert "latency_ms.p95 < 1 after 2s: does not hold, the value is 4.25 and the limit 1." in message
+    assert "> **Partial.** The run was ended early by an abort gate" in as_markdown.render(document)
+
+
+def test_names_that_others_have_chosen_break_neither_xml_nor_markdown(reportable: MakeReportable) -> None:
+    results = reportable(peer="<b>|`&\n\x1b[31m]]>", url="ws://x/?a=1&b=<script>")
+    document = document_of(results)
+    properties = {each.get("name"): each.get("value") for each in junit(document).iter("property")}
+    assert properties["url"] == "ws://x/?a=1&b=<script>"
+    assert properties["peer"] == "<b>|`&\n\ufffd[31m]]>"
+    assert "(\\<b\\>\\|\\`& \x1b\\[31m\\]\\]\\>)" in as_markdown.render(document)
+
+
+def test_markdown_has_the_verdict_gates_and_figures(reportable: MakeReportable) -> None:
+    text = as_markdown.render(document_of(reportable(saturated=True)))
+    assert text.startswith("## ❌ vfctl loadtest: 300 clients, 10 s measured\n")
+    assert "| `voice_ms.p95 < 200` | no data | 200 | ❌ **failed** |" in text
+    assert "> **generator saturated:**" in text
+    assert "1 failed, 2 lost" in text
+    assert "| error | 3 | connection reset |" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    tables = text.split("\n\n")
+    assert rows
+    for table in tables:
+        widths = {line.replace("\\|", "").count("|") for line in table.splitlines() if line.startswith("|")}
+        assert len(widths) <= 1, table
+    assert as_markdown.render(document_of(reportable(), "latency_ms.p95 < 30")).startswith("## ✅")
+
+
+def test_csv_has_a_row_a_second(reportable: MakeReportable) -> None:
+    document = document_of(reportable(seconds=5))
+    document["seconds"][4]["p50_ms"] = None
+    rows = list(csv.DictReader(io.StringIO(as_csv.render(document))))
+    assert [row["t_s"] for row in rows] == list("01234")
+    assert [row["measured"] for row in rows] == ["0", "0", "0", "1", "1"]
+    assert [float(row["bytes_per_s"]) for row in rows] == [second["bytes_per_s"] for second in document["seconds"]]
+    assert rows[4]["p50_ms"] == ""
+
+
+def test_the_schema_is_one_and_describes_every_key_of_the_results(reportable: MakeReportable) -> None:
+    schema = results_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for results in (reportable(), reportable(interrupted=True, seconds=0)):
+        jsonschema.validate(document_of(results), closed(schema))
+
+
+def test_repeated_runs_are_described_and_told(reportable: MakeReportable) -> None:
+    document = fold([reportable(url=f"ws://{number}/").to_json() for number in range(3)])
+    set_verdicts(document, [])
+    jsonschema.validate(document, closed(results_schema()))
+    assert "3 runs: figures are medians" in as_markdown.render(document)
+    assert junit(document).get("tests") == "3"
+
+
+@pytest.mark.parametrize("key", ["latency_ms", "seconds", "schema"])
+def test_the_schema_refuses_what_is_not_results(reportable: MakeReportable, key: str) -> None:
+    document = copy.deepcopy(document_of(reportable()))
+    document[key] = "vfctl.loadtest/0"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, results_schema())

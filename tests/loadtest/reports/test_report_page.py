@@ -1,0 +1,181 @@
+"""The HTML report, in a real browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from .conftest import MakeReportable, a_second, page_of
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
+SILENT = (
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--no-first-run"),
+)
+PLOTS = ["latency", "percentiles", "clients", "messages", "bandwidth", "connect", "cpu"]
+LIMIT_BYTES = 1_000_000
+
+MARKS = """() => [...document.querySelectorAll('svg.chart')].map(chart => {
+    const frame = chart.getBoundingClientRect();
+    return {id: chart.id, marks: [...chart.querySelectorAll('.mark')].map(mark => {
+        const box = mark.getBoundingClientRect(), style = getComputedStyle(mark);
+        const inside = box.left >= frame.left - 1 && box.right <= frame.right + 1 && box.top >= frame.top - 1
+            && box.bottom <= frame.bottom + 1;
+        return {width: box.width, height: box.height, inside, stroke: style.stroke, shown: style.visibility};
+    })};
+})"""
+
+CONTRASTS = """() => {
+    const rgba = text => {
+        const parts = text.match(/[0-9.]+/g).map(Number);
+        return parts.length > 3 ? parts : [...parts, 1];
+    };
+    const light = color => color.slice(0, 3).map(part => part / 255)
+        .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, part, number) => sum + part * [0.2126, 0.7152, 0.0722][number], 0);
+    const behind = element => {
+        for (let each = element; each; each = each.parentElement) {
+            const color = rgba(getComputedStyle(each).backgroundColor);
+            if (color[3] === 1) return color;
+        }
+        throw new Error('nothing is behind ' + element.outerHTML);
+    };
+    const ratio = (front, back) => {
+        const [low, high] = [light(front), light(back)].sort((a, b) => a - b);
+        return (high + 0.05) / (low + 0.05);
+    };
+    const found = [];
+    for (const element of document.body.querySelectorAll('*')) {
+        const own = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+        const style = getComputedStyle(element), drawn = element instanceof SVGElement;
+        if (own && !['title', 'style'].includes(element.tagName.toLowerCase())) {
+            const front = rgba(drawn ? style.fill : style.color);
+            found.push({what: element.textContent.trim(), ratio: ratio(front, behind(element)), needed: 4.5});
+        }
+        if (element.matches('.line, .dot')) {
+            found.push({what: element.outerHTML, ratio: ratio(rgba(style.stroke), behind(element)), needed: 3});
+        }
+    }
+    return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.fail("there is no Chromium or Chrome to look at the report with: `make browser` installs one (Debian)")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=list(SILENT))
+        yield running
+        running.close()
+
+
+class Looked:
+    """A page as it was opened, with what went wrong on the way."""
+
+    def __init__(self, browser: Browser, path: Path, scheme: str, width: int = 1180) -> None:
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        viewport = {"width": width, "height": 900}
+        self.page: Page = browser.new_page(color_scheme=scheme, viewport=viewport)  # type: ignore[arg-type]
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+        self.requests = [url for url in self.requests if url not in (path.as_uri(), "data:,")]
+
+
+def opened(browser: Browser, tmp_path: Path, text: str, scheme: str = "light", width: int = 1180) -> Looked:
+    path = tmp_path / "report.html"
+    path.write_text(text, "utf-8")
+    assert path.stat().st_size < LIMIT_BYTES
+    return Looked(browser, path, scheme, width)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_plot_shows_something_and_all_text_can_be_read(
+    browser: Browser, tmp_path: Path, reportable: MakeReportable, scheme: str
+) -> None:
+    looked = opened(browser, tmp_path, page_of(reportable(interrupted=True, saturated=True)), scheme)
+    assert (looked.complaints, looked.requests) == ([], [])
+    plots = looked.page.evaluate(MARKS)
+    assert [plot["id"] for plot in plots] == PLOTS
+    for plot in plots:
+        assert plot["marks"], f"nothing is drawn in {plot['id']}"
+        for mark in plot["marks"]:
+            assert mark["width"] > 100, plot
+            assert mark["height"] > 0, plot
+            assert mark["inside"], plot
+            assert (mark["stroke"] != "none", mark["shown"]) == (True, "visible")
+    contrasts = looked.page.evaluate(CONTRASTS)
+    assert len(contrasts) > 100
+    assert [each for each in contrasts if each["ratio"] < each["needed"]] == []
+    background = looked.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(244, 246, 248)" if scheme == "light" else "rgb(14, 18, 22)")
+
+
+def test_the_page_can_be_heard_as_well_as_seen(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
+    page = opened(browser, tmp_path, page_of(reportable())).page
+    assert page.title() == "vfctl loadtest: 300 clients, 10 s measured"
+    images = page.get_by_role("img")
+    assert images.count() == len(PLOTS)
+    named = page.get_by_role("img", name="Latency over time, ms: P50 lowest 1.41, median")
+    assert named.count() == 1
+    for plot in PLOTS:
+        region = page.locator(f"section:has(#{plot})")
+        assert region.get_by_role("table").count() == 1, "figures stand beside each plot"
+        assert region.get_by_role("rowheader").count() >= 1
+    assert page.get_by_role("heading", level=1).count() == 1
+
+
+def test_a_partial_run_says_so_and_so_does_a_saturated_generator(
+    browser: Browser, tmp_path: Path, reportable: MakeReportable
+) -> None:
+    page = opened(browser, tmp_path, page_of(reportable(interrupted=True, saturated=True))).page
+    assert page.title().endswith("(partial)")
+    assert page.get_by_text("The run was interrupted before its end.").is_visible()
+    assert page.get_by_text("use fewer clients or a lower rate").is_visible()
+    assert page.get_by_role("row", name="voice_ms.p95 < 200 no data 200 ✗ failed").is_visible()
+
+
+def test_a_run_without_anything_to_show_says_that(browser: Browser, tmp_path: Path, make_results: Any) -> None:
+    looked = opened(browser, tmp_path, page_of(make_results()))
+    assert looked.complaints == []
+    assert looked.page.get_by_text("no data", exact=True).count() >= len(PLOTS)
+    assert all(not plot["marks"] for plot in looked.page.evaluate(MARKS))
+
+
+def test_a_run_of_one_second_is_a_dot(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
+    looked = opened(browser, tmp_path, page_of(reportable(seconds=1)))
+    assert looked.complaints == []
+    assert looked.page.locator("#latency circle.mark").count() == 3
+
+
+def test_a_day_stays_small(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
+    results = reportable()
+    results.performance = replace(results.performance, seconds=tuple(map(a_second, range(86_400))))
+    looked = opened(browser, tmp_path, page_of(results))
+    assert looked.complaints == []
+    assert looked.page.get_by_text("Each point is the highest of 216 seconds.").is_visible()
+    assert looked.page.locator("#cpu text", has_text="24 h").count() == 1
+
+
+def test_it_fits_a_telephone(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
+    page = opened(browser, tmp_path, page_of(reportable()), width=390).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_what_a_server_calls_itself_is_text(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
+    looked = opened(
+        browser, tmp_path, page_of(reportable(peer="<script>console.log('in')</script><img src=http://x/>"))
+    )
+    assert (looked.complaints, looked.requests) == ([], [])
+    assert looked.page.locator("script, main img, header img").count() == 0
+    assert looked.page.get_by_text("<script>").is_visible()

@@ -1,0 +1,39 @@
+"""`vfctl gate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vfctl.cli.output import data
+
+
+def command(
+    results: Annotated[Path, typer.Argument(help="What `vfctl loadtest --json` has written.")],
+    gate: Annotated[
+        list[str],
+        typer.Option(help="What has to hold, e.g. 'latency_ms.p95 <= 1.2 * baseline + 1ms'. Repeatable."),
+    ],
+    baseline: Annotated[
+        Path | None, typer.Option(help="Results of an earlier run, for gates relative to it.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Judge the results of a load test later.
+
+    Exit code 3 if a gate fails or has no data.
+    """
+    from dataclasses import asdict
+
+    from vfctl.cli.loadtest_tables import gates_table
+    from vfctl.errors import EXIT_OK, GateError
+    from vfctl.loadtest.gates import check_baseline, judge, parse_gate
+    from vfctl.loadtest.results_file import read_results
+
+    gates = [parse_gate(expression) for expression in gate]
+    earlier = read_results(baseline) if baseline is not None else None
+    check_baseline(gates, earlier)
+    verdicts = judge(gates, read_results(results), earlier)
+    data().print(gates_table([asdict(verdict) for verdict in verdicts]))
+    raise typer.Exit(EXIT_OK if all(verdict.passed for verdict in verdicts) else GateError.exit_code)

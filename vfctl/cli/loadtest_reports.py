@@ -1,0 +1,117 @@
+"""Where `vfctl loadtest` writes its reports: checked before the run, written after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vfctl.cli.output import check_writable, complain, replace_file, say
+
+if TYPE_CHECKING:
+    from vfctl.loadtest.results import Results
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPaths:
+    """The files that were asked for, by option; `-` is stdout.
+
+    Attributes:
+        json, junit, markdown, html, csv: None if there is to be no such report.
+    """
+
+    json: Path | None = None
+    junit: Path | None = None
+    markdown: Path | None = None
+    html: Path | None = None
+    csv: Path | None = None
+
+    def named(self) -> dict[str, Path]:
+        """Those that are wanted."""
+        paths = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: path for name, path in paths.items() if path is not None}
+
+    def check(self) -> None:
+        """Find out before the run what could not be written after it.
+
+        Raises:
+            UsageError: two reports are to go to the same place.
+            InputError: a file cannot be written.
+        """
+        from vfctl.errors import UsageError
+
+        seen: dict[str, str] = {}
+        for name, path in self.named().items():
+            place = "-" if str(path) == "-" else str(path.absolute())
+            if place in seen:
+                where = "stdout" if place == "-" else path
+                raise UsageError(f"--{seen[place]} and --{name} both write to {where}, it takes one report")
+            seen[place] = name
+            check_writable(path)
+
+
+def write_reports(paths: ReportPaths, document: dict[str, Any], results: Results, *, strict: bool = False) -> None:
+    """Write all that are wanted, and the job summary if there is one ($GITHUB_STEP_SUMMARY).
+
+    Raises:
+        InputError: a report could not be written; the others have been.
+    """
+    from vfctl.errors import InputError
+    from vfctl.loadtest.reports import as_csv, as_html, as_junit, as_markdown
+
+    def html() -> str:
+        return as_html.render(document, as_html.curves_of(results))
+
+    renderers: dict[str, Callable[[], str]] = {
+        "json": lambda: json_text(document),
+        "junit": lambda: as_junit.render(document, strict=strict),
+        "markdown": lambda: as_markdown.render(document),
+        "html": html,
+        "csv": lambda: as_csv.render(document),
+    }
+    failures = []
+    for name, path in paths.named().items():
+        try:
+            write_report(path, renderers[name](), what="results" if name == "json" else f"{name} report")
+        except InputError as error:
+            failures.append(error)
+    append_summary(as_markdown.render(document))
+    for failure in failures[1:]:
+        complain(failure)
+    if failures:
+        raise failures[0]
+
+
+def json_text(document: dict[str, Any]) -> str:
+    """The document as it is written to files."""
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def write_report(path: Path, text: str, *, what: str = "results") -> None:
+    """To a file, whole or not at all, or to stdout.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    replace_file(path, text.encode())
+    verb = "are" if what.endswith("s") else "is"
+    say(f"{what} {verb} in {path}")
+
+
+def append_summary(markdown: str) -> None:
+    """Add to the job summary of GitHub Actions; one that cannot be written is only told, nobody has asked for it."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as summary:
+            summary.write(markdown + "\n")
+    except OSError as error:
+        say(f"the job summary $GITHUB_STEP_SUMMARY ({path}) cannot be written: {error.strerror}")

@@ -1,0 +1,93 @@
+"""Several runs of the same test as one: every figure is the median of the runs', what must be zero is the worst."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+_WORST: Final = frozenset({"failed", "lost", "wrong", "gaps", "duplicates", "reordered", "full_buffers"})
+"""Faults: a median would hide those that one run of three has shown, and a gate for none would pass."""
+
+_OF_ONE_RUN: Final = frozenset({"environment", "seconds"})
+"""Cannot be folded: they are those of the middle run."""
+
+
+def middle_run(documents: Sequence[dict[str, Any]]) -> int:
+    """Which run has the median P95 (the higher of the two middle ones); runs without latencies come last."""
+    p95s_ms = [document["latency_ms"]["p95"] for document in documents]
+    ordered = sorted(range(len(documents)), key=lambda run: (p95s_ms[run] is None, p95s_ms[run] or 0.0, run))
+    return ordered[len(ordered) // 2]
+
+
+def fold(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One document of the same form, its gates not judged.
+
+    A figure that one of the runs has no samples for has none here either. `runs` has the histograms of all runs and
+    `spread`, by path, the minimum, the maximum and the values of all runs in order.
+
+    Args:
+        documents: results of each run, at least one.
+    """
+    if len(documents) == 1:
+        return dict(documents[0])
+    middle = documents[middle_run(documents)]
+    spread: dict[str, dict[str, Any]] = {}
+    folded = _fold_tables(documents, middle, "", spread)
+    saturated = next((each["generator"] for each in documents if each["generator"]["advice"]), middle["generator"])
+    folded["generator"].update(verdict=saturated["verdict"], advice=saturated["advice"])
+    folded["aborted"] = next((each["aborted"] for each in documents if each["aborted"]), None)
+    folded["gates"] = []
+    folded["runs"] = [run for each in documents for run in each["runs"]]
+    folded["spread"] = spread
+    return folded
+
+
+_APART: Final = frozenset({"gates", "runs", "spread", "aborted"})
+
+
+def _fold_tables(
+    tables: Sequence[dict[str, Any]], middle: dict[str, Any], path: str, spread: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    counts_faults = path == "errors."
+    folded: dict[str, Any] = {}
+    for key in _keys(tables):
+        if not path and key in _APART:
+            folded[key] = None  # keeps its place
+            continue
+        values: list[Any] = [table.get(key, 0 if counts_faults else None) for table in tables]
+        ours = middle.get(key)
+        if key in _OF_ONE_RUN and not path:
+            folded[key] = ours
+        elif all(isinstance(value, dict) for value in values):
+            folded[key] = _fold_tables(values, ours or {}, f"{path}{key}.", spread)
+        elif key == "stages" and not path:
+            folded[key] = _fold_stages(values, ours or [])
+        elif any(isinstance(value, bool) for value in values):
+            folded[key] = any(values)
+        elif all(isinstance(value, int | float) for value in values):
+            folded[key] = max(values) if counts_faults or key in _WORST else _median(values)
+            spread[f"{path}{key}"] = {"min": min(values), "max": max(values), "values": values}
+        elif any(value is None for value in values):
+            folded[key] = None
+        else:
+            folded[key] = ours
+    return folded
+
+
+def _fold_stages(stages: Sequence[list[dict[str, Any]]], middle: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Stage by stage; of those that all runs have played, if one was ended early."""
+    played = min(map(len, stages))
+    return [_fold_tables([each[number] for each in stages], middle[number], "stages.", {}) for number in range(played)]
+
+
+def _keys(tables: Iterable[dict[str, Any]]) -> list[str]:
+    """Of all of them, in the order in which they come."""
+    return list(dict.fromkeys(key for table in tables for key in table))
+
+
+def _median(values: Sequence[float]) -> float:
+    """Of counts a count: of an even number of runs the higher of the two middle ones."""
+    if all(isinstance(value, int) for value in values):
+        return statistics.median_high(values)
+    return round(statistics.median(values), 3)
