@@ -89,7 +89,7 @@ class Conductor:
     Args:
         shards: what each process does.
         steps: the course.
-        on_status: called up to ten times a second.
+        on_status: called several times a second.
         stop: ends the run early.
         watch: called as often, to look after what is tested; what it raises ends the run.
         abort: gates that end the run early.

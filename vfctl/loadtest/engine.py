@@ -327,13 +327,15 @@ class Engine:
         last_s, self._heartbeats_s = self._heartbeats_s, elapsed_s
         due = set(heartbeats_due(last_s, elapsed_s, self._level, HEARTBEAT_S))
         due.update(heartbeats_due(last_s, elapsed_s, min(CLOCK_PROBES, self._level), CLOCK_PROBES))
-        ready = [client for client in map(self._clients.__getitem__, due) if client.life.state is State.CONNECTED]
+        due_clients = map(self._clients.__getitem__, due)
+        ready = [(client, client.socket) for client in due_clients if client.life.state is State.CONNECTED]
         if not ready:
             return
         framed = frame_masked(encode(Heartbeat(time.time_ns() // 1000)), os.urandom(4))  # sent at the same moment
-        fds = np.array([client.socket.fileno() for client in ready if client.socket is not None], np.int32)
+        fds = np.array([sock.fileno() for _, sock in ready if sock is not None], np.int32)
+        assert len(fds) == len(ready), "who is connected has a socket"
         for index, _ in send_to_all(fds, framed):
-            self._send_framed(ready[index], framed)  # which says what is wrong
+            self._send_framed(ready[index][0], framed)  # which says what is wrong
 
     def _say(self, client: SimulatedClient, message: Message) -> None:
         self.send(client, encode(message), Opcode.BINARY)

@@ -36,7 +36,7 @@ def run_loadtest(
 
     Args:
         say: told in a line what happens that people want to know.
-        on_status: called up to ten times a second.
+        on_status: called several times a second.
         source_ip: addresses of this machine to connect from, as a CIDR; None chooses.
         embedded: start a server of our own even if one answers at the default address.
         baseline: results of an earlier run, for abort gates that are relative to it.
