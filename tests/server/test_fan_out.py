@@ -14,7 +14,7 @@ from vfctl.graph.generators import generate
 from vfctl.protocol import NODE_DTYPE
 from vfctl.server.client_manager import ClientManager
 from vfctl.server.connection import Connection
-from vfctl.sockets.fan_out import send_to_all
+from vfctl.sockets.fan_out import SHARED_BY, SHARED_BYTES, send_to_all
 from vfctl.stream import Scene, Subscription
 
 FAR_AHEAD_US = 10**12
@@ -125,3 +125,51 @@ def test_what_was_not_taken_is_told() -> None:
         fds = np.array([full.fileno(), one.fileno(), 10**6], np.int32)
         assert send_to_all(fds, b"frame") == [(0, 0), (2, 0)]
         assert other.recv(100) == b"frame"
+
+
+@pytest.mark.parametrize("size", [1000, SHARED_BYTES, 3 * SHARED_BYTES + 17])
+def test_large_frames_share_their_pages_and_arrive_whole(size: int) -> None:
+    """Also those who read long after the next frame has been made; one whose buffer is small takes a part."""
+    frames = [np.random.default_rng(number).bytes(size) for number in range(3)]
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        near, far = [], []
+        for index in range(SHARED_BY + 1):
+            near.append(stack.enter_context(socket.socket()))
+            if index == 0:
+                near[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            near[-1].connect(listening.getsockname())
+            near[-1].setblocking(False)
+            far.append(stack.enter_context(listening.accept()[0]))
+            far[-1].settimeout(5)
+        fds = np.array([sock.fileno() for sock in near], np.int32)
+        expected = [bytearray() for _ in near]
+        for framed in frames:
+            short = dict(send_to_all(fds, framed))
+            for index, bytes_ in enumerate(expected):
+                bytes_ += framed[: short.get(index, size)]
+            assert set(short) <= {0}
+        for sock, bytes_ in zip(far, expected, strict=True):
+            assert receive_exactly(sock, len(bytes_)) == bytes_
+
+
+def receive_exactly(sock: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size and (piece := sock.recv(size - len(data))):
+        data += piece
+    return bytes(data)
+
+
+def test_a_closed_peer_costs_only_itself() -> None:
+    """No SIGPIPE: of a large frame, too, which goes by sendfile()."""
+    with contextlib.ExitStack() as stack:
+        pairs = [socket.socketpair() for _ in range(SHARED_BY)]
+        for near, far in pairs:
+            stack.enter_context(near)
+            stack.enter_context(far)
+            near.setblocking(False)
+        pairs[0][1].close()
+        framed = b"x" * SHARED_BYTES
+        fds = np.array([near.fileno() for near, _ in pairs], np.int32)
+        assert send_to_all(fds, framed) == [(0, 0)]
+        assert receive_exactly(pairs[1][1], len(framed)) == framed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import logging
 import socket
 import struct
@@ -19,7 +20,7 @@ from vfctl.protocol import Heartbeat, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame
 from vfctl.server.clocks import unix_time_us
 from vfctl.server.connection import Connection
-from vfctl.sockets.fan_out import send_to_all
+from vfctl.sockets.fan_out import compile_now, send_to_all
 from vfctl.stream import Audience, Delivery, SlowClientPolicy, Subscription
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,10 @@ class ClientManager:
         self._heartbeat_us = heartbeat_us
         self._connections: dict[int, Connection] = {}
         self._next_number = 1
+        self._next_looks: list[tuple[int, int]] = []
+        """A heap: when each connection may have been silent for long enough, in µs, and its number."""
         self.traffic = Traffic()
-        send_to_all(np.zeros(0, np.int32), b"")  # compiled now (a second, once), not when the first tick has come
+        compile_now()
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -112,6 +115,7 @@ class ClientManager:
         _bound_send_buffer(transport, len(audience.position_update(0, 0)))
         connection = Connection(number, websocket, transport, subscription, audience, now_us)
         self._connections[number] = connection
+        heapq.heappush(self._next_looks, (now_us + self._heartbeat_us, number))
         self.traffic.connections += 1
         return connection
 
@@ -132,20 +136,12 @@ class ClientManager:
         nothing waits. All others go one by one.
         """
         in_step: defaultdict[Audience, list[Connection]] = defaultdict(list)
-        silent_since_us = now_us - self._heartbeat_us
         for connection in connections:
             transport = connection.transport
-            if (
-                connection.fd < 0
-                or connection.owed_graph
-                or connection.backlog.waiting_bytes
-                or connection.heard_us <= silent_since_us
-                or transport.get_write_buffer_size()
-                or transport.is_closing()
-            ):
-                self.deliver(connection, sequence, interval_us, now_us)
-            else:
+            if connection.in_step and not transport.get_write_buffer_size() and not transport.is_closing():
                 in_step[connection.audience].append(connection)
+            else:
+                self.deliver(connection, sequence, interval_us, now_us)
         for audience, group in in_step.items():
             framed = audience.position_update(sequence, interval_us)
             fds = np.fromiter((connection.fd for connection in group), np.int32, len(group))
@@ -153,6 +149,7 @@ class ClientManager:
                 group[index].transport.write(framed[taken:])
             self.traffic.frames += len(group)
             self.traffic.bytes += len(framed) * len(group)
+        self._ask_the_silent(now_us)
 
     def deliver(self, connection: Connection, sequence: int, interval_us: int, now_us: int) -> None:
         """Serve one connection whose turn has come: a frame, unless earlier bytes still wait.
@@ -164,6 +161,7 @@ class ClientManager:
         if transport.is_closing():
             return
         waiting = transport.get_write_buffer_size()
+        connection.in_step = not waiting and connection.fd >= 0
         decision = connection.backlog.decide(waiting, now_us, self._stall_timeout_us, self._policy)
         if decision is Delivery.WRITE:
             if connection.owed_graph:
@@ -174,8 +172,6 @@ class ClientManager:
             transport.write(framed)
             self.traffic.frames += 1
             self.traffic.bytes += len(framed)
-            if now_us - connection.heard_us >= self._heartbeat_us:
-                self._ask_for_a_sign(connection, now_us)
         elif decision is Delivery.SKIP:
             self.traffic.skipped += 1
         else:
@@ -184,7 +180,7 @@ class ClientManager:
     def send_graph(self, connection: Connection, sequence: int, interval_us: int) -> None:
         """Write the FullGraph of what the connection sees now; if it is behind, in its next turn that it can take."""
         if connection.transport.get_write_buffer_size():
-            connection.owed_graph = True
+            connection.owed_graph, connection.in_step = True, False
             return
         self.send(connection, connection.audience.full_graph(sequence, interval_us))
 
@@ -197,9 +193,20 @@ class ClientManager:
         self.traffic.bytes += len(framed)
         return True
 
-    def _ask_for_a_sign(self, connection: Connection, now_us: int) -> None:
-        connection.heard_us = now_us  # once an interval, whether it answers or not
-        self.send(connection, frame(encode(Heartbeat(unix_time_us()))))
+    def _ask_the_silent(self, now_us: int) -> None:
+        """A heartbeat for those from whom nothing has come for long. Each is looked at when it may be due, not with each
+        of its frames."""
+        looks = self._next_looks
+        while looks and looks[0][0] <= now_us:
+            number = looks[0][1]
+            connection = self._connections.get(number)
+            if connection is None:
+                heapq.heappop(looks)
+                continue
+            if now_us - connection.heard_us >= self._heartbeat_us:
+                connection.heard_us = now_us  # once an interval, whether it answers or not
+                self.send(connection, frame(encode(Heartbeat(unix_time_us()))))
+            heapq.heapreplace(looks, (connection.heard_us + self._heartbeat_us, number))
 
     def _give_up(self, connection: Connection, waiting: int) -> None:
         """Say why, behind what waits already, and cut the connection if that is not taken either."""

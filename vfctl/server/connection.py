@@ -22,6 +22,8 @@ class Connection:
         owed_graph: a FullGraph (after a FilterUpdate, or of another graph) that could not be written yet.
         fd: the transport's descriptor, to which may be written past it while nothing waits in it; -1 if that cannot be,
             as with TLS.
+        in_step: whether frames may be sent past the transport as long as nothing waits in it: it has a descriptor for
+            that, took the last frame in time and is not owed a FullGraph. Kept by the ClientManager.
         heard_us: when something last came from it, monotonic µs; a heartbeat of ours also resets it.
     """
 
@@ -31,6 +33,7 @@ class Connection:
         "backlog",
         "fd",
         "heard_us",
+        "in_step",
         "number",
         "owed_graph",
         "socket",
@@ -55,6 +58,7 @@ class Connection:
         self.audience = audience
         self.backlog = Backlog()
         self.owed_graph = False
+        self.in_step = self.fd >= 0
         self.heard_us = now_us
         self._voice_sequences: dict[int, int] | None = None
 

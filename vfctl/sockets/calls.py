@@ -40,6 +40,7 @@ def _imported(name: str, returned: Any, *arguments: Any) -> Any:
 _epoll_wait = _imported("epoll_wait", _INT, _INT, _ADDRESS, _INT, _INT)
 _recvmsg = _imported("recvmsg", _SIZE, _INT, _ADDRESS, _INT)
 _send = _imported("send", _SIZE, _INT, _ADDRESS, _SIZE, _INT)
+_sendfile = _imported("sendfile", _SIZE, _INT, _INT, _ADDRESS, _SIZE)
 _errno_location = _imported("__errno_location", types.CPointer(_INT))
 _clock_gettime = _imported("clock_gettime", _INT, _INT, _ADDRESS)
 
@@ -74,6 +75,17 @@ def epoll_wait(epoll_fd: int, events_address: int, count: int) -> int:
 def send(fd: int, address: int, size: int) -> int:
     """Send without waiting or SIGPIPE: bytes taken, or -errno."""
     sent = _send(fd, address, size, DONT_WAIT | NO_SIGNAL)
+    return int(sent) if sent >= 0 else -errno_now()
+
+
+@compiled
+def send_file(fd: int, file_fd: int, offset: Any, size: int) -> int:
+    """sendfile(2) to a non-blocking socket: bytes taken, or -errno. `offset`, int64 [1], is scratch; it begins at 0.
+
+    There is no MSG_NOSIGNAL for it; Python ignores SIGPIPE.
+    """
+    offset[0] = 0
+    sent = _sendfile(fd, file_fd, offset.ctypes.data, size)
     return int(sent) if sent >= 0 else -errno_now()
 
 

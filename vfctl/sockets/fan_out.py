@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from vfctl.sockets.calls import compiled, send
+from vfctl.sockets.calls import compiled, send, send_file
+
+SHARED_BYTES: Final = 32 * 1024
+SHARED_BY: Final = 4
+"""Frames this large, for so many connections at least, are put into pages that all of their sockets share.
+
+send() copies a frame for each connection; sendfile() puts references to a file's pages into the socket's queue, and the
+file is memory (memfd). With 280 KB that halves the sender's work, and the receiver's (docs/decisions/0006)."""
 
 
 def send_to_all(fds: npt.NDArray[np.int32], framed: bytes) -> list[tuple[int, int]]:
@@ -20,12 +28,41 @@ def send_to_all(fds: npt.NDArray[np.int32], framed: bytes) -> list[tuple[int, in
         Of each that did not take all of it: which one, and how many bytes it took.
     """
     taken = np.empty(len(fds), np.int64)
-    _send_to_all(fds, np.frombuffer(framed, np.uint8), taken)
+    if len(framed) >= SHARED_BYTES and len(fds) >= SHARED_BY:
+        _send_shared(fds, framed, taken)
+    else:
+        _send_to_all(fds, np.frombuffer(framed, np.uint8), taken)
     short = np.flatnonzero(taken != len(framed))
     return [(index, max(0, count)) for index, count in zip(short.tolist(), taken[short].tolist(), strict=True)]
+
+
+def compile_now() -> None:
+    """Compile what `send_to_all` needs (a second, once) rather than when the first frame is due."""
+    nobody, nothing = np.zeros(0, np.int32), np.zeros(0, np.int64)
+    _send_to_all(nobody, np.zeros(0, np.uint8), nothing)
+    _send_file_to_all(nobody, -1, 0, nothing)
+
+
+def _send_shared(fds: npt.NDArray[np.int32], framed: bytes, taken: npt.NDArray[np.int64]) -> None:
+    """By way of a file that lives as long as any socket has not sent it: its pages must never change."""
+    file_fd = os.memfd_create("frame", os.MFD_CLOEXEC)
+    try:
+        if os.write(file_fd, framed) == len(framed):
+            _send_file_to_all(fds, file_fd, len(framed), taken)
+        else:
+            _send_to_all(fds, np.frombuffer(framed, np.uint8), taken)
+    finally:
+        os.close(file_fd)
 
 
 @compiled
 def _send_to_all(fds: Any, framed: Any, taken: Any) -> None:
     for index in range(len(fds)):
         taken[index] = send(fds[index], framed.ctypes.data, len(framed))
+
+
+@compiled
+def _send_file_to_all(fds: Any, file_fd: int, size: int, taken: Any) -> None:
+    offset = np.zeros(1, np.int64)
+    for index in range(len(fds)):
+        taken[index] = send_file(fds[index], file_fd, offset, size)

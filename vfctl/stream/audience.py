@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 from vfctl.graph import Graph
 from vfctl.protocol import Filter, FullGraph, Nodes, PositionUpdate, Trailer, encode
-from vfctl.protocol.websocket import frame
+from vfctl.protocol.websocket import frame_header
 from vfctl.protocol.wire import TRAILER
 from vfctl.stream.filters import FilterIndex, Subset
 from vfctl.stream.variants import Encoding, Variant
@@ -128,8 +128,9 @@ class Audience:
         return FullGraph(nodes, subset.edges, metadata, trailer, variant.encoding is Encoding.LZ4)
 
     def _without_trailer(self, message: PositionUpdate | FullGraph) -> bytes:
-        framed = frame(encode(message))
-        return framed[: -TRAILER.size] if self.variant.timed else framed
+        encoded = memoryview(encode(message))
+        kept = encoded[: -TRAILER.size] if self.variant.timed else encoded
+        return b"".join((frame_header(len(encoded)), kept))
 
     def _trailer(self, sequence: int, interval_us: int) -> bytes:
         return TRAILER.pack(sequence, self._scene.timestamp_us, interval_us) if self.variant.timed else b""
