@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test lint format docs bench clean
+.PHONY: help setup browser system demo test lint format docs bench clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -34,7 +34,17 @@ browser:  ## a Chromium for the tests of the HTML report: Debian's, if there is 
 	  echo "note: without Chromium or Chrome the tests of the HTML report fail; sudo apt-get install chromium" >&2; \
 	fi
 
-test: $(STAMP) browser  ## the whole test suite
+system: browser  ## what the tests want of the system: a Chromium, and tcpdump to hold captures against
+	@if command -v tcpdump >/dev/null || [ -x /usr/sbin/tcpdump ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing tcpdump, for the test of packet captures (once)" >&2; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends tcpdump >/dev/null; \
+	else \
+	  echo "note: without tcpdump, and the right to capture, a test fails; sudo apt-get install tcpdump" >&2; \
+	fi
+
+test: $(STAMP) system  ## the whole test suite
 	@$(BIN)/python -m pytest
 
 lint: $(STAMP)  ## ruff, mypy and import-linter
@@ -52,7 +62,7 @@ docs: $(STAMP)  ## docs/cli.md from the commands' own help, and the table of doc
 	@$(BIN)/python docs/parameter_table.py
 
 bench: $(STAMP)  ## the side-by-side measurements in benchmarks/: half an hour with nothing else running
-	@for b in benchmarks/codec.py benchmarks/delay.py benchmarks/compare.py benchmarks/loadgen.py benchmarks/fanout.py benchmarks/physics.py benchmarks/ticks.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+	@for b in benchmarks/codec.py benchmarks/decode.py benchmarks/encodings.py benchmarks/mutations.py benchmarks/delay.py benchmarks/compare.py benchmarks/loadgen.py benchmarks/fanout.py benchmarks/physics.py benchmarks/ticks.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
 clean:  ## remove the environment and all caches
 	rm -rf $(VENV) benchmarks/build benchmarks/peers/.venv benchmarks/peers/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

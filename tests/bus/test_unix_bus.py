@@ -67,12 +67,12 @@ async def test_states_are_replaced_while_a_subscriber_does_not_read(bus: BusServ
     bus.publish_graph(b"graph")
     subscription = await subscribe(tmp_path / "bus", timeout_s=5)
     assert (await read(subscription, 1))[0].kind is Kind.GRAPH
-    subscription._reader._transport.pause_reading()  # type: ignore[attr-defined]
+    subscription._transport.pause_reading()
     frame_bytes = 300_000
     for number in range(200):
         bus.publish_frame(bytes([number]) * frame_bytes)
         await asyncio.sleep(0)
-    subscription._reader._transport.resume_reading()  # type: ignore[attr-defined]
+    subscription._transport.resume_reading()
     seen = []
     async with asyncio.timeout(5):
         async for envelope in subscription:

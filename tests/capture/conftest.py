@@ -13,6 +13,8 @@ from vfctl.errors import VfctlError
 from vfctl.protocol import (
     EDGE_DTYPE,
     NODE_DTYPE,
+    CompactEncoder,
+    CompactUpdate,
     Filter,
     FilterUpdate,
     FullGraph,
@@ -26,6 +28,7 @@ from vfctl.protocol import (
     PositionUpdate,
     Reserved,
     Trailer,
+    View,
     VoiceData,
     encode,
 )
@@ -106,3 +109,19 @@ def record(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def compact_payloads() -> Callable[[FullGraph, Sequence[Nodes]], list[bytes]]:
+    """compact_payloads(graph, states): the FullGraph, then each state as a COMPACT update of one chain."""
+
+    def make(graph: FullGraph, states: Sequence[Nodes]) -> list[bytes]:
+        encoder, view, history = CompactEncoder(), View(graph.nodes["id"]), None
+        payloads = [encode(graph)]
+        for position, nodes in enumerate(states):
+            encoder.push(position, np.stack([nodes[axis] for axis in "xyz"]))
+            section, history = encoder.section(view, history)
+            payloads.append(encode(CompactUpdate(len(nodes), section)))
+        return payloads
+
+    return make

@@ -20,7 +20,7 @@ import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mcap.writer import CompressionType, Writer
+from mcap.writer import CompressionType, IndexType, Writer
 
 from vfctl.capture import open_capture
 from vfctl.capture.mcap_records import MAX_CHUNK_BYTES
@@ -69,11 +69,11 @@ def test_the_content_decides_and_not_the_name(
     ("content", "said"),
     [
         (b"", "empty"),
-        (b'{"log":{', "7b 22 6c 6f"),
+        (b'{"a": 1, "b": {}}' * 9, "7b 22 61 22"),
         (b"\x03\x02\0\0\0\0\0\0", "03 02"),
         (b"\x04\x00\0\0\0\0\0\0", "unknown type 0x00"),
         (b"\x04\x02\xff\0\0\0\0\0", "flags 0xff"),
-        (b"\x89MCAP", "within the MCAP magic"),
+        (b"\x89MCAP", "within the magic of MCAP"),
         (b"\x89PNG\r\n\x1a\n", "89 50 4e 47"),
     ],
 )
@@ -84,7 +84,7 @@ def test_what_is_no_recording_is_refused(content: bytes, said: str) -> None:
 
 
 def test_the_refusal_names_the_known_formats() -> None:
-    with pytest.raises(CaptureError, match=r"MCAP .*concatenated V4"):
+    with pytest.raises(CaptureError, match=r"MCAP .*concatenated V4 .*WebSocket.*pcapng.*HAR.*deployed"):
         from_bytes(b"PK\x03\x04")
 
 
@@ -258,9 +258,9 @@ def test_a_damaged_chunk_costs_only_itself(read_all: ReadAll) -> None:
     assert found == HEARTBEATS[-len(found) :]  # also though their channel was in that chunk
 
 
-def test_a_damaged_concatenation_gives_all_before_the_damage(read_all: ReadAll) -> None:
+def test_a_damaged_concatenation_gives_all_around_the_damage(read_all: ReadAll) -> None:
     found, error = read_bytes(b"".join(HEARTBEATS[:3]) + b"\x05" + HEARTBEATS[3], read_all)
-    assert found == HEARTBEATS[:3]
+    assert found == HEARTBEATS[:4]
     assert isinstance(error, ProtocolError)
     assert error.offset == 36
     assert "version 5" in error.message
@@ -374,7 +374,8 @@ def test_messages_that_are_not_v4_are_left_out_and_reported(read_all: ReadAll) -
     found, error = read_bytes(chunked(CompressionType.LZ4, odd), read_all)
     assert found == [HEARTBEATS[0], HEARTBEATS[1], HEARTBEATS[3]]
     assert isinstance(error, CaptureError)
-    assert "version 3" in error.message
+    assert "4 bytes of V3, expected 1 and 48 a node" in error.message
+    assert "2 more places" in error.message
 
 
 def test_an_unknown_channel_is_an_error(read_all: ReadAll) -> None:
@@ -383,3 +384,62 @@ def test_an_unknown_channel_is_an_error(read_all: ReadAll) -> None:
     assert found == []
     assert isinstance(error, CaptureError)
     assert "channel 77" in error.message
+
+
+# --- from other writers
+
+
+def test_channels_of_others_are_left_out_and_said(read_all: ReadAll) -> None:
+    out = io.BytesIO()
+    writer = Writer(out, compression=CompressionType.ZSTD)
+    writer.start("ros2")
+    image = writer.register_channel("/camera", "cdr", writer.register_schema("sensor_msgs/Image", "ros2msg", b"x"))
+    ours = writer.register_channel("/any", "vfctl.v4", 0)
+    for number, payload in enumerate(HEARTBEATS):
+        writer.add_message(image, number, payload, number)
+        writer.add_message(ours, number, payload, number)
+    writer.finish()
+    capture = from_bytes(out.getvalue())
+    assert read_all(capture) == (HEARTBEATS, None)
+    assert capture.notes == ["12 messages of other channels were left out: '/camera' ('cdr')"]
+
+
+def test_directions_connections_and_forms_of_channels() -> None:
+    v2 = b"\x02" + bytes(72)
+    out = io.BytesIO()
+    writer = Writer(out)
+    writer.start()
+    server = writer.register_channel("/v2", "vfctl.v2", 0, {"direction": "server", "connection": "3"})
+    client = writer.register_channel("/client/Heartbeat", "vfctl.v4", 0, {"direction": "client"})
+    writer.add_message(server, 1, v2, 1)
+    writer.add_message(client, 2, HEARTBEATS[0], 2, sequence=16_777_217)
+    writer.finish()
+    found = [(each.payload, each.direction, each.connection, each.form) for each in from_bytes(out.getvalue())]
+    assert found == [(v2, "server", 3, "v2"), (HEARTBEATS[0], "client", 16_777_217, "v4")]
+
+
+def test_a_file_without_index_summary_and_chunks(read_all: ReadAll) -> None:
+    options = {"use_chunking": False, "index_types": IndexType.NONE, "repeat_channels": False, "use_statistics": False}
+    assert read_bytes(chunked(CompressionType.NONE, HEARTBEATS, **options), read_all) == (HEARTBEATS, None)
+
+
+@pytest.mark.parametrize("compression", list(CompressionType))
+@pytest.mark.parametrize("chunking", [True, False])
+def test_a_length_that_lies_costs_no_more_than_its_record(
+    compression: CompressionType, chunking: bool, read_all: ReadAll
+) -> None:
+    """Each record's length, one bit at a time: what the records around it hold comes out."""
+    whole = bytearray(chunked(compression, HEARTBEATS, use_chunking=chunking))
+    at, starts = len(MAGIC), []
+    while at < len(whole) - len(MAGIC):
+        starts.append(at)
+        at += 9 + struct.unpack_from("<Q", whole, at + 1)[0]
+    per_record = {0x05: 1, 0x06: 5}
+    for start in starts:
+        for bit in range(0, 64, 3):
+            whole[start + 1 + bit // 8] ^= 1 << bit % 8
+            found, error = read_bytes(bytes(whole), read_all)
+            whole[start + 1 + bit // 8] ^= 1 << bit % 8
+            assert isinstance(error, CaptureError), (start, bit)
+            assert set(found) <= set(HEARTBEATS)
+            assert len(found) >= len(HEARTBEATS) - per_record.get(whole[start], 0), (start, whole[start], bit, error)

@@ -16,12 +16,12 @@ from vfctl.cli.app import app, run
 from vfctl.cli.decode import Format
 from vfctl.cli.graph_options import Device, Generator
 from vfctl.cli.output import people
-from vfctl.cli.serve import Admin, SlowClient, _say_if_clients_do_not_fit
+from vfctl.cli.serve import Admin, EncodingLimit, SlowClient, _say_if_clients_do_not_fit
 from vfctl.graph.generators import GENERATORS
 from vfctl.physics.device import DEVICES
 from vfctl.server import options
 from vfctl.server.options import ServerOptions
-from vfctl.stream import SlowClientPolicy
+from vfctl.stream import Encoding, SlowClientPolicy
 
 COMMANDS = [command.name for command in app.registered_commands]
 
@@ -76,6 +76,7 @@ def test_spawned_processes_do_not_import_the_command_line() -> None:
 def test_choices_agree_with_what_there_is() -> None:
     assert tuple(Generator) == GENERATORS
     assert tuple(SlowClient) == tuple(SlowClientPolicy)
+    assert tuple(EncodingLimit) == tuple(Encoding)
     assert tuple(Admin) == tuple(options.Admin)
     assert tuple(Device) == DEVICES
     assert set(Format) == {"table", *FORMATS}

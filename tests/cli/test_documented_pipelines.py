@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from vfctl.loadtest.gates import parse_gate
 from vfctl.loadtest.scenario_file import load_scenario
 
 ROOT = Path(__file__).parents[2]
-GITHUB, GITLAB = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "ci.md").read_text(), re.DOTALL))
+GITHUB_TEXT, GITLAB_TEXT = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "ci.md").read_text(), re.DOTALL)
+GITHUB, GITLAB = map(yaml.safe_load, (GITHUB_TEXT, GITLAB_TEXT))
 STEPS = GITHUB["jobs"]["loadtest"]["steps"]
 SCRIPTS = {
     "github": "\n".join(step["run"] for step in STEPS if "run" in step),
@@ -56,6 +58,27 @@ def test_the_files_that_are_kept_are_those_that_are_written(name: str) -> None:
     options = parsed(vfctl_commands(SCRIPTS[name])[1])
     written = [options[report] for report in ("json_file", "junit", "html", "csv")]
     assert all(path is not None and path.parts[0] == "loadtest" for path in written)
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "mistake"),
+    [
+        ("vendor.github-workflows", GITHUB_TEXT, ("timeout-minutes: 15", "timeout_minutes: 15")),
+        ("vendor.gitlab-ci", GITLAB_TEXT, ("when: always", "when: sometimes")),
+    ],
+)
+def test_the_published_schema_accepts_the_file_and_would_find_a_mistake(
+    schema: str, text: str, mistake: tuple[str, str], tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "good.yml", tmp_path / "bad.yml"
+    good.write_text(text)
+    bad.write_text(text.replace(*mistake))
+    assert bad.read_text() != text
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(good), str(bad)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert "bad.yml" in done.stdout
+    assert "good.yml" not in done.stdout, done.stdout
 
 
 def test_the_github_workflow_has_the_form_that_github_asks_for() -> None:

@@ -12,7 +12,7 @@ from vfctl.cli.app import run
 from vfctl.cli.loadtest_reports import ReportPaths, append_summary, write_report, write_reports
 from vfctl.errors import InputError, UsageError
 from vfctl.loadtest.reports import as_html
-from vfctl.loadtest.reports.schema import results_schema
+from vfctl.loadtest.reports.schema import DOCUMENTS, schema_of
 
 NOWHERE = "ws://127.0.0.1:9/ws"
 
@@ -34,11 +34,6 @@ def test_two_reports_do_not_go_to_one_place(place: str, capfd: pytest.CaptureFix
         ReportPaths(junit=Path(place), html=Path(place)).check()
 
 
-def test_reports_of_one_run_are_not_of_a_search(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["loadtest", NOWHERE, "--find", "clients", "--until", "clients.lost == 0", "--html", "x.html"]) == 2
-    assert "are of one run" in " ".join(capfd.readouterr().err.split())
-
-
 def test_a_report_that_fails_does_not_take_the_others_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,7 +45,7 @@ def test_a_report_that_fails_does_not_take_the_others_with_it(
     paths = ReportPaths(gone / "r.json", tmp_path / "r.xml", gone / "r.md", tmp_path / "r.html", Path("-"))
     results: Any = None
     with pytest.raises(InputError, match=r"r\.json"):
-        write_reports(paths, {}, results)
+        write_reports(paths, {}, [results])
     assert (tmp_path / "r.xml").read_text() == "as_junit"
     assert (tmp_path / "r.html").read_text() == "as_html"
     printed = capfd.readouterr()
@@ -72,14 +67,20 @@ def test_the_job_summary_is_added_to(
     path = tmp_path / "summary.md"
     path.write_text("# what others wrote\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    append_summary("## one")
-    append_summary("## two")
+    append_summary(lambda: "## one")
+    append_summary(lambda: "## two")
     assert path.read_text() == "# what others wrote\n## one\n## two\n"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
-    append_summary("## three")
+    append_summary(lambda: "## three")
     assert "cannot be written" in capfd.readouterr().err
 
 
-def test_the_schema_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["schema", "loadtest"]) == 0
-    assert json.loads(capfd.readouterr().out) == results_schema()
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_schema_is_printed(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["schema", name]) == 0
+    assert json.loads(capfd.readouterr().out) == schema_of(name)
+
+
+def test_a_link_to_a_report_is_the_same_place(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "report")
+    assert run(["loadtest", NOWHERE, "--json", str(tmp_path / "report"), "--html", str(tmp_path / "link")]) == 2

@@ -32,7 +32,7 @@ damping = 3
 def options_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Runs `vfctl serve`, with CONFIG or another text as the file, up to where the server would start."""
     started: list[ServerOptions] = []
-    monkeypatch.setattr("vfctl.cli.serve.serve", lambda options, _record: started.append(options))
+    monkeypatch.setattr("vfctl.cli.serve.serve", lambda options: started.append(options))
 
     def options(*arguments: str, config: str | None = CONFIG) -> tuple[ServerOptions, LiveGraph]:
         path = tmp_path / "mine.toml"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 
 import pytest
+from mcap.reader import make_reader
 
 from vfctl.capture import open_capture
+from vfctl.capture.rotation import Rotation
 from vfctl.client import connection as connection_module
-from vfctl.client.record import record
-from vfctl.errors import InputError, PeerError, ProtocolError, UsageError
+from vfctl.client import record as record_module
+from vfctl.client.record import RECONNECT_NOTE, record
+from vfctl.errors import InputError, PeerError, ProtocolError, UsageError, VfctlError
 from vfctl.protocol import Heartbeat, Reserved, encode
 
 
@@ -108,3 +113,88 @@ async def test_an_unknown_suffix_is_a_usage_error(server, acts, tmp_path):
     server.play(acts.stay(acts.graph))
     with pytest.raises(UsageError, match="no recording format"):
         await record(server.url, tmp_path / "out.gif", stop=asyncio.Event())
+
+
+async def test_a_reconnect_is_noted_where_it_was(server, acts, tmp_path):
+    server.play(acts.say(acts.graph, acts.update, close=1012), acts.say(acts.graph))
+    out = tmp_path / "out.mcap"
+    await record(server.url, out, stop=asyncio.Event())
+    with out.open("rb") as file:
+        notes = [note for note in make_reader(file).iter_metadata() if note.name == RECONNECT_NOTE]
+    (note,) = notes
+    assert note.metadata["reason"] == "closed by the server with 1012"
+    assert int(note.metadata["lost_at_ns"]) < int(note.metadata["open_at_ns"])
+    with out.open("rb") as file:
+        summary = make_reader(file).get_summary()
+    before, *_, after = (chunk.chunk_start_offset for chunk in summary.chunk_indexes)
+    assert before < out.read_bytes().index(RECONNECT_NOTE.encode()) < after
+
+
+async def test_a_series_and_a_size(server, acts, tmp_path):
+    async def act(visit):
+        await visit.accept(acts.graph)
+        for number in range(100):
+            await visit.socket.send_bytes(encode(Reserved(9, bytes([number]) * 20_000)))
+        await visit.gone()
+        return visit.socket
+
+    server.play(act)
+    out = tmp_path / "out.bin"
+    summary = await record(
+        server.url, out, rotation=Rotation(100_000), max_bytes=350_000, stop=asyncio.Event(), overwrite=True
+    )
+    assert summary.full
+    assert not summary.ended_by_server
+    assert [file.name for file in summary.files] == [f"out-000{number}.bin" for number in range(1, 6)]
+    assert 350_000 <= sum(file.stat().st_size for file in summary.files) < 380_000
+    for file in summary.files:
+        assert recorded(file)[0] == encode(acts.graph)
+        assert file.stat().st_size <= 100_000
+
+
+async def test_what_is_known_of_the_server_is_in_the_metadata(server, acts, tmp_path, monkeypatch):
+    async def who(url: str) -> str:
+        return "vfctl 9.9"
+
+    monkeypatch.setattr(record_module, "server_name", who)
+    stop = asyncio.Event()
+    server.play(acts.stay(acts.graph))
+    recording = asyncio.create_task(record(f"{server.url}?encoding=lz4", tmp_path / "out.mcap", stop=stop))
+    while not (tmp_path / "out.mcap").exists():
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)
+    stop.set()
+    await recording
+    with open_capture(tmp_path / "out.mcap") as capture:
+        list(capture)
+    assert capture.metadata["server"] == "vfctl 9.9"
+    assert capture.metadata["encoding"] == "lz4"
+    assert capture.metadata["graph_nodes"] == "2"
+    assert len(capture.metadata["graph_sha256"]) == 64
+
+
+async def test_a_quiet_stream_is_handed_over_by_a_timer(server, acts, tmp_path, monkeypatch):
+    monkeypatch.setattr(record_module, "FLUSH_LOOK_S", 0.01)
+    monkeypatch.setattr(record_module, "FLUSH_AGE_S", 0.05)
+    server.play(acts.stay(acts.graph, acts.update))
+    stop, out = asyncio.Event(), tmp_path / "out.mcap"
+    recording = asyncio.create_task(record(server.url, out, stop=stop))
+    deadline_s = time.monotonic() + 5
+    kept: list[bytes] = []
+    while len(kept) < 2:  # nothing more comes, and nothing is closed: it is in the file all the same
+        assert time.monotonic() < deadline_s
+        await asyncio.sleep(0.02)
+        if out.exists():
+            with open_capture(out) as capture, contextlib.suppress(VfctlError):
+                kept = []
+                kept.extend(message.payload for message in capture)
+    stop.set()
+    await recording
+
+
+async def test_a_full_disk_ends_the_recording_with_what_was_before(server, acts, tmp_path):
+    out = tmp_path / "full.bin"
+    out.symlink_to("/dev/full")
+    server.play(acts.stay(acts.graph))
+    with pytest.raises(InputError, match="No space left on device"):
+        await record(server.url, out, stop=asyncio.Event())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import websockets
 
-from .conftest import run
+from .conftest import run, run_apart
 
 COURSE = """
 clients = 20
@@ -28,7 +28,7 @@ duration_s = 2
 [[stages]]
 kind = "spike"
 clients = 30
-duration_s = 1
+duration_s = 0.5
 
 [[stages]]
 kind = "hold"
@@ -94,13 +94,13 @@ def test_everybody_takes_part_in_every_stage(live: str, tmp_path: Path) -> None:
     rates = [results["roles"][name]["throughput"] for name in ("watcher", "filtered-viewer")]
     whole_bytes, subset_bytes = (rate["bytes_per_s"] / rate["messages_per_s"] for rate in rates)
     assert subset_bytes < 0.7 * whole_bytes
-    assert "stage 3 of 4: spike, 30 clients, 1 s" in errors
+    assert "stage 3 of 4: spike, 30 clients, 0.5 s" in errors
 
 
 def test_a_search_finds_the_most_that_is_allowed(live: str) -> None:
     code, output, errors = run(
         *("loadtest", live, "--find", "clients", "--until", "frames.received > 0", "--clients", "300"),
-        *("--duration", "1.2", "--ramp", "0.2", "--json", "-"),
+        *("--duration", "0.4", "--ramp", "0.2", "--json", "-"),
     )
     assert code == 0, errors
     found = json.loads(output)
@@ -129,7 +129,7 @@ async def test_a_server_of_another_make_is_measured_as_far_as_it_goes() -> None:
         port = server.sockets[0].getsockname()[1]
         url = f"ws://127.0.0.1:{port}/some/where"
         code, output, errors = await asyncio.to_thread(
-            run, "loadtest", url, "--clients", "10", "--duration", "1", "--json", "-"
+            run_apart, "loadtest", url, "--clients", "10", "--ramp", "0.1", "--duration", "1", "--json", "-"
         )
     assert code == 0, errors
     results = json.loads(output)
@@ -149,6 +149,21 @@ async def test_roles_that_need_the_graph_say_so_to_a_server_that_has_none(tmp_pa
     scenario.write_text('clients = 2\n[[mix]]\nrole = "dragger"\n')
     async with websockets.serve(silent, "127.0.0.1", 0) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        code, _, errors = await asyncio.to_thread(run, "loadtest", url, "--scenario", scenario)
+        code, _, errors = await asyncio.to_thread(run_apart, "loadtest", url, "--scenario", scenario)
     assert code == 4
     assert "before it sent a FullGraph" in errors
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "nodes"),
+    [("", (), 316), ("embedded = true\n", (), 20), ("", ("--embedded",), 20), ("", ("--nodes", "30"), 30)],
+)
+def test_the_embedded_server_can_be_insisted_on(
+    table: str, options: tuple[str, ...], nodes: int, live: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vfctl.loadtest.run.DEFAULT_URL", live)  # something answers there
+    scenario = tmp_path / "own.toml"
+    scenario.write_text(f'{table}clients = 2\nramp_s = 0.1\nduration_s = 0.2\n[server]\nnodes = 20\nstate = "active"\n')
+    code, output, errors = run("loadtest", "--scenario", scenario, *options, "--json", "-")
+    assert code == 0, errors
+    assert json.loads(output)["peer"].endswith(f", {nodes} nodes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from pathlib import Path
+import time
 
 import pytest
 
@@ -17,22 +17,23 @@ from vfctl.loadtest.results import Results
 from vfctl.loadtest.run import run_loadtest
 from vfctl.loadtest.scenario import EmbeddedServer, Scenario
 from vfctl.loadtest.target import resolve
+from vfctl.server import restarts
 from vfctl.server.launch import launch
 
-from .conftest import Vfctl, run
+from .conftest import Vfctl, run, spawned
 
 CLIENTS = 300
 
 
 def test_the_clients_of_a_gateway_that_is_killed_are_back_soon_and_the_others_notice_nothing() -> None:
     scenario = Scenario(
-        clients=CLIENTS, duration_s=5.0, ramp_s=0.5, server=EmbeddedServer(nodes=20, state="active", workers=3)
+        clients=CLIENTS, duration_s=3.0, ramp_s=0.5, server=EmbeddedServer(nodes=20, state="active", workers=3)
     )
     said: list[str] = []
     affected: list[int] = []
 
     def kill_one(status: Status) -> None:
-        if not affected and status.step.measured and status.elapsed_s > 1.0:
+        if not affected and status.step.measured and status.elapsed_s > 0.8:
             affected.append(server.scoreboard[1].clients)
             os.kill(server.pids["gateway 1"], signal.SIGKILL)
 
@@ -66,8 +67,9 @@ def test_a_load_test_whose_own_server_dies_ends_with_its_error() -> None:
                 child.kill()
 
     scenario = Scenario(clients=20, duration_s=600.0, ramp_s=0.1, server=EmbeddedServer(nodes=20))
-    with pytest.raises(PeerError, match="the source process was killed by signal 9"):
-        run_loadtest(scenario, None, on_status=kill_source, embedded=True)
+    results = run_loadtest(scenario, None, on_status=kill_source, embedded=True)
+    assert isinstance(results.failure, PeerError)
+    assert results.failure.message.startswith("the source process was killed by signal 9")
     assert not multiprocessing.active_children()
 
 
@@ -85,7 +87,19 @@ def test_a_server_says_that_a_gateway_has_been_started_again_and_goes_on() -> No
     assert "2 gateways, up to " in server.errors
 
 
-def spawned(parent: int) -> list[int]:
-    """The server's processes, in the order in which they were started."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+def test_a_gateway_that_hangs_is_ended_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restarts, "HANGS_AFTER_S", 0.5)
+    monkeypatch.setattr(restarts, "HANGS_AFTER_LOOKS", 5)
+    said: list[str] = []
+    with launch(EmbeddedServer(nodes=20).options(10)) as server:
+        hanging = server.pids["gateway 0"]
+        os.kill(hanging, signal.SIGSTOP)
+        deadline_s = time.monotonic() + 20
+        while server.pids["gateway 0"] == hanging or not server.scoreboard[0].began_us:
+            assert time.monotonic() < deadline_s
+            server.watch(0.05, said.append)
+            time.sleep(0.01)
+        assert said == [
+            "the gateway 0 process hangs, it is ended",
+            "the gateway 0 process was killed by signal 9; it is started again",
+        ]

@@ -22,7 +22,8 @@ from .conftest import EXAMPLES, Vfctl, run
 
 
 def loadtest(url: str, clients: int, *options: str | Path) -> tuple[int, dict]:
-    code, output, errors = run("loadtest", url, "--clients", str(clients), "--duration", "2", "--json", "-", *options)
+    load = ("--clients", str(clients), "--ramp", "0.2", "--duration", "0.6")
+    code, output, errors = run("loadtest", url, *load, "--json", "-", *options)
     assert output, errors
     return code, json.loads(output)
 
@@ -44,7 +45,7 @@ def test_loadtest_against_a_running_server(live: str) -> None:
 
 
 def test_a_gate_that_does_not_hold_is_exit_code_3(live: str) -> None:
-    code, results = loadtest(live, 10, "--gate", "latency_ms.p95 < 0.0001", "--gate", "no.such.path < 1")
+    code, results = loadtest(live, 10, "--gate", "latency_ms.p95 < 0.0001", "--gate", "voice_ms.p95 < 1")
     assert code == 3
     assert [gate["passed"] for gate in results["gates"]] == [False, False]
 
@@ -60,7 +61,7 @@ def test_filters_and_lz4_reach_the_clients(live: str) -> None:
 @pytest.mark.parametrize("name", ["capture.mcap", "capture.bin"])
 def test_record_decode_replay_loadtest(live: str, serve: Serve, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    code, _, errors = run("record", live, path, "--duration", "2.5")
+    code, _, errors = run("record", live, path, "--duration", "1.2")
     assert code == 0, errors
 
     code, output, errors = run("decode", path, "--format", "ndjson")
@@ -69,7 +70,7 @@ def test_record_decode_replay_loadtest(live: str, serve: Serve, tmp_path: Path, 
     assert messages[0]["type"] == "FullGraph"
     assert (messages[0]["flags"], messages[0]["count"]) == (["TIMED", "METADATA"], 316)
     updates = [message for message in messages if message["type"] == "PositionUpdate"]
-    assert len(updates) >= 2
+    assert len(updates) >= 10
     assert [update["sequence"] for update in updates] == list(
         range(updates[0]["sequence"], updates[0]["sequence"] + len(updates))
     )
@@ -120,31 +121,18 @@ async def test_the_plain_connection_is_the_description_to_the_byte(live: str) ->
 
 @pytest.mark.parametrize(("options", "rate"), [([], 1.0), (["--active"], 20.0)])
 def test_the_embedded_server_is_at_rest_unless_it_is_kept_awake(options: list[str], rate: float) -> None:
-    """Starts a server of its own, unless something happens to listen on the default port."""
-    code, output, errors = run("loadtest", "--clients", "20", "--duration", "3", "--json", "-", *options)
+    load = ("--clients", "20", "--ramp", "0.2", "--duration", "2")
+    code, output, errors = run("loadtest", "--embedded", *load, "--json", "-", *options)
     assert code == 0, errors
     results = json.loads(output)
     assert results["peer"].endswith("316 nodes")
     assert results["throughput"]["messages_per_s_per_client"] == pytest.approx(rate, rel=0.4)
 
 
-def test_ctrl_c_ends_a_loadtest_early_and_still_reports(live: str, tmp_path: Path) -> None:
-    report = tmp_path / "results.json"
-    command = Vfctl("loadtest", live, "--clients", "20", "--duration", "600", "--json", report)
-    command.wait_for(r"hold \d+/600 s, 20 of 20 connected, [1-9]")
-    command.interrupt()
-    code, _ = command.finish()
-    results = json.loads(report.read_text())
-    assert code == 0, command.errors
-    assert results["interrupted"]
-    assert results["frames"]["received"] > 0
-    assert 0 < results["duration_s"] < 600
-
-
 @pytest.mark.parametrize("moment", ["starting an embedded server", "compiling the physics", "clients against"])
 def test_ctrl_c_while_a_loadtest_starts_ends_it_without_a_traceback(moment: str) -> None:
     """A terminal's Ctrl-C hits all processes of the group, also those that are still importing."""
-    command = Vfctl("loadtest", "--clients", "20", "--duration", "600", new_group=True)
+    command = Vfctl("loadtest", "--embedded", "--clients", "20", "--duration", "600", new_group=True)
     command.wait_for(moment)
     command.interrupt_group()
     code, _ = command.finish()
@@ -179,7 +167,7 @@ def test_a_server_whose_process_is_killed_says_so() -> None:
 
 def test_npz_holds_what_was_recorded(live: str, tmp_path: Path) -> None:
     path = tmp_path / "capture.mcap"
-    run("record", live, path, "--duration", "1.5")
+    run("record", live, path, "--duration", "0.4")
     command = Vfctl("decode", path, "--format", "npz")
     assert command.process.stdout is not None
     columns = np.load(io.BytesIO(command.process.stdout.read()))

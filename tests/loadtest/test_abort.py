@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,18 @@ def test_clients_rates_and_baselines() -> None:
     verdict = judged.look(102.2)
     assert verdict is not None
     assert verdict.expression.startswith("clients.failed")
+
+
+def test_two_servers_are_told_apart_and_the_first_is_the_seconds_baseline() -> None:
+    gates = ("a.latency_ms.p50 < 8 after 1s", "latency_ms.p50 < 2 * baseline after 1s")
+    judged = AbortWatch([parse_abort_gate(gate) for gate in gates], second=frozenset({1}))
+    judged.begin(100.0)
+    for at_s, second_ms in ((100.0, 9), (100.9, 90), (102.0, 90)):
+        judged.take(progress(at_s, 5, 10))
+        judged.take(replace(progress(at_s, second_ms, 10), shard=1))
+        verdict = judged.look(at_s + 0.2)
+    assert verdict is not None
+    assert (verdict.expression, verdict.limit) == (gates[1], pytest.approx(10, rel=0.01))
 
 
 def test_an_unmeasured_stage_is_not_judged() -> None:

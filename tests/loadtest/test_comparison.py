@@ -9,11 +9,15 @@ import pytest
 
 from vfctl.errors import InputError
 from vfctl.loadtest.blocks import MAX_BLOCKS, LatencyBlocks
-from vfctl.loadtest.comparable import check_comparable, make_run, runs_of
+from vfctl.loadtest.comparable import check_baseline_fits, check_comparable, make_run, runs_of
 from vfctl.loadtest.comparison import Question, Run, compare_runs
 from vfctl.loadtest.noise import CpuTimes, detectable_ms, score
+from vfctl.loadtest.roles import Dragger
+from vfctl.loadtest.scenario import Scenario
+from vfctl.loadtest.stages import Ramp, Spike
 from vfctl.metrics import LatencyHistogram
 from vfctl.metrics.histogram import bucket_of
+from vfctl.protocol import Filter
 
 MORE_CLIENTS = {"clients": {"target": 6, "failed": 0, "lost": 0}}
 
@@ -44,6 +48,22 @@ def verdicts(later_ms: float, runs: int, swing: float) -> Counter[str]:
 def test_noise_is_no_difference_and_5_ms_always_are_one(runs: int, swing: float) -> None:
     assert verdicts(0.0, runs, swing)["no difference"] >= 19
     assert verdicts(5.0, runs, swing) == {"slower": 20}
+
+
+def test_percentiles_of_resampled_runs_are_those_of_their_samples() -> None:
+    draw = np.random.default_rng(3)
+    samples = [draw.integers(0, 300, size) for size in (40, 0, 7)]
+    made = make_run([np.bincount(each) if len(each) else np.zeros(1, np.int64) for each in samples])
+    weights = np.array([[1, 0, 0], [0, 0, 2], [1, 1, 1], [0, 1, 0]])
+    for percentile in (0.1, 50.0, 95.0, 100.0):
+        found = made.percentiles_ms(weights, percentile)
+        for row, value in zip(weights, found, strict=True):
+            drawn = np.sort(np.concatenate([np.repeat(each, times) for each, times in zip(samples, row, strict=True)]))
+            if not len(drawn):
+                assert np.isnan(value)
+                continue
+            rank = max(1, int(np.ceil(percentile / 100 * len(drawn) - 1e-6)))
+            assert value == drawn[rank - 1] / 1000
 
 
 def test_single_samples_would_call_noise_a_difference() -> None:
@@ -91,11 +111,16 @@ def test_at_the_same_time_what_slows_down_both_cancels() -> None:
     assert paired.high_ms - paired.low_ms < apart.high_ms - apart.low_ms
 
 
+def asked(scenario: Scenario) -> dict[str, object]:
+    return {"scenario": scenario.described()}
+
+
 def document(**changes: object) -> dict[str, object]:
     histogram = LatencyHistogram()
     histogram.record(np.arange(1, 100))
     made: dict[str, object] = {
         "schema": "vfctl.loadtest/3",
+        **asked(Scenario(clients=5)),
         "url": "ws://x/ws?timed=1",
         "clients": {"target": 5, "failed": 0, "lost": 0},
         "duration_s": 3.0,
@@ -136,7 +161,10 @@ def test_what_has_no_latencies_is_refused(changes: dict[str, object], what: str)
     [
         (MORE_CLIENTS, "number of clients"),
         ({"url": "ws://x/ws?encoding=lz4"}, "encoding"),
-        ({"roles": {"dragger": {}}}, "mix"),
+        ({"roles": {"dragger": {}}}, "roles"),
+        (asked(Scenario(clients=5, filter=Filter(frozenset({"class"})))), "mix"),
+        (asked(Scenario(clients=5, mix=(Dragger(name="viewer"),))), "mix"),
+        (asked(Scenario(clients=5, stages=(Ramp(), Spike(clients=5, measured=True)))), "course"),
         ({"latency_clock": "user"}, "clock"),
     ],
 )
@@ -145,8 +173,28 @@ def test_different_tests_are_not_compared(changes: dict[str, object], what: str)
         check_comparable(document(), document(**changes))
 
 
+@pytest.mark.parametrize(
+    ("scenario", "url", "what"),
+    [
+        (Scenario(clients=6), None, "number of clients of the baseline is 5, of this run is 6"),
+        (Scenario(clients=5, encoding="lz4"), None, "encoding"),
+        (Scenario(clients=5), "ws://x/ws?encoding=lz4", "encoding"),
+        (Scenario(clients=5, filter=Filter(frozenset({"class"}))), "ws://x/ws", "mix"),
+        (Scenario(clients=5, mix=(Dragger(),)), None, "roles"),
+    ],
+)
+def test_a_baseline_of_another_test_is_found_before_the_run(scenario: Scenario, url: str | None, what: str) -> None:
+    check_baseline_fits(document(), Scenario(clients=5, duration_s=99), "ws://elsewhere/ws")
+    with pytest.raises(InputError, match=what):
+        check_baseline_fits(document(), scenario, url)
+
+
 def test_what_makes_a_comparison_doubtful_is_told() -> None:
     assert check_comparable(document(), document()) == []
+    longer = document(**asked(Scenario(clients=5, duration_s=3.1, description="other words, same test")))
+    assert check_comparable(document(), longer) == []
+    assert check_comparable(document(scenario=None), longer) == [], "results of before did not tell"
+    assert check_comparable(document(), document(failure="the server died")) == ["B was ended early"]
     told = check_comparable(
         document(duration_s=30.0),
         document(interrupted=True, environment={"machine": "arm64", "cpus": 2}, url="ws://y/ws"),

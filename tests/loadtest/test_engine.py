@@ -16,7 +16,8 @@ from vfctl.loadtest.behaviour import World
 from vfctl.loadtest.engine import Engine
 from vfctl.loadtest.observations import Observations
 from vfctl.loadtest.plan import Target, plan_shards
-from vfctl.loadtest.roles import Dragger, Flapping, ReconnectStorm, Role, SlowReader, Speaker, Viewer
+from vfctl.loadtest.roles import Dragger, Flapping, ReconnectStorm, Recorded, Role, SlowReader, Speaker, Viewer
+from vfctl.loadtest.traffic import Traffic
 from vfctl.protocol import (
     EDGE_DTYPE,
     NODE_DTYPE,
@@ -378,8 +379,9 @@ def test_a_dragger_drags(make: Callable[..., Bench]) -> None:
     assert [drag.final for drag in drags[:5] if isinstance(drag, NodeDrag)] == [False] * 4 + [True]
 
 
-def test_the_servers_clock_is_told_by_heartbeats(make: Callable[..., Bench]) -> None:
+def test_the_servers_clock_is_told_by_heartbeats(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     """Five seconds ahead: found to within half a round trip, and taken off the latency."""
+    monkeypatch.setattr("vfctl.loadtest.engine.CLOCK_PROBES", 1)  # one client alone asks, so it asks every second
     ahead_us = 5_000_000
     bench = make(1)
     bench.connected()
@@ -406,3 +408,16 @@ def test_a_server_of_another_kind_is_counted_without_latency(make: Callable[...,
     bench.until(lambda: bench.seen.messages == 6)
     bench.seen.flush()
     assert (bench.seen.frames, bench.seen.latency.count, bench.seen.bytes) == (0, 0, 2 * (7 + 11 + 2))
+
+
+def test_recorded_traffic_is_sent_as_it_was_at_its_times(make: Callable[..., Bench]) -> None:
+    drags = [encode(NodeDrag(number, 1, 2, 3)) for number in range(3)]
+    traffic = Traffic(connections=(tuple((0.05 * number, drag) for number, drag in enumerate(drags)),), period_s=0.3)
+    began_s = time.monotonic()
+    bench = make(1, roles=[Recorded(traffic="x")], world=World(traffic=(traffic,)))
+    bench.connected()
+    bench.until(lambda: len(bench.server.received) >= 7)
+    assert time.monotonic() - began_s >= 0.5  # the second time round ends at 0.4 s, the third one begins at 0.6
+    received = [payload for payload in bench.server.received if payload in drags]
+    first = drags.index(received[0])
+    assert received[:6] == [drags[(first + number) % 3] for number in range(6)]

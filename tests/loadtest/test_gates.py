@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vfctl.errors import UsageError
+from vfctl.loadtest.gate_paths import check_path
 from vfctl.loadtest.gates import check_baseline, judge, parse_abort_gate, parse_gate
 from vfctl.loadtest.units import unit_of
 
@@ -114,6 +115,38 @@ def test_a_missing_baseline_is_a_mistake_of_usage() -> None:
     assert (verdict.passed, verdict.limit, verdict.reason) == (False, None, "no data in the baseline")
 
 
+@pytest.mark.parametrize(
+    ("expression", "advice"),
+    [
+        ("latency.p95 < 3", "did you mean latency_ms.p95?"),
+        ("p95 < 3", "it could be latency_ms.p95"),
+        ("clients.lots == 0", "did you mean clients.lost?"),
+        ("throughput.messages > 3", "did you mean throughput.messages_per_s?"),
+        ("roles.viewer.latency_ms.p59 < 3", "did you mean roles.viewer.latency_ms.p"),
+        ("comparison.difference < 3", "did you mean difference_ms?"),
+        ("interrupted == 0", "it could be clients.target"),
+        ("seconds.p95_ms < 3", "did you mean"),
+    ],
+)
+def test_a_path_that_results_do_not_have_is_a_mistake_of_usage(expression: str, advice: str) -> None:
+    with pytest.raises(UsageError, match="no figure") as refused:
+        check_path(parse_gate(expression))
+    assert advice in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("latency_ms.p999 < 3", "duration_s > 1", "generator.lag_ms.p99 < 3", "roles.any-name.frames.gaps == 0"),
+        *("a.latency_ms.p95 < 3", "b.roles.x.voice_ms.p50 < 3", "comparison.high_ms < 3", "errors.refused == 0"),
+    ],
+)
+def test_a_path_that_results_have_is_accepted(expression: str) -> None:
+    check_path(parse_gate(expression))
+    with pytest.raises(UsageError, match="there is no role nobody"):
+        check_path(parse_gate("roles.nobody.frames.gaps == 0"), ["viewer", "dragger"])
+
+
 def test_abort_gates_say_when() -> None:
     gate = parse_abort_gate("latency_ms.p95 < 200 after 10s")
     assert (gate.limit, gate.after_s) == (200, 10)
@@ -130,7 +163,14 @@ def test_abort_gates_say_when() -> None:
 
 
 PATHS = st.sampled_from(
-    ["latency_ms.p95", "throughput.bytes_per_s", "generator.cpu_percent", "clients.lost", "duration_s", "a.b-c.d_ms"]
+    [
+        "latency_ms.p95",
+        "throughput.bytes_per_s",
+        "generator.cpu_percent",
+        "clients.lost",
+        "duration_s",
+        "roles.b-c.d_ms",
+    ]
 )
 NUMBERS = st.floats(-1e12, 1e12, allow_nan=False)
 SPACES = st.sampled_from(["", " ", "  "])

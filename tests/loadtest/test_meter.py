@@ -14,7 +14,18 @@ from vfctl.loadtest.meter import SAMPLE_EVERY, Meter, is_full
 from vfctl.loadtest.observations import Observations, Outcome
 from vfctl.loadtest.roles import SlowReader, Viewer
 from vfctl.loadtest.simulated_client import SimulatedClient
-from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, MessageType, PositionUpdate, Trailer, encode
+from vfctl.protocol import (
+    EDGE_DTYPE,
+    NODE_DTYPE,
+    CompactEncoder,
+    CompactUpdate,
+    FullGraph,
+    MessageType,
+    PositionUpdate,
+    Trailer,
+    View,
+    encode,
+)
 
 INTERVAL_US = 50_000
 SETTLED = 0x20
@@ -161,6 +172,20 @@ def test_wrong_bytes_are_counted_and_not_ignored() -> None:
     for payload in (good[:-1], good + b"x", encode(PositionUpdate(infinite)), encode(PositionUpdate(twice))):
         sampled = sample(payload)
         assert (sampled.seen.sampled, sampled.seen.wrong, len(sampled.errors)) == (1, 1, 1)
+
+
+def test_sampled_compact_frames_are_looked_at_as_far_as_one_tells() -> None:
+    encoder, view = CompactEncoder(), View(nodes(50)["id"])
+    encoder.push(0, np.random.default_rng(0).normal(0, 1, (3, 50)).astype(np.float32))
+    key, history = encoder.section(view, None)
+    encoder.push(1, np.random.default_rng(1).normal(0, 1, (3, 50)).astype(np.float32))
+    residual, _ = encoder.section(view, history)
+    for section in (key, residual):
+        seen = sample(encode(CompactUpdate(50, section, False, Trailer(1, 2, 3)))).seen
+        assert (seen.sampled, seen.wrong) == (1, 0)
+        for wrong in (section[:12], section[:-1], section + b"\x01"):
+            seen = sample(encode(CompactUpdate(50, wrong, False, Trailer(1, 2, 3)))).seen
+            assert (seen.sampled, seen.wrong) == (1, 1)
 
 
 def test_one_message_in_a_thousand_is_sampled() -> None:

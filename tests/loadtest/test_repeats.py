@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.loadtest.test_results import seen
-from vfctl.loadtest.gates import parse_gate
+from vfctl.loadtest.gates import judge, parse_gate
 from vfctl.loadtest.health import Health
 from vfctl.loadtest.observations import Observations, Outcome
 from vfctl.loadtest.repeats import fold, middle_run
@@ -26,7 +26,7 @@ def test_figures_are_medians_and_the_spread_is_told(make_results: MakeResults) -
     assert folded["spread"]["latency_ms.p95"] == {"min": 1.0, "max": 1.8, "values": [1.0, 1.8, 1.2]}
     assert (middle_run(runs), len(folded["runs"])) == (2, 3)
     assert list(folded) == list(runs[0]), "one form, whether of one run or of several"
-    set_verdicts(folded, [parse_gate("latency_ms.p95 < 1.5"), parse_gate("spread.x < 1")])
+    set_verdicts(folded, judge([parse_gate("latency_ms.p95 < 1.5"), parse_gate("spread.x < 1")], folded))
     assert [gate["passed"] for gate in folded["gates"]] == [True, False]
 
 
@@ -46,7 +46,20 @@ def test_faults_of_one_run_are_not_hidden_by_the_others(make_results: MakeResult
     assert folded["generator"]["verdict"] == "generator saturated"
 
 
+def test_a_last_run_that_was_ended_early_is_told_and_not_counted(make_results: MakeResults) -> None:
+    runs = documents(make_results, 1000, 1800, 9000)
+    runs[2]["interrupted"] = True
+    folded = fold(runs, asked=5)
+    assert folded["latency_ms"]["p95"] == 1.4
+    assert folded["repeat"] == {"asked": 5, "begun": 3, "counted": 2}
+    assert (folded["interrupted"], middle_run(runs)) == (True, 1)
+    runs[2].update(interrupted=False, failure="it died")
+    assert fold(runs, asked=5)["failure"] == "it died"
+    only = fold(runs[2:], asked=5)
+    assert (only["latency_ms"]["p95"], only["repeat"]["counted"]) == (9.0, 1)
+
+
 def test_a_run_without_samples_leaves_none(make_results: MakeResults) -> None:
     folded = fold([*documents(make_results, 1000, 1000), make_results(Observations()).to_json()])
-    set_verdicts(folded, [parse_gate("latency_ms.p95 < 1000")])
+    set_verdicts(folded, judge([parse_gate("latency_ms.p95 < 1000")], folded))
     assert folded["gates"][0]["reason"] == "no data"

@@ -19,7 +19,7 @@ from aiohttp.test_utils import make_mocked_request
 from vfctl.graph import Graph, to_full_graph
 from vfctl.physics import PARAMETERS, PhysicsParameters
 from vfctl.protocol import NODE_DTYPE, PositionUpdate, Trailer, encode
-from vfctl.server import physics_desk
+from vfctl.server import inquiry
 from vfctl.server.launch import Server, launch
 from vfctl.server.options import Admin, LiveGraph, Recording, ServerOptions
 from vfctl.server.physics_desk import why_not
@@ -171,7 +171,7 @@ def test_a_replay_has_no_physics(tmp_path: Path, small_graph: Graph) -> None:
     path = tmp_path / "capture.bin"
     update = PositionUpdate(nodes, False, Trailer(1, 2, 0))
     path.write_bytes(encode(to_full_graph(small_graph, nodes, trailer=Trailer(0, 1, 0))) + encode(update))
-    with launch(ServerOptions(source=Recording(str(path)), port=0)) as server:
+    with launch(ServerOptions(source=Recording((str(path),)), port=0)) as server:
         for method, body in (("GET", None), ("PATCH", {"damping": 1})):
             status, document = call(server, method, body)
             assert status == 409
@@ -180,7 +180,7 @@ def test_a_replay_has_no_physics(tmp_path: Path, small_graph: Graph) -> None:
 
 
 async def test_a_source_that_does_not_answer_is_503(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(physics_desk, "ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(inquiry, "ANSWER_TIMEOUT_S", 0.05)
     async with stage.session.get(f"{stage.http}/physics") as response:  # the test's bus answers nothing
         assert response.status == 503
         assert "has not answered" in (await response.json())["error"]
@@ -191,7 +191,7 @@ async def test_answers_find_the_question_that_they_belong_to(stage: Stage) -> No
 
     def answer(request: bytes) -> bytes:
         asked.put_nowait(request)
-        spring_k = json.loads(request)["spring_k"]
+        spring_k = json.loads(request)["physics"]["spring_k"]
         return json.dumps({"device": "cpu", "parameters": PhysicsParameters(spring_k=spring_k)._asdict()}).encode()
 
     stage.bus.on_request = answer

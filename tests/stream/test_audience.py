@@ -104,7 +104,7 @@ def test_what_a_url_chooses() -> None:
     assert Subscription.from_query(query) == Subscription(Variant(Encoding.LZ4, timed=True), voice=True)
 
 
-@pytest.mark.parametrize("query", [{"encoding": "gzip"}, {"timed": "yes"}, {"voice": ""}, {"encoding": "compact"}])
+@pytest.mark.parametrize("query", [{"encoding": "gzip"}, {"timed": "yes"}, {"voice": ""}])
 def test_what_a_url_cannot_choose(query: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=next(iter(query))):
         Subscription.from_query(query)
@@ -125,3 +125,19 @@ def test_at_rest_only_the_trailer_is_made_anew(scene: Scene, monkeypatch: pytest
     scene.update(positions(9.0), settled=False, timestamp_us=1)
     assert unframe(audiences[0].position_update(1, 1)).nodes["x"].tolist() == [9.0, 9.0]  # type: ignore[union-attr]
     assert len(encoded) == 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "served"),
+    [(Encoding.RAW, {"raw", "lz4", "compact"}), (Encoding.LZ4, {"lz4", "compact"}), (Encoding.COMPACT, {"compact"})],
+)
+def test_encodings_beyond_the_limit_are_refused(limit: Encoding, served: set[str]) -> None:
+    for encoding in Encoding:
+        if encoding in served:
+            assert Subscription.from_query({"encoding": encoding}, limit).variant.encoding is encoding
+        else:
+            with pytest.raises(UsageError, match=f"does not serve encoding={encoding}.*encoding=compact"):
+                Subscription.from_query({"encoding": encoding}, limit)
+    if limit is not Encoding.RAW:
+        with pytest.raises(UsageError, match="encoding=raw"):
+            Subscription.from_query({}, limit)

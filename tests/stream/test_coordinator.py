@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,3 +126,41 @@ def test_a_client_that_moves_to_another_group_keeps_one_turn_a_round() -> None:
     turns = Counter(client for tick in run_ticks(coordinator, 4, 30) for client, _ in tick)
     assert len(turns) == 100
     assert set(turns.values()) <= {9, 10, 11}
+
+
+def test_recorded_states_are_followed_unless_there_is_no_time_for_it() -> None:
+    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    for client in range(100):
+        coordinator.add(client)
+    for number in range(1, 20):  # every 40 ms, which is not the interval of the server
+        start_us = number * 40_000
+        left = [client for due in coordinator.begin_round(start_us, 40_000) for client in due.clients]
+        assert number == 1 or left == []
+        assert coordinator.interval_us == 40_000  # what the trailers promise
+        ticks = [due for tick_us in (0, 16_000, 33_000) for due in coordinator.due(start_us + tick_us)]
+        served = [client for due in ticks for client in due.clients]
+        assert sorted(served) == list(range(100))
+        coordinator.set_settled(False)
+    sequence = coordinator.sequence
+    assert coordinator.begin_round(20 * 40_000, 5_000) == []  # 200 states a second: the newest at the usual pace
+    assert coordinator.sequence == sequence + 1
+    coordinator.set_settled(False)
+    assert coordinator.interval_us == 50_000
+    assert sum(len(due.clients) for due in coordinator.due(20 * 40_000 + 50_000)) == 100  # at once, nobody waits
+    sequence = coordinator.sequence
+    assert coordinator.sequence == sequence
+
+
+def test_a_recording_that_stops_is_served_at_the_stable_interval() -> None:
+    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    coordinator.add(1)
+    coordinator.begin_round(0, 50_000)
+    served_us = []
+    for tick in range(300):
+        now_us = tick * TICK_US
+        coordinator.set_settled(True)
+        served_us += [now_us for due in coordinator.due(now_us) if due.clients]
+    assert served_us[0] < 50_000
+    gaps_s = np.diff(served_us[2:]) / 1e6  # from the second that comes by itself: the first has any phase
+    assert len(gaps_s) >= 3
+    assert np.abs(gaps_s - 1).max() < 0.05

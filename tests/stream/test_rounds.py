@@ -62,3 +62,57 @@ def test_no_turn_is_left_out_or_taken_twice(steps: list[tuple[int, int]]) -> Non
         assert sum(turn.end - turn.first for turn in turns) <= SLOTS
         clock.interval_us = interval_us
     assert clock.sequence == expected[0]
+
+
+# --- rounds that follow recorded states
+
+
+def test_a_round_that_is_begun_is_over_with_two_ticks_and_then_waits() -> None:
+    """Whatever the time: a tick that comes a little early or late serves the same slots."""
+    for ticks_us in ((0, 12_000), (3_000, 24_000)):
+        clock = RoundClock(50_000, 0)
+        clock.begin_round(0, 2, 600_000)
+        turns = [(turn.sequence, turn.first, turn.end) for tick_us in ticks_us for turn in clock.advance(tick_us)]
+        assert turns == [(2, 0, SLOTS // 2), (2, SLOTS // 2, SLOTS)]
+        assert clock.advance(599_999) == []
+        assert clock.waits
+
+
+def test_the_next_round_first_serves_what_is_left_of_the_one_before() -> None:
+    clock = RoundClock(50_000, 0)
+    clock.begin_round(0, 2, 600_000)
+    clock.advance(0)
+    (left,) = clock.begin_round(13_000, 2, 600_000)
+    assert (left.sequence, left.first, left.end) == (2, SLOTS // 2, SLOTS)
+    assert clock.sequence == 3
+
+
+def test_without_a_next_round_the_clock_goes_on_by_itself() -> None:
+    clock = RoundClock(50_000, 0)
+    clock.begin_round(0, 2, 600_000)
+    clock.advance(0)
+    clock.advance(16_000)
+    clock.interval_us = SECOND_US
+    first = clock.advance(600_000)
+    assert not clock.waits
+    assert {turn.sequence for turn in first} == {3}
+    rest = clock.advance(600_000 + SECOND_US)
+    assert sum(turn.end - turn.first for turn in first + rest if turn.sequence == 3) == SLOTS
+
+
+@given(st.lists(st.lists(st.integers(0, 60_000), max_size=4), max_size=30), st.integers(1, 7))
+def test_every_slot_has_each_recorded_state_exactly_once(states: list[list[int]], parts: int) -> None:
+    clock = RoundClock(50_000, 0)
+    served, now_us = [], 0
+    for ticks in [*states, []]:
+        served += clock.begin_round(now_us, parts, 600_000)
+        for elapsed_us in ticks:
+            now_us += elapsed_us
+            served += clock.advance(now_us)
+    served += clock.begin_round(now_us, parts, 600_000)
+    by_round: dict[int, int] = {}
+    for turn in served:
+        assert by_round.get(turn.sequence, 0) == turn.first
+        by_round[turn.sequence] = turn.end
+    assert list(by_round) == list(range(1, len(states) + 3))  # the round before the first of them is finished, too
+    assert set(by_round.values()) == {SLOTS}

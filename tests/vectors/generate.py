@@ -1,4 +1,5 @@
-"""(Re)writes the golden vectors beside it: NAME.bin, one message each, and NAME.json, what it says.
+"""(Re)writes the golden vectors beside it: NAME.bin, one message each, and NAME.json, what it says. `streams/` has
+messages in a row, see `streams.py`.
 
     python tests/vectors/generate.py [DIRECTORY]
 
@@ -13,6 +14,7 @@ reproduced byte by byte, so a change to a committed vector is a change of the fo
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import struct
 import sys
@@ -241,13 +243,18 @@ def to_json(message: Message) -> dict[str, Any]:
     return twin
 
 
-def records(array: np.ndarray) -> list[dict[str, float]]:
+def records(array: np.ndarray) -> list[dict[str, float | None]]:
     """One object a row; float32 with the fewest digits that tell it from its neighbours."""
     names = array.dtype.names or ()
     return [
-        {name: int(row[name]) if array.dtype[name].kind == "u" else float(str(row[name])) for name in names}
+        {name: int(row[name]) if array.dtype[name].kind == "u" else shortest(row[name]) for name in names}
         for row in array
     ]
+
+
+def shortest(value: np.float32) -> float | None:
+    """With the fewest digits that tell it from its neighbours; null if it is not finite."""
+    return float(str(value)) if np.isfinite(value) else None
 
 
 def vectors() -> Iterator[tuple[str, bytes, dict[str, Any]]]:
@@ -260,10 +267,34 @@ def vectors() -> Iterator[tuple[str, bytes, dict[str, Any]]]:
         yield name, buffer, {"comment": comment, "error": {"offset": offset}}
 
 
+def golden_streams() -> Iterator[tuple[str, bytes, dict[str, Any]]]:
+    """Every stream: (name, the bytes of its messages, JSON twin)."""
+    spec = importlib.util.spec_from_file_location("golden_streams", Path(__file__).parent / "streams.py")
+    assert spec is not None
+    assert spec.loader is not None
+    streams = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(streams)
+    for name, (comment, row) in streams.VALID.items():
+        twins = [to_json(sent.message) | ({"section": sent.section} if sent.section else {}) for sent in row]
+        yield name, b"".join(sent.buffer for sent in row), {"comment": comment, "messages": twins}
+    for name, (comment, buffers, offset) in streams.INVALID.items():
+        error = {"message": len(buffers) - 1, "offset": offset}
+        yield name, b"".join(buffers), {"comment": comment, "error": error}
+
+
 def write(directory: Path, tell: Callable[[str], object]) -> None:
     """Write them all; what is no longer a vector goes."""
+    write_all(directory, vectors(), tell)
+    (directory / "streams").mkdir(exist_ok=True)
+    write_all(directory / "streams", golden_streams(), tell)
+
+
+def write_all(
+    directory: Path, pairs: Iterator[tuple[str, bytes, dict[str, Any]]], tell: Callable[[str], object]
+) -> None:
+    """One directory."""
     kept = set()
-    for name, buffer, twin in vectors():
+    for name, buffer, twin in pairs:
         (directory / f"{name}.bin").write_bytes(buffer)
         (directory / f"{name}.json").write_text(as_text(twin), encoding="utf-8")
         kept |= {f"{name}.bin", f"{name}.json"}
@@ -276,14 +307,19 @@ def write(directory: Path, tell: Callable[[str], object]) -> None:
 
 def as_text(twin: dict[str, Any]) -> str:
     """One key a line, one node or edge a line: small diffs, and still fit to read."""
+    return as_object(twin, "") + "\n"
+
+
+def as_object(twin: dict[str, Any], indent: str) -> str:
     lines = []
     for key, value in twin.items():
-        if key in ("nodes", "edges") and value:
-            rows = ",\n".join(f"    {dump(row)}" for row in value)
-            lines.append(f'  "{key}": [\n{rows}\n  ]')
+        if key in ("nodes", "edges", "messages") and value:
+            inner = indent + "    "
+            rows = (inner + (as_object(row, inner) if key == "messages" else dump(row)) for row in value)
+            lines.append(f'{indent}  "{key}": [\n' + ",\n".join(rows) + f"\n{indent}  ]")
         else:
-            lines.append(f'  "{key}": {dump(value)}')
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+            lines.append(f'{indent}  "{key}": {dump(value)}')
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
 def dump(value: Any) -> str:

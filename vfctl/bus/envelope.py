@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Final, Protocol
 
 from vfctl.errors import ProtocolError
+from vfctl.protocol.layout import Buffer
 from vfctl.protocol.wire import MAX_MESSAGE_BYTES
 
 ENVELOPE: Final = struct.Struct("<IBII")
@@ -18,6 +19,9 @@ TIMESTAMP: Final = struct.Struct("<Q")
 EVERYBODY: Final = 0
 """As `client`: not one connection but all whom it concerns. Client numbers begin at 1."""
 
+CLIENTS_PER_GATEWAY: Final = 2**24
+"""Client numbers of a gateway are below this."""
+
 
 class Kind(IntEnum):
     """What an envelope carries."""
@@ -25,7 +29,8 @@ class Kind(IntEnum):
     GRAPH = 1
     """To gateways: FullGraph with METADATA and TIMED. Replaces what was served before."""
     FRAME = 2
-    """To gateways: the newest PositionUpdate, TIMED with the time at which it was valid."""
+    """To gateways: the newest PositionUpdate, TIMED with the time at which it was valid. If its trailer has an interval
+    it is one of a recording, which each client is to get once; the next one comes then."""
     CONFIRM = 3
     """To gateways: the last frame was still valid at this unix time in µs (u64)."""
     EVENT = 4
@@ -36,6 +41,13 @@ class Kind(IntEnum):
     """From a gateway: a question to the source, JSON; `client` is the number of the question."""
     REPLY = 7
     """To gateways: the answer to the question of that gateway and number, JSON."""
+    LISTEN = 8
+    """From a recorder: what clients send is wanted as well, and nothing more often than every so many µs (u64)."""
+    HEARD = 9
+    """From a gateway that is recorded: a V4 message as a client has sent it, behind the unix time in ns (u64) at which
+    it came. To recorders."""
+    LOST = 10
+    """To recorders: so many (u64) events and messages of clients were too much, and are missing here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +56,27 @@ class Envelope:
 
     Attributes:
         kind: what it carries.
-        payload: V4 bytes; for CONFIRM eight bytes of time.
+        payload: V4 bytes; for CONFIRM eight bytes of time; else as the kind says.
         gateway: the gateway that the client is connected to.
         client: that client's number on its gateway; of a REQUEST and its REPLY, the number of the question.
     """
 
     kind: Kind
-    payload: bytes
+    payload: Buffer
     gateway: int = 0
     client: int = EVERYBODY
+
+    @property
+    def sender(self) -> int:
+        """One number, u32, for gateway and client: as which others hear of that client."""
+        return self.gateway * CLIENTS_PER_GATEWAY + self.client
 
     def pack(self) -> bytes:
         """The bytes on the bus."""
         return ENVELOPE.pack(len(self.payload), self.kind, self.gateway, self.client) + self.payload
 
     @classmethod
-    def unpack_header(cls, header: bytes) -> tuple[int, Kind, int, int]:
+    def unpack_header(cls, header: Buffer) -> tuple[int, Kind, int, int]:
         """Payload length, kind, gateway and client.
 
         Raises:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
 from vfctl.bus.envelope import ENVELOPE, TIMESTAMP, Envelope, Kind
+from vfctl.bus.receiving import EnvelopeReceiver
 from vfctl.errors import PeerError
 
 MAX_WAITING_EVENTS: Final = 1024
@@ -18,14 +20,29 @@ MAX_WAITING_EVENTS: Final = 1024
 MAX_WAITING_COMMAND_BYTES: Final = 2**20
 """Commands that wait for a source which does not read; beyond it new ones are dropped."""
 
+LEAST_SEND_BUFFER_BYTES: Final = 128 * 1024
+"""Linux's default is more than this (net.core.wmem_default)."""
+
 _CONNECT_RETRY_S: Final = 0.02
 
 
+MAX_WAITING_HEARD: Final = 65_536
+"""The same for a recorder, who also gets what clients say."""
+
+
 class _Subscriber:
-    """One gateway as the source sees it: the newest state waits for it, never a queue of states."""
+    """One gateway as the source sees it: the newest state waits for it, never a queue of states.
+
+    Attributes:
+        listens: it is a recorder, and also gets what clients say.
+    """
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.listens = False
+        self._pause_s = 0.0
+        self._lost = 0
         writer.transport.set_write_buffer_limits(high=0)  # drain() returns when the kernel has taken everything
+        self._room = LEAST_SEND_BUFFER_BYTES
         self._writer = writer
         self._graph: Envelope | None = None
         self._frame: Envelope | None = None
@@ -42,19 +59,45 @@ class _Subscriber:
             case Kind.CONFIRM:
                 self._confirm = envelope
             case _:
+                self._lost += len(self._events) == self._events.maxlen
                 self._events.append(envelope)
         self._something.set()
 
+    def listen(self, pause_us: int) -> None:
+        """It is a recorder, and is written to once in so many µs at most."""
+        self.listens = True
+        self._pause_s = pause_us / 1e6
+        self._events = deque(self._events, MAX_WAITING_HEARD)
+
     async def write_forever(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_s = 0.0
         while True:
             await self._something.wait()
+            if self._pause_s:
+                await asyncio.sleep(next_s - loop.time())
+                is_behind = loop.time() - next_s > self._pause_s
+                next_s = (loop.time() if is_behind else next_s) + self._pause_s
             self._something.clear()
             state = [envelope for envelope in (self._graph, self._frame, self._confirm) if envelope]
             self._graph = self._frame = self._confirm = None
             events = list(self._events)
             self._events.clear()
-            self._writer.write(b"".join(envelope.pack() for envelope in state + events))
+            if self._lost and self.listens:
+                events.append(Envelope(Kind.LOST, TIMESTAMP.pack(self._lost)))
+            self._lost = 0
+            packed = b"".join(envelope.pack() for envelope in state + events)
+            self._make_room(len(packed))
+            self._writer.write(packed)
             await self._writer.drain()
+
+    def _make_room(self, size: int) -> None:
+        """Let the kernel take so much at once: a large state that goes in pieces wakes both ends for each of them."""
+        if size > self._room:
+            self._room = size
+            sock = self._writer.get_extra_info("socket")
+            with contextlib.suppress(OSError):  # it has gone
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
 
 class BusServer:
@@ -127,8 +170,14 @@ class BusServer:
                 if envelope.kind is Kind.COMMAND:
                     self.on_command(envelope)
                 elif envelope.kind is Kind.REQUEST and self.on_request is not None:
-                    answer = self.on_request(envelope.payload)
+                    answer = self.on_request(bytes(envelope.payload))
                     subscriber.put(Envelope(Kind.REPLY, answer, envelope.gateway, envelope.client))
+                elif envelope.kind is Kind.HEARD:
+                    for other in self._subscribers:
+                        if other.listens:
+                            other.put(envelope)
+                elif envelope.kind is Kind.LISTEN:
+                    subscriber.listen(*TIMESTAMP.unpack(envelope.payload))
         except asyncio.CancelledError:
             pass  # close() ends us; a cancelled handler would be reported by asyncio as an error
         finally:
@@ -143,24 +192,25 @@ class BusServer:
 class UnixSubscription:
     """A gateway's end of the bus; see `vfctl.bus.envelope.Subscription`."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, transport: asyncio.Transport, receiver: EnvelopeReceiver) -> None:
+        self._transport = transport
+        self._receiver = receiver
 
-    def __aiter__(self) -> AsyncIterator[Envelope]:
-        return _read_envelopes(self._reader)
+    async def __aiter__(self) -> AsyncIterator[Envelope]:
+        """As for `vfctl.bus.envelope.Subscription`."""
+        while (envelope := await self._receiver.next()) is not None:
+            yield envelope
 
     def send(self, envelope: Envelope) -> None:
         """Hand a client's command, or a question, to the source; lost if the source has gone or is far behind."""
-        transport = self._writer.transport
+        transport = self._transport
         if not transport.is_closing() and transport.get_write_buffer_size() < MAX_WAITING_COMMAND_BYTES:
-            self._writer.write(envelope.pack())
+            transport.write(envelope.pack())
 
     async def close(self) -> None:
         """Leave the bus."""
-        self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
+        self._transport.close()
+        await self._receiver.closed()
 
 
 async def subscribe(path: Path, *, timeout_s: float) -> UnixSubscription:
@@ -173,7 +223,9 @@ async def subscribe(path: Path, *, timeout_s: float) -> UnixSubscription:
         async with asyncio.timeout(timeout_s):
             while True:
                 try:
-                    return UnixSubscription(*await asyncio.open_unix_connection(path))
+                    loop = asyncio.get_running_loop()
+                    transport, receiver = await loop.create_unix_connection(EnvelopeReceiver, str(path))
+                    return UnixSubscription(transport, receiver)
                 except (FileNotFoundError, ConnectionRefusedError):
                     await asyncio.sleep(_CONNECT_RETRY_S)
     except TimeoutError:

@@ -1,94 +1,136 @@
-"""MCAP, read front to back: every message of every intact chunk, then what is wrong with the file, if anything is.
+"""MCAP, read front to back: every message of every intact chunk, and what is wrong with the rest.
 
 The record framing and all bounds are ours (the `mcap` library reads on past the end of a record, takes short reads for
-whole ones and decompresses without a limit); what stands inside a record is parsed by the library.
+whole ones, decompresses without a limit and gives up at the first damage); what stands inside a record is parsed by the
+library.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Final, TypeVar
 
-import lz4.frame
-import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, DataEnd, Footer, McapRecord, Metadata
 
-from vfctl.capture.captured import CapturedMessage
-from vfctl.capture.source import PIECE_BYTES, ByteSource
+from vfctl.capture.captured import CapturedMessage, Direction, Form
+from vfctl.capture.formats.mcap_chunk import MAX_CHUNK_BYTES, ChunkError, unpack
+from vfctl.capture.report import Report
+from vfctl.capture.source import ByteSource, Window
 from vfctl.errors import CaptureError, ProtocolError
-from vfctl.protocol import message_length
-from vfctl.protocol.wire import MAX_MESSAGE_BYTES
+from vfctl.protocol.deployed import FIRST_BYTES, form_of
+from vfctl.protocol.layout import message_length
+from vfctl.protocol.wire import VERSION
 
 MAGIC: Final = b"\x89MCAP0\r\n"
 ENCODING: Final = "vfctl.v4"
-"""`message_encoding` of our channels."""
+"""`message_encoding` of our channels. Frames of deployed servers have others: `vfctl.v2`, `vfctl.v3`, …."""
+
+ENCODINGS: Final = frozenset(f"vfctl.{form.value}" for form in Form)
 
 METADATA_NAME: Final = "vfctl"
 """Name of the metadata record that says where a recording comes from."""
-
-MAX_CHUNK_BYTES: Final = MAX_MESSAGE_BYTES + 4 * 2**20
-"""Most that a chunk may hold: room for the largest message behind what a writer had already gathered."""
 
 _RECORD = struct.Struct("<BQ")
 """opcode, length of what follows."""
 _MESSAGE = struct.Struct("<HIQQ")
 """channel id, sequence, log time, publish time; the payload follows."""
-_READ: Final = (Opcode.CHANNEL, Opcode.CHUNK, Opcode.MESSAGE, Opcode.METADATA, Opcode.DATA_END, Opcode.FOOTER)
+_CHUNK = struct.Struct("<QQQII")
+"""start time, end time, uncompressed size, uncompressed CRC, length of the compression's name."""
+_KEPT: Final = (Opcode.CHANNEL, Opcode.CHUNK, Opcode.MESSAGE, Opcode.METADATA, Opcode.DATA_END, Opcode.FOOTER)
+"""The records that are read; the others are passed over."""
+_MAX_PASSED_BYTES: Final = 2**24
+"""Most that a record other than an attachment or a private one may have to be passed over: an index of a chunk."""
+_CANDIDATE = re.compile(
+    rb"(?=\x06.{5}\0{3}.{28}(?:\0{4}|\x03\0{3}lz4|\x04\0{3}zstd)"
+    rb"|\x05.{5}\0{3}|\x04.{3}\0{5}|\x0f\x04\0{7}|\x02\x14\0{7})",
+    re.DOTALL,
+)
+"""Where a chunk, a message, a channel, the end of the data or the footer may begin."""
+_LONGEST_START: Final = 64
+"""More than the longest that _CANDIDATE matches."""
 _UNREADABLE: Final = (McapError, struct.error, ValueError, OverflowError, MemoryError)
 """What the library raises on bytes that are no record."""
 
 _Parsed = TypeVar("_Parsed", bound=McapRecord)
 
 
-class McapMessages:
+def read_mcap(source: ByteSource, report: Report) -> Iterator[CapturedMessage]:
     """The messages of an MCAP file, in file order.
 
-    Damage that leaves the framing intact (a chunk with a wrong checksum, …) costs only what it hit: reading goes on,
-    and the first damage is raised at the end.
+    Damage costs only what it hit: reading goes on behind a chunk with a wrong checksum, and, where even the lengths of
+    records are wrong, from the next intact chunk on.
 
-    Attributes:
-        metadata: filled while reading, from the file's metadata records.
+    Raises:
+        CaptureError: it is a recording of other things.
+        InputError: the operating system cannot read on.
     """
+    yield from _Reader(source, report).messages()
 
-    def __init__(self, source: ByteSource, metadata: dict[str, str]) -> None:
-        self.metadata = metadata
-        self._source = source
-        self._channels: set[int] = set()
-        self._damage: CaptureError | None = None
 
-    def __iter__(self) -> Iterator[CapturedMessage]:
-        """Read on to the end of the file.
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    direction: Direction
+    connection: int | None
 
-        Raises:
-            CaptureError: the file is damaged, cut off, or a recording of something else.
-            InputError: the operating system cannot read on.
-        """
-        source = self._source
-        source.skip(len(MAGIC))
-        data_ended = False
-        while True:
-            at, crc_before = source.offset, source.crc
-            head = source.read(_RECORD.size)
-            if len(head) < _RECORD.size:
-                raise self._worst(self._cut_off(at))
-            opcode, length = _RECORD.unpack(head)
-            if opcode not in _READ:
-                self._pass_over(opcode, length, at)
+
+class _Reader:
+    def __init__(self, source: ByteSource, report: Report) -> None:
+        self._window = Window(source)
+        self._report = report
+        self._channels: dict[int, _Channel] = {}
+        self._others: dict[int, str] = {}
+        self._left_out = 0
+        self._crc = 0
+
+    def messages(self) -> Iterator[CapturedMessage]:
+        window = self._window
+        window.fill(len(MAGIC))
+        if window.buffer[: len(MAGIC)] != MAGIC:
+            self._note(0, f"the magic number {window.buffer[: len(MAGIC)].hex(' ')}, expected {MAGIC.hex(' ')}", 0)
+        self._let_go(len(MAGIC))
+        data_ended, finished = False, False
+        while not finished:
+            at = window.offset
+            if window.fill(_RECORD.size) < _RECORD.size:
+                self._cut_off(at)
+                break
+            opcode, length = _RECORD.unpack_from(window.buffer, window.start)
+            wrong = _implausible(opcode, length)
+            if wrong:
+                if not self._resynchronise(wrong):
+                    break
                 continue
-            if length > MAX_CHUNK_BYTES:
-                raise self._worst(self._damaged(at, f"a record of {length} bytes, expected at most {MAX_CHUNK_BYTES}"))
-            crc_head = source.crc
-            body = source.read(length)
-            if len(body) < length:
-                if opcode == Opcode.CHUNK:
-                    yield from self._salvage(body, at)
-                raise self._worst(self._cut_off(at))
+            whole = _RECORD.size + length
+            if opcode not in _KEPT and length > _MAX_PASSED_BYTES:
+                self._let_go(_RECORD.size)
+                if self._pass_over(length) < length:
+                    self._cut_off(at)
+                    break
+                continue
+            if window.fill(whole) < whole:
+                if opcode == Opcode.CHUNK and self._framed(opcode, whole):
+                    yield from self._salvage(bytes(memoryview(window.buffer)[window.start + _RECORD.size :]), at)
+                elif self._find_next()[0] is not None:  # a length that lies ends behind the file, too
+                    self._resynchronise(f"a record of {length} bytes, which the file does not have")
+                    continue
+                self._cut_off(at)
+                break
+            if not self._framed(opcode, whole):
+                if not self._resynchronise(f"a record of {length} bytes, within which another begins"):
+                    break
+                continue
+            body = bytes(memoryview(window.buffer)[window.start + _RECORD.size : window.start + whole])
+            crc_before = self._crc
+            crc_head = zlib.crc32(memoryview(window.buffer)[window.start : window.start + _RECORD.size], crc_before)
+            self._let_go(whole)
             match opcode:
                 case Opcode.CHUNK:
                     yield from self._chunk(body, at)
@@ -99,75 +141,147 @@ class McapMessages:
                 case Opcode.METADATA:
                     record = self._parse(Metadata, body, at)
                     if record and record.name == METADATA_NAME:
-                        self.metadata.update(record.metadata)
+                        self._report.metadata.update(record.metadata)
                 case Opcode.DATA_END:
                     end = self._parse(DataEnd, body, at)
                     if end and end.data_section_crc not in (0, crc_before):
-                        self._note(self._damaged(at, "the checksum of the data section is wrong"))
+                        self._note(at, "the checksum of the data section is wrong", 0)
                     data_ended = True
-                    source.crc = 0
+                    self._crc = 0
                 case Opcode.FOOTER:
                     self._footer(body, at, crc_head, data_ended)
-                    return
+                    finished = True
+        self._say_what_was_left_out()
 
-    def _pass_over(self, opcode: int, length: int, at: int) -> None:
-        # Opcode 0 is never used: a file system that lost the end of a file likes to leave zeros there.
-        if opcode == 0:
-            raise self._worst(self._damaged(at, "record type 0x00, expected an MCAP record"))
-        if self._source.skip(length) < length:
-            raise self._worst(self._cut_off(at))
+    def _framed(self, opcode: int, whole: int) -> bool:
+        """Whether a record seems to end where it says: chunks say it twice, and in others no further one begins."""
+        window = self._window
+        if opcode == Opcode.CHUNK:
+            return _chunk_length(window.buffer, window.start) == whole
+        if opcode == Opcode.FOOTER:
+            return whole == _RECORD.size + 20
+        if opcode == Opcode.MESSAGE:
+            start = window.start + _RECORD.size
+            if int.from_bytes(window.buffer[start : start + 2], "little") in self._others:
+                return True
+            if _is_message(memoryview(window.buffer)[start + _MESSAGE.size : window.start + whole]):
+                return True
+        window.fill(whole + _LONGEST_START)
+        found = self._find_next()[0]
+        return found is None or found >= window.start + whole
+
+    def _resynchronise(self, reason: str) -> bool:
+        """Go on to the next thing that looks like a record, and say what was lost; False if there is none."""
+        window = self._window
+        at = window.offset
+        while True:
+            found, undecided, needed = self._find_next()
+            if found is not None or window.ended:
+                break
+            keep = undecided if undecided is not None else max(window.start + 1, len(window.buffer) - _LONGEST_START)
+            self._let_go(min(keep - window.start, window.available))
+            window.fill(max(needed, window.available + 1))
+        self._let_go(window.available if found is None else found - window.start)
+        self._report.losses.note(at, reason, window.offset - at)
+        return found is not None
+
+    def _find_next(self) -> tuple[int | None, int | None, int]:
+        """Where in the buffer, behind the present place, the next record is that is certain enough.
+
+        Else where the first is that may turn out to be one, and how many bytes it takes to see that.
+        """
+        window = self._window
+        undecided, needed = None, 0
+        for match in _CANDIDATE.finditer(window.buffer, window.start + 1):
+            missing = self._missing(match.start())
+            if missing == 0:
+                return match.start(), None, 0
+            if missing is not None and undecided is None:
+                undecided, needed = match.start(), len(window.buffer) - match.start() + missing
+        return None, undecided, needed
+
+    def _missing(self, index: int) -> int | None:
+        """How many more bytes it takes to see that there is a record at `index`; 0: there is, None: there is not."""
+        buffer = self._window.buffer
+        length: int
+        opcode, length = _RECORD.unpack_from(buffer, index)
+        if _implausible(opcode, length):
+            return None
+        start = index + _RECORD.size
+        end = start + length
+        if opcode == Opcode.CHUNK:
+            return 0 if _chunk_length(buffer, index) == end - index else None
+        if opcode == Opcode.MESSAGE:
+            payload = memoryview(buffer)[start + _MESSAGE.size : end]
+            if end > len(buffer):
+                return end - len(buffer) if _may_be_message(payload, length - _MESSAGE.size) else None
+            return 0 if _is_message(payload) else None
+        if end + _RECORD.size > len(buffer):
+            return end + _RECORD.size - len(buffer)
+        if opcode == Opcode.FOOTER:
+            return 0 if buffer[end : end + len(MAGIC)] == MAGIC else None
+        return 0 if _implausible(*_RECORD.unpack_from(buffer, end)) is None else None
+
+    def _let_go(self, length: int) -> None:
+        window = self._window
+        self._crc = zlib.crc32(memoryview(window.buffer)[window.start : window.start + length], self._crc)
+        window.let_go(length)
+
+    def _pass_over(self, length: int) -> int:
+        passed = 0
+        while passed < length and (step := min(length - passed, self._window.fill(1))):
+            self._let_go(step)
+            passed += step
+        return passed
 
     def _footer(self, body: bytes, at: int, crc_head: int, data_ended: bool) -> None:
         footer = self._parse(Footer, body, at)
         if footer and footer.summary_crc not in (0, zlib.crc32(body[:16], crc_head)):
-            self._note(self._damaged(at, "the checksum of the summary is wrong"))
+            self._note(at, "the checksum of the summary is wrong", 0)
         if not data_ended:
-            self._note(self._damaged(at, "a footer, expected the end of the data section first"))
-        end = self._source.offset
-        tail = self._source.read(len(MAGIC) + 1)
-        if tail != MAGIC:
-            self._note(self._damaged(end, "no MCAP magic behind the footer, expected it to end the file"))
-        if self._damage:
-            raise self._damage
+            self._note(at, "a footer, expected the end of the data section first", 0)
+        window = self._window
+        window.fill(len(MAGIC) + 1)
+        if window.buffer[window.start : window.start + len(MAGIC) + 1] != MAGIC:
+            self._note(window.offset, "no MCAP magic behind the footer, expected it to end the file", 0)
 
     def _channel(self, body: bytes, at: int) -> None:
         channel = self._parse(Channel, body, at)
         if channel is None:
             return
-        if channel.message_encoding != ENCODING:
-            raise self._worst(
-                CaptureError(
-                    f"{self._source.name}: byte {at}: channel {channel.topic!r} is encoded as "
-                    f"{channel.message_encoding!r}, expected {ENCODING!r}",
-                    hint="this MCAP file is not a recording of a VisionFlow stream",
-                )
-            )
-        self._channels.add(channel.id)
+        if channel.message_encoding not in ENCODINGS:
+            self._others[channel.id] = f"{channel.topic!r} ({channel.message_encoding!r})"
+            return
+        said = channel.metadata.get("direction")
+        direction = Direction.CLIENT if said == Direction.CLIENT.value else Direction.SERVER
+        number = channel.metadata.get("connection", "")
+        self._channels[channel.id] = _Channel(direction, int(number) if number.isdecimal() else None)
 
     def _chunk(self, body: bytes, at: int) -> Iterator[CapturedMessage]:
         chunk = self._parse(Chunk, body, at)
         if chunk is None:
             return
+        whole = _RECORD.size + len(body)
         try:
-            content = _decompress(chunk)
-        except _Damaged as error:
-            self._note(self._damaged(at, str(error)))
+            content = unpack(chunk)
+        except ChunkError as error:
+            self._note(at, str(error), whole)
             return
         if len(content) != chunk.uncompressed_size:
-            self._note(self._damaged(at, f"a chunk of {len(content)} bytes, expected {chunk.uncompressed_size}"))
+            self._note(at, f"a chunk of {len(content)} bytes, expected {chunk.uncompressed_size}", whole)
         elif chunk.uncompressed_crc not in (0, zlib.crc32(content)):
-            self._note(self._damaged(at, "the checksum of a chunk is wrong"))
+            self._note(at, "the checksum of a chunk is wrong", whole)
         else:
             rest = yield from self._records(content, at)
             if rest:
-                self._note(self._damaged(at, f"{rest} bytes at the end of a chunk that are no record"))
+                self._note(at, f"{rest} bytes at the end of a chunk that are no record", rest)
 
     def _salvage(self, body: bytes, at: int) -> Iterator[CapturedMessage]:
         """Whole messages from a chunk that was cut off: LZ4 and zstd give back every block that is complete."""
         try:
             chunk = Chunk.read(ReadDataStream(BytesIO(body)))
-            content = _decompress(chunk)
-        except (_Damaged, *_UNREADABLE):
+            content = unpack(chunk)
+        except (ChunkError, *_UNREADABLE):
             return
         yield from self._records(content, at)
 
@@ -179,89 +293,105 @@ class McapMessages:
             start = position + _RECORD.size
             if length > len(view) - start:
                 break
-            if opcode == Opcode.CHANNEL:
-                self._channel(bytes(view[start : start + length]), at)
-            elif opcode == Opcode.MESSAGE:
+            if opcode == Opcode.MESSAGE:
                 yield from self._message(view[start : start + length], at)
+            elif opcode == Opcode.CHANNEL:
+                self._channel(bytes(view[start : start + length]), at)
             position = start + length
         return len(view) - position
 
     def _message(self, record: memoryview, at: int) -> Iterator[CapturedMessage]:
         if len(record) < _MESSAGE.size:
-            self._note(self._damaged(at, f"a message record of {len(record)} bytes, expected {_MESSAGE.size} or more"))
+            self._note(at, f"a message record of {len(record)} bytes, expected {_MESSAGE.size} or more", len(record))
             return
-        channel_id, _, log_time, _ = _MESSAGE.unpack_from(record)
-        if channel_id not in self._channels and self._damage is None:
-            # Behind damage the channel may just have been lost with its chunk, and V4 speaks for itself.
-            self._note(self._damaged(at, f"a message of channel {channel_id}, which the file does not have"))
-            return
+        channel_id, sequence, log_time, _ = _MESSAGE.unpack_from(record)
+        channel = self._channels.get(channel_id)
+        if channel is None:
+            if channel_id in self._others:
+                self._left_out += 1
+                return
+            if not self._report.losses:
+                # Behind damage the channel may just have been lost with its chunk, and V4 speaks for itself.
+                self._note(at, f"a message of channel {channel_id}, which the file does not have", len(record))
+                return
+            channel = _LOST_CHANNEL
         payload = bytes(record[_MESSAGE.size :])
         try:
-            length = message_length(payload)
+            form = form_of(payload)
         except ProtocolError as error:
-            self._note(self._damaged(at, f"a message that is not V4: {error.reason}"))
+            self._note(at, f"a message that is not VisionFlow's: {error.reason}", len(payload))
             return
-        if length != len(payload):
-            self._note(self._damaged(at, f"a message of {len(payload)} bytes, expected {length or 'more'}"))
-            return
-        yield CapturedMessage(payload, log_time, at)
+        connection = channel.connection
+        if connection is None:
+            connection = sequence if channel.direction is Direction.CLIENT else 0
+        yield CapturedMessage(payload, log_time, at, channel.direction, connection, form)
 
     def _parse(self, kind: type[_Parsed], body: bytes, at: int) -> _Parsed | None:
         try:
             return kind.read(ReadDataStream(BytesIO(body)))  # type: ignore[no-any-return, attr-defined]
         except _UNREADABLE:
-            self._note(self._damaged(at, f"a {kind.__name__} record that cannot be read"))
+            self._note(at, f"a {kind.__name__} record that cannot be read", _RECORD.size + len(body))
             return None
 
-    def _damaged(self, at: int, what: str) -> CaptureError:
-        return CaptureError(f"{self._source.name} is damaged: byte {at}: {what}")
+    def _note(self, at: int, what: str, lost_bytes: int) -> None:
+        self._report.losses.note(at, what, lost_bytes)
 
-    def _cut_off(self, at: int) -> CaptureError:
-        return CaptureError(
-            f"{self._source.name} is cut off: byte {at}: the file ends at byte {self._source.offset}, expected more",
-            hint="the recorder was stopped before it could finish the file; what came before is intact",
-        )
+    def _cut_off(self, at: int) -> None:
+        window = self._window
+        end = window.offset + window.available
+        self._report.losses.note(at, f"the file ends at byte {end}, expected more", end - at, cut_off=True)
 
-    def _note(self, error: CaptureError) -> None:
-        self._damage = self._damage or error
+    def _say_what_was_left_out(self) -> None:
+        if not self._others:
+            return
+        channels = ", ".join(sorted(set(self._others.values()))[:5]) + (", …" if len(self._others) > 5 else "")
+        if not self._channels:
+            raise CaptureError(
+                f"{self._window.source.name} has the channels {channels}, expected one encoded as {ENCODING!r}",
+                hint="this MCAP file is not a recording of a VisionFlow stream",
+            )
+        self._report.notes.append(f"{self._left_out} messages of other channels were left out: {channels}")
 
-    def _worst(self, error: CaptureError) -> CaptureError:
-        """What to raise: the first damage there was."""
-        return self._damage or error
+
+_LOST_CHANNEL: Final = _Channel(Direction.SERVER, 0)
 
 
-class _Damaged(Exception):  # noqa: N818  # a signal inside this module
-    pass
+def _implausible(opcode: int, length: int) -> str | None:
+    """What is wrong with the start of a record, if anything is."""
+    # Opcode 0 is never used: a file system that lost the end of a file likes to leave zeros there.
+    if opcode == 0 or Opcode.DATA_END < opcode < 0x80:
+        return f"record type 0x{opcode:02x}, expected an MCAP record"
+    if opcode in (Opcode.ATTACHMENT, *range(0x80, 0x100)):
+        return None if length < 2**40 else f"a record of {length} bytes"
+    most = MAX_CHUNK_BYTES if opcode in (Opcode.CHUNK, Opcode.MESSAGE) else _MAX_PASSED_BYTES
+    return None if length <= most else f"a record of {length} bytes, expected at most {most}"
 
 
-def _decompress(chunk: Chunk) -> bytes:
-    """The content of a chunk, or as much of it as the bytes that are there give; never more than it promises.
+def _chunk_length(buffer: bytearray, index: int) -> int | None:
+    """Length of the chunk record at `index` as its own inner lengths give it, None if they do not."""
+    start = index + _RECORD.size
+    if len(buffer) < start + _CHUNK.size:
+        return None
+    name_length: int = _CHUNK.unpack_from(buffer, start)[-1]
+    at = start + _CHUNK.size + name_length
+    if name_length > 32 or len(buffer) < at + 8:
+        return None
+    return at + 8 + int.from_bytes(buffer[at : at + 8], "little") - index
 
-    Raises:
-        _Damaged: not what it should be, or too large.
-    """
-    size = chunk.uncompressed_size
-    if size > MAX_CHUNK_BYTES:
-        raise _Damaged(f"a chunk of {size} bytes, expected at most {MAX_CHUNK_BYTES}")
+
+def _may_be_message(start: memoryview, length: int) -> bool:
+    """Whether a payload of `length` bytes may begin like this."""
+    if length <= 0:
+        return False
     try:
-        match chunk.compression:
-            case "":
-                return chunk.data
-            case "lz4":
-                # One byte more than promised, so that a chunk that holds more is noticed.
-                return bytes(lz4.frame.LZ4FrameDecompressor().decompress(chunk.data, max_length=size + 1))
-            case "zstd":
-                return _decompress_zstd(chunk.data, size + 1)
-    except (RuntimeError, EOFError, MemoryError, ValueError, zstandard.ZstdError) as error:
-        raise _Damaged(f"a chunk that cannot be decompressed ({error})") from None
-    raise _Damaged(f"chunk compression {chunk.compression!r}, expected lz4, zstd or none")
+        return not start or start[0] in FIRST_BYTES or (start[0] == VERSION and message_length(start) in (None, length))
+    except ProtocolError:
+        return False
 
 
-def _decompress_zstd(data: bytes, most: int) -> bytes:
-    # Through the stream interface: the one-shot call believes the size that the frame claims for itself.
-    parts = []
-    with zstandard.ZstdDecompressor().stream_reader(BytesIO(data)) as stream:
-        while most and (piece := stream.read(min(most, PIECE_BYTES))):
-            parts.append(piece)
-            most -= len(piece)
-    return b"".join(parts)
+def _is_message(payload: memoryview) -> bool:
+    try:
+        form_of(payload)
+    except ProtocolError:
+        return False
+    return True

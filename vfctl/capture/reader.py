@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO
 
 from vfctl.capture.captured import CapturedMessage
-from vfctl.capture.mcap_records import MAGIC, McapMessages
+from vfctl.capture.formats.compressed import unpacked
+from vfctl.capture.formats.recognition import DESCRIPTIONS, PEEK_BYTES, Format, read, recognise
+from vfctl.capture.losses import LossLog
+from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, open_source
-from vfctl.errors import CaptureError, InputError, ProtocolError
-from vfctl.protocol import MessageSplitter
-from vfctl.protocol.layout import check_header
-from vfctl.protocol.wire import HEADER, VERSION
+from vfctl.errors import CaptureError, InputError, ProtocolError, VfctlError
 
-Format = Literal["mcap", "v4"]
-"""`v4` is a plain concatenation of V4 messages, of which a single message is the shortest."""
-
-_KNOWN: Final = "an MCAP recording (89 4d 43 41 50 …) or concatenated V4 messages (04 …)"
+__all__ = ["Capture", "Format", "open_capture"]
 
 
 class Capture:
@@ -27,25 +24,40 @@ class Capture:
     Attributes:
         name: the path, or `stdin`.
         format: what it was recognised as.
+        compression: what it is compressed with as a file: `gzip`, `zstd`, `xz`, `bzip2`, `lz4`; None if it is not.
         rereadable: whether it can be iterated more than once.
+        losses: what could not be read, as far as it has been iterated.
+        notes: what was left out though nothing is wrong with it, for people; complete once iterated.
         metadata: what the recorder noted (url, version, …), str to str; complete once iterated.
+        connections: what each connection is, by its number, where the file tells: addresses, URL.
     """
 
-    def __init__(self, path: str | Path, source: ByteSource, format: Format) -> None:
+    def __init__(self, path: str | Path, source: ByteSource, format: Format, compression: str | None = None) -> None:
         self.name = source.name
         self.format: Format = format
+        self.compression = compression
         self.rereadable = source.rereadable
-        self.metadata: dict[str, str] = {}
+        self._report = Report()
+        self.losses: LossLog = self._report.losses
+        self.notes: list[str] = self._report.notes
+        self.metadata: dict[str, str] = self._report.metadata
+        self.connections: dict[int, str] = self._report.connections
         self._path = path
         self._source: ByteSource | None = source
 
+    @property
+    def description(self) -> str:
+        """What it was recognised as, for people."""
+        description = DESCRIPTIONS[self.format]
+        return f"{description}, compressed with {self.compression}" if self.compression else description
+
     def __iter__(self) -> Iterator[CapturedMessage]:
-        """Every message that can be read, from the start.
+        """Every message that can be read, from the start; then the first loss is raised, if there was any.
 
         Memory stays flat: at most one chunk or message is held, and no more than the file really has.
 
         Raises:
-            CaptureError: MCAP that is damaged or cut off; raised once all that was readable has been yielded.
+            CaptureError: it is damaged or cut off, or has no messages of VisionFlow's.
             ProtocolError: the same for concatenated V4, with the byte offset.
             InputError: the operating system cannot read on, or a pipe is to be read a second time.
         """
@@ -53,14 +65,30 @@ class Capture:
         if source is None:
             if not self.rereadable:
                 raise InputError(f"{self.name} can only be read once", hint="save it to a file first")
-            source = open_source(self._path)
+            source, _ = unpacked(open_source(self._path))
+        self._report.clear()
         try:
-            if self.format == "mcap":
-                yield from McapMessages(source, self.metadata)
-            else:
-                yield from _split(source)
+            yield from read(self.format, source, self._report)
+            if source.damage:
+                self.losses.note(source.offset, source.damage, 0, cut_off=True)
         finally:
             source.close()
+        if self.losses:
+            raise self.error()
+
+    def error(self) -> VfctlError:
+        """The error that the losses make: the first of them, and how many there are."""
+        first = self.losses[0]
+        places = self.losses.places
+        more = f" (and {places - 1:,} more places)" if places > 1 else ""
+        if self.format == "v4":
+            return ProtocolError(f"{first.reason}{more}", offset=first.offset)
+        if first.cut_off:
+            return CaptureError(
+                f"{self.name} is cut off: byte {first.offset}: {first.reason}{more}",
+                hint="what came before is intact",
+            )
+        return CaptureError(f"{self.name} is damaged: byte {first.offset}: {first.reason}{more}")
 
     def close(self) -> None:
         """Let go of a file that was opened and not iterated. Safe to call more than once."""
@@ -89,36 +117,12 @@ def open_capture(path: str | Path, stdin: BinaryIO | None = None) -> Capture:
     """
     source = open_source(path, stdin)
     try:
-        format = _recognise(source.peek(len(MAGIC)), source.name)
+        inner, compression = unpacked(source)
+        start = inner.peek(PEEK_BYTES)
+        if not start and inner.damage:
+            raise CaptureError(f"{inner.name} cannot be unpacked: {inner.damage}")
+        format = recognise(start, inner.name)
     except BaseException:
         source.close()
         raise
-    return Capture(path, source, format)
-
-
-def _recognise(start: bytes, name: str) -> Format:
-    if not start:
-        raise CaptureError(f"{name} is empty, expected a recording")
-    if start == MAGIC:
-        return "mcap"
-    if MAGIC.startswith(start):
-        raise CaptureError(f"{name} is cut off: it ends after {len(start)} bytes, within the MCAP magic")
-    found = f"{name} starts with {start.hex(' ')}, expected {_KNOWN}"
-    if start[0] != VERSION:
-        raise CaptureError(found)
-    if len(start) >= HEADER.size:
-        try:
-            check_header(start)
-        except ProtocolError as error:
-            raise CaptureError(f"{found}: {error.message}") from None
-    return "v4"
-
-
-def _split(source: ByteSource) -> Iterator[CapturedMessage]:
-    splitter = MessageSplitter()
-    while piece := source.read_some():
-        offset = splitter.offset
-        for payload in splitter.feed(piece):
-            yield CapturedMessage(payload, None, offset)
-            offset += len(payload)
-    splitter.finish()
+    return Capture(path, inner, format, compression)

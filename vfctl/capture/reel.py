@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from vfctl.capture.reader import Capture
-from vfctl.capture.timeline import TimedMessage, timeline
+from vfctl.capture.captured import Form
+from vfctl.capture.playlist import Playlist
+from vfctl.capture.timeline import TimedMessage
 from vfctl.errors import VfctlError
 from vfctl.graph import Graph, from_full_graph
-from vfctl.protocol import EDGE_DTYPE, FullGraph, Nodes
+from vfctl.protocol import EDGE_DTYPE, FullGraph, MessageType, Nodes
+
+_UPDATE: Final = MessageType.POSITION_UPDATE
 
 
 class Reel:
@@ -19,17 +23,21 @@ class Reel:
 
     Time never runs backwards here: a message that claims to be older than the one before it comes together with it.
 
+    Args:
+        playlist: the recording.
+        from_s: from where on it is to be played; see `Playlist.messages`.
+        whole: likewise.
+
     Attributes:
         latest_s: time of the last message taken, in seconds from the recording's start.
-        damage: what ended the recording early, if anything did.
+        damage: what was wrong with the files that have been read to their end.
     """
 
-    def __init__(self, capture: Capture) -> None:
-        self._messages = timeline(capture)
-        self._next: TimedMessage | None = None
+    def __init__(self, playlist: Playlist, from_s: float = 0.0, *, whole: bool = False) -> None:
         self.latest_s = 0.0
-        self.damage: VfctlError | None = None
-        self._pull()
+        self.damage: list[VfctlError] = []
+        self._messages = playlist.messages(from_s, self.damage, whole=whole)
+        self._next = next(self._messages, None)
 
     @property
     def ended(self) -> bool:
@@ -41,20 +49,23 @@ class Reel:
         """Time of the next message; infinite if there is none."""
         return max(self.latest_s, self._next.time_s) if self._next else float("inf")
 
+    @property
+    def brings_positions(self) -> bool:
+        """Whether the next message does."""
+        captured = self._next.captured if self._next else None
+        return captured is not None and (captured.form is not Form.V4 or captured.payload[1] == _UPDATE)
+
     def due(self, until_s: float) -> Iterator[TimedMessage]:
         """Take the messages up to a time, that time included."""
         while self._next and self.next_s <= until_s:
             timed = self._next
             self.latest_s = self.next_s
-            self._pull()
+            self._next = next(self._messages, None)
             yield timed
 
-    def _pull(self) -> None:
-        try:
-            self._next = next(self._messages, None)
-        except VfctlError as error:
-            self._next = None
-            self.damage = error
+    def close(self) -> None:
+        """Let go of the files."""
+        self._messages.close()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import logging
-import math
+import threading
 from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from vfctl.capture.captured import CapturedMessage, flags_of
-from vfctl.capture.reader import open_capture
+from vfctl.capture.captured import Form
+from vfctl.capture.playlist import Playlist
+from vfctl.capture.positions import Positions, is_compact
 from vfctl.capture.reel import Reel, Stage
-from vfctl.capture.timeline import UNTIMED_INTERVAL_S, TimedMessage, in_recording
+from vfctl.capture.timeline import UNTIMED_INTERVAL_S, TimedMessage
+from vfctl.capture.transport import Transport, check_changes
 from vfctl.errors import CaptureError, InputError, ProtocolError, UsageError, VfctlError
 from vfctl.graph import Graph, to_full_graph
-from vfctl.protocol import (
-    Flag,
-    FullGraph,
-    Message,
-    MessageType,
-    NodeDrag,
-    PositionUpdate,
-    Trailer,
-    VoiceData,
-    decode,
-)
+from vfctl.protocol import FullGraph, Message, MessageType, NodeDrag, Notice, PositionUpdate, Trailer, VoiceData
 
 log = logging.getLogger(__name__)
 
-MAX_WAITING_VOICE: Final = 1024
-"""Speech that nobody collects is kept up to here (20 s of one speaker), then the oldest goes."""
+MAX_WAITING_EVENTS: Final = 1024
+"""Speech and notices that nobody collects are kept up to here (20 s of one speaker), then the oldest go."""
 
 MAX_WARNINGS: Final = 20
 
@@ -39,53 +32,65 @@ MAX_WARNINGS: Final = 20
 class ReplaySource:
     """Plays a recording in the shape of the PhysicsOrchestrator.
 
-    The recording's clock starts at `start_s` with the first `tick`. The file is read as it is played, so memory stays
-    flat however long it is. What is damaged is left out, with a warning in the log.
+    The recording's clock starts at `start_s` with the first `tick`. The files are read as they are played, so memory
+    stays flat however long they are. What is damaged is left out, with a warning in the log. While it is paused, and
+    once it has ended, its layout is called settled: it does not move.
 
     Args:
-        capture_path: a recording, `-` for stdin.
+        capture_path: a recording, `-` for stdin; or several files in order, one recording together.
         speed: seconds of the recording that pass in one second.
         loop: begin again at `start_s` when it has ended.
         start_s: where to start, in seconds from the recording's start.
+        paused: begin in pause.
 
     Attributes:
         graph_version: grows whenever the recording goes over to another graph.
-        settled: whether the newest positions were recorded as those of a stable layout.
 
     Raises:
         UsageError: a speed that is not positive, a start beyond the end, or a loop over what can be read only once.
-        InputError: the file cannot be read, or its positions are COMPACT.
+        InputError: a file cannot be read.
         CaptureError: it is no recording, or has no positions at all.
     """
 
     def __init__(
-        self, capture_path: str | Path, *, speed: float = 1.0, loop: bool = False, start_s: float = 0.0
+        self,
+        capture_path: str | Path | Sequence[str | Path],
+        *,
+        speed: float = 1.0,
+        loop: bool = False,
+        start_s: float = 0.0,
+        paused: bool = False,
     ) -> None:
-        if not (speed > 0 and math.isfinite(speed)):
-            raise UsageError(f"a replay at speed {speed:g}, expected a positive number")
-        if not (start_s >= 0 and math.isfinite(start_s)):
-            raise UsageError(f"a replay from {start_s:g} s, expected 0 or more")
+        check_changes({"speed": speed, "position_s": start_s})
         self.graph_version = 0
-        self.settled = False
-        self._speed = speed
         self._loop = loop
         self._start_s = start_s
-        self._origin_us: int | None = None
+        self._transport = Transport(start_s, speed, paused)
+        self._wanted: dict[str, Any] = {}
+        self._lock = threading.Lock()
         self._ticks = 0
+        self._settled = False
         self._moved = False
+        self._told_settled = False
+        self._interval_us = round(UNTIMED_INTERVAL_S * 1e6)
         self._stage: Stage | None = None
-        self._voice: deque[VoiceData] = deque(maxlen=MAX_WAITING_VOICE)
+        self._positions = Positions()
+        self._chain_is_broken = False
+        self._jumped = False
+        self._events: deque[VoiceData | Notice] = deque(maxlen=MAX_WAITING_EVENTS)
         self._warned: set[str] = set()
-        self._capture = open_capture(capture_path)
+        paths = [capture_path] if isinstance(capture_path, str | Path) else list(capture_path)
+        self._playlist = Playlist(paths)
+        if loop and not self._playlist.rereadable:
+            raise UsageError(f"{self._playlist.name} can only be read once, expected a file to replay in a loop")
         try:
-            if self._capture.rereadable:
-                _refuse_compact(self._first_update())
-            elif loop:
-                raise UsageError(f"{self._capture.name} can only be read once, expected a file to replay in a loop")
-            self._reel = Reel(self._capture)
+            self._jumped = self._playlist.can_jump
+            self._reel = Reel(self._playlist, start_s)
             self._show_start()
         finally:
-            self._capture.close()
+            self._playlist.close()
+        if self._playlist.duration_s is None and self._playlist.rereadable:
+            threading.Thread(target=self._measure, name="replay-duration", daemon=True).start()
 
     @property
     def graph(self) -> Graph:
@@ -97,6 +102,16 @@ class ReplaySource:
         """Whether the recording has ended for good; its last state stays."""
         return self._reel.ended and not self._loop
 
+    @property
+    def settled(self) -> bool:
+        """Whether the newest positions were recorded as those of a stable layout, or nothing moves for now."""
+        return self._settled or self._at_rest
+
+    @property
+    def _at_rest(self) -> bool:
+        transport = self._transport
+        return transport.paused or (self.finished and transport.position_s >= self._reel.latest_s + UNTIMED_INTERVAL_S)
+
     def tick(self, now_us: int) -> PositionUpdate | None:
         """The newest recorded positions whose time has come, or None if the last ones are still valid.
 
@@ -104,17 +119,24 @@ class ReplaySource:
             now_us: unix time in µs.
 
         Returns:
-            All nodes of `graph`, in its order, stamped with `now_us`.
-
-        Raises:
-            InputError: the recording goes over to COMPACT positions.
+            All nodes of `graph`, in its order, stamped with `now_us`. Its trailer's interval is the time until the next
+            recorded positions; 0 if these are the last ones once more, since nothing moves now.
         """
         self._ticks += 1
+        self._obey(now_us)
         self._advance(now_us)
-        if not self._moved:
+        settled, moved = self.settled, self._moved
+        if not moved and settled == self._told_settled:
             return None
-        self._moved = False
-        return PositionUpdate(self._present.nodes, self.settled, Trailer(self._ticks, now_us, 0))
+        self._moved, self._told_settled = False, settled
+        interval_us = self._until_next_us() if moved else 0
+        return PositionUpdate(self._present.nodes, settled, Trailer(self._ticks, now_us, interval_us))
+
+    def next_change_us(self, now_us: int) -> int | None:
+        """How long it is until `tick` has something new; None if it will not by itself, or for longer than anybody
+        should wait."""
+        self._transport.at(now_us)
+        return self._transport.until_us(self._reel.next_s)
 
     def full_graph(self, now_us: int) -> FullGraph:
         """The graph with its present positions; with METADATA if the recording has it."""
@@ -123,14 +145,10 @@ class ReplaySource:
         return to_full_graph(stage.graph, stage.nodes, trailer=trailer, metadata=stage.has_metadata)
 
     def events(self, now_us: int) -> list[Message]:
-        """Recorded speech that has become due since the last call, stamped with the present time.
-
-        Raises:
-            InputError: as for `tick`.
-        """
+        """Recorded speech and selections that have become due since the last call, stamped with the present time."""
         self._advance(now_us)
-        due: list[Message] = [_stamped(voice, now_us) for voice in self._voice]
-        self._voice.clear()
+        due: list[Message] = [_stamped(event, now_us) for event in self._events]
+        self._events.clear()
         return due
 
     def apply(self, message: Message) -> None:
@@ -142,98 +160,181 @@ class ReplaySource:
         if isinstance(message, NodeDrag):
             raise InputError("this is a replay: nodes move as they were recorded and cannot be dragged")
 
+    def control(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Change how it is played, from the next tick on, and say how that is; may be called from any thread.
+
+        Args:
+            changes: by name: `position_s`, `speed`, `paused`, `loop`; none just asks.
+
+        Returns:
+            those four, and `duration_s`, `start_unix_s` (None while they are not known), `ended` and `file`.
+
+        Raises:
+            UsageError: one of them cannot be; nothing is changed then.
+        """
+        playlist, transport = self._playlist, self._transport
+        check_changes(changes, playlist.duration_s)
+        if not playlist.rereadable and ("position_s" in changes or changes.get("loop")):
+            raise UsageError(f"{playlist.name} is read once, from front to back: there is no other position in it")
+        with self._lock:
+            self._wanted.update(changes)
+            wanted = dict(self._wanted)
+        position_s = wanted.get("position_s", min(transport.position_s, playlist.duration_s or float("inf")))
+        return {
+            "file": playlist.name,
+            "position_s": round(position_s, 6),
+            "duration_s": playlist.duration_s,
+            "start_unix_s": None if playlist.start_ns is None else playlist.start_ns / 1e9,
+            "speed": wanted.get("speed", transport.speed),
+            "paused": wanted.get("paused", transport.paused),
+            "loop": wanted.get("loop", self._loop),
+            "ended": self.finished and "position_s" not in wanted,
+        }
+
+    def _obey(self, now_us: int) -> None:
+        with self._lock:
+            wanted, self._wanted = self._wanted, {}
+        if not wanted:
+            return
+        self._transport.at(now_us)
+        self._transport.change(speed=wanted.get("speed"), paused=wanted.get("paused"))
+        self._loop = wanted.get("loop", self._loop)
+        if "position_s" in wanted:
+            self._seek(wanted["position_s"])
+
+    def _seek(self, position_s: float) -> None:
+        """Go to another position, whether that is before or behind the present one."""
+        self._transport.change(position_s=position_s)
+        self._moved = False
+        self._rewind(position_s)
+        self._play_from(position_s)
+        while not self._reel.ended and not self._moved:
+            self._play(self._reel.next_s)
+        self._moved = True
+        self._events.clear()
+
+    def _play_from(self, position_s: float) -> None:
+        """What is to be seen there; a COMPACT chain that has been jumped into is read from its beginning."""
+        self._play(position_s)
+        if self._chain_is_broken:
+            self._rewind(position_s, whole=True)
+            self._play(position_s)
+        self._jumped = False
+
+    def _rewind(self, position_s: float, *, whole: bool = False) -> None:
+        self._reel.close()
+        self._positions = Positions()
+        self._chain_is_broken = False
+        self._jumped = self._playlist.can_jump and not whole
+        self._reel = Reel(self._playlist, position_s, whole=whole)
+
+    def _until_next_us(self) -> int:
+        """From the positions that are shown now to the next ones; if something else comes before them, or nothing at
+        all, as long as it was the last time."""
+        if self._reel.brings_positions:
+            until_us = self._transport.until_us(self._reel.next_s)
+            self._interval_us = self._interval_us if until_us is None else max(1, until_us)
+        return self._interval_us
+
+    def _measure(self) -> None:
+        with suppress(VfctlError):
+            self._playlist.measure()
+
     @property
     def _present(self) -> Stage:
         assert self._stage is not None  # __init__ does not return without one
         return self._stage
 
-    def _first_update(self) -> CapturedMessage | None:
-        with suppress(VfctlError):  # damage is reported when it is played
-            return next((each for each in self._capture if each.payload[1] == MessageType.POSITION_UPDATE), None)
-        return None
-
     def _show_start(self) -> None:
         """Pass over what comes before the start, and go as far as it takes to have something to show."""
-        self._play(self._start_s)
+        self._play_from(self._start_s)
         if self._reel.ended and self._reel.latest_s < self._start_s:
             raise UsageError(
-                f"a replay from {self._start_s:g} s, but {self._capture.name} ends after {self._reel.latest_s:g} s"
+                f"a replay from {self._start_s:g} s, but {self._playlist.name} ends after {self._reel.latest_s:g} s"
             )
         while self._stage is None and not self._reel.ended:
             self._play(self._reel.next_s)
         if self._stage is None:
-            raise self._reel.damage or CaptureError(f"{self._capture.name} has no FullGraph and no PositionUpdate")
-        self._voice.clear()
+            damage = self._reel.damage
+            raise damage[0] if damage else CaptureError(f"{self._playlist.name} has no FullGraph and no PositionUpdate")
+        self._events.clear()
 
     def _advance(self, now_us: int) -> None:
-        if self._origin_us is None:
-            self._origin_us = now_us
-        position_s = self._start_s + (now_us - self._origin_us) * self._speed / 1e6
+        position_s = self._transport.at(now_us)
         self._play(position_s)
         # The last frame is shown as long as any other, which also keeps a loop over a single one from spinning.
         if self._loop and self._reel.ended and position_s >= self._reel.latest_s + UNTIMED_INTERVAL_S:
-            self._reel = Reel(self._capture)
-            self._origin_us = now_us
-            self._play(self._start_s)
+            self._seek(self._start_s)
 
     def _play(self, until_s: float) -> None:
-        """Take what is due. Of graphs and positions only the newest are decoded: the others would never be seen."""
-        graph: TimedMessage | None = None
-        update: TimedMessage | None = None
+        """Take what is due. Of graphs and positions only the newest are decoded: the others would never be seen; but
+        all of those on which others depend."""
+        newest: TimedMessage | None = None
         for timed in self._reel.due(until_s):
-            match timed.captured.payload[1]:
-                case MessageType.FULL_GRAPH:
-                    graph, update = timed, None
-                case MessageType.POSITION_UPDATE:
-                    _refuse_compact(timed.captured)
-                    update = timed
-                case MessageType.VOICE_DATA:
-                    voice = self._decode(timed)
-                    if isinstance(voice, VoiceData):
-                        self._voice.append(voice)
-        if graph:
-            self._show_graph(graph)
-        if update:
-            self._show_update(update)
-        if self._reel.damage:
-            self._warn_once(f"{self._reel.damage}; the replay ends there")
+            captured = timed.captured
+            kind = captured.payload[1] if captured.form is Form.V4 else MessageType.POSITION_UPDATE
+            if self._positions.depends(captured):
+                newest = None
+                self._show(timed)
+            elif kind == MessageType.POSITION_UPDATE:
+                newest = timed
+            elif kind in (MessageType.VOICE_DATA, MessageType.NOTICE):
+                self._hear(timed)
+        if newest:
+            self._show(newest)
+        for damage in self._reel.damage:
+            self._warn_once(f"{damage}; what is intact is played")
 
-    def _show_graph(self, timed: TimedMessage) -> None:
-        message = self._decode(timed)
-        if not isinstance(message, FullGraph):
-            return
+    def _hear(self, timed: TimedMessage) -> None:
+        """Speech, and what was told to everybody; an error was told to one client, and is nobody's now."""
+        message = self._read(timed)
+        if isinstance(message, VoiceData) or (isinstance(message, Notice) and message.body.get("notice") != "error"):
+            self._events.append(message)
+
+    def _show(self, timed: TimedMessage) -> None:
+        message = self._read(timed)
+        if isinstance(message, FullGraph):
+            self._show_graph(message)
+        elif isinstance(message, PositionUpdate):
+            self._show_update(message)
+
+    def _show_graph(self, message: FullGraph) -> None:
         try:
-            stage = Stage.from_graph(message, self._capture.name)
+            stage = Stage.from_graph(message, self._playlist.name)
         except InputError as error:
             self._warn_once(f"{error}: a FullGraph of the recording is left out")
             return
-        if self._stage and not self._stage.shows_same_graph(stage):
+        if self._stage and self._stage.shows_same_graph(stage):
+            stage = Stage(self._stage.graph, stage.nodes, stage.has_metadata)
+        elif self._stage:
             self.graph_version += 1
         self._stage = stage
         self._moved = True
 
-    def _show_update(self, timed: TimedMessage) -> None:
-        message = self._decode(timed)
-        if not isinstance(message, PositionUpdate):
-            return
+    def _show_update(self, message: PositionUpdate) -> None:
         if self._stage is None:
             try:
-                self._stage = Stage.from_nodes(message.nodes, self._capture.name)
+                self._stage = Stage.from_nodes(message.nodes, self._playlist.name)
             except InputError as error:
                 self._warn_once(f"{error}: a PositionUpdate of the recording is left out")
                 return
         else:
             self._stage, unknown = self._stage.moved(message.nodes)
             if unknown:
-                self._warn_once(f"{self._capture.name}: nodes that its FullGraph does not have are left out")
-        self.settled = message.settled
+                self._warn_once(f"{self._playlist.name}: nodes that its FullGraph does not have are left out")
+        self._settled = message.settled
         self._moved = True
 
-    def _decode(self, timed: TimedMessage) -> Message | None:
+    def _read(self, timed: TimedMessage) -> Message | None:
         try:
-            return decode(timed.captured.payload)
+            return self._positions.read(timed.captured)
         except ProtocolError as error:
-            self._warn_once(f"{self._capture.name}: {in_recording(error, timed)}; it is left out")
+            if self._jumped and is_compact(timed.captured):
+                self._chain_is_broken = True
+                return None
+            number = f"message {timed.number}" if timed.number >= 0 else "a message"
+            where = f"{number} (at byte {timed.captured.offset} of the recording)"
+            self._warn_once(f"{self._playlist.name}: {error.message}, in {where}; it is left out")
             return None
 
     def _warn_once(self, text: str) -> None:
@@ -245,15 +346,7 @@ class ReplaySource:
         log.warning("%s%s", text, last)
 
 
-def _refuse_compact(captured: CapturedMessage | None) -> None:
-    if captured and Flag.COMPACT in flags_of(captured.payload):
-        raise InputError(
-            "a recording of COMPACT positions cannot be replayed yet",
-            hint="record with encoding=raw or encoding=lz4 in the URL",
-        )
-
-
-def _stamped(voice: VoiceData, now_us: int) -> VoiceData:
-    if voice.trailer is None:
-        return voice
-    return replace(voice, trailer=Trailer(voice.trailer.sequence, now_us, 0))
+def _stamped(event: VoiceData | Notice, now_us: int) -> Message:
+    if isinstance(event, Notice) or event.trailer is None:
+        return event
+    return replace(event, trailer=Trailer(event.trailer.sequence, now_us, 0))

@@ -6,9 +6,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vfctl.capture.captured import CapturedMessage, trailer_of
+import numpy as np
+import numpy.typing as npt
+
+from vfctl.capture.captured import CapturedMessage, Direction, Form, trailer_of, type_name
+from vfctl.capture.losses import LossLog
+from vfctl.capture.runs import UpdateRun
 from vfctl.errors import ProtocolError
-from vfctl.protocol import Message, MessageType, decode
+from vfctl.protocol import (
+    CompactUpdate,
+    FullGraph,
+    Message,
+    MessageType,
+    PositionDecoder,
+    PositionUpdate,
+    Trailer,
+    decode,
+    describe,
+)
+from vfctl.protocol.deployed import DeployedFrame, decode_deployed
 
 UNTIMED_INTERVAL_S: Final = 0.05
 """Between PositionUpdates that say nothing of their time: 20 a second, the active interval of a server."""
@@ -31,12 +47,76 @@ class TimedMessage:
 
 @dataclass(frozen=True, slots=True)
 class DecodedMessage:
-    """A TimedMessage, decoded; the fields are the same otherwise."""
+    """A message of a recording, decoded.
+
+    Attributes:
+        number: place in the recording, from 0.
+        time_s: as for TimedMessage.
+        offset: as for CapturedMessage.
+        bytes: how long it was as it was received.
+        direction: who sent it.
+        connection: number of its connection within the file.
+        message: what it says; a DeployedFrame if it is not V4.
+    """
 
     number: int
     time_s: float
-    captured: CapturedMessage
-    message: Message
+    offset: int
+    bytes: int
+    direction: Direction
+    connection: int
+    message: Message | DeployedFrame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedRun:
+    """Raw PositionUpdates with the same number of nodes, one behind another, decoded at once.
+
+    The arrays view the file.
+
+    Attributes:
+        numbers: int64 [messages].
+        times_s: float64 [messages].
+        offsets: int64 [messages].
+        bytes: of each message.
+        nodes: NODE_DTYPE [messages, nodes].
+        trailers: TRAILER_DTYPE [messages]; None if they are not TIMED.
+        settled: of all of them.
+    """
+
+    numbers: npt.NDArray[np.int64]
+    times_s: npt.NDArray[np.float64]
+    offsets: npt.NDArray[np.int64]
+    bytes: int
+    nodes: npt.NDArray[np.void]
+    trailers: npt.NDArray[np.void] | None
+    settled: bool
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def where(self, chosen: npt.NDArray[np.bool_] | slice) -> DecodedRun:
+        """Only some of its messages."""
+        return DecodedRun(
+            self.numbers[chosen],
+            self.times_s[chosen],
+            self.offsets[chosen],
+            self.bytes,
+            self.nodes[chosen],
+            None if self.trailers is None else self.trailers[chosen],
+            self.settled,
+        )
+
+    def messages(self) -> Iterator[DecodedMessage]:
+        """The same one by one; each may be kept."""
+        trailers = [None] * len(self) if self.trailers is None else [Trailer(*row) for row in self.trailers.tolist()]
+        columns = (self.numbers.tolist(), self.times_s.tolist(), self.offsets.tolist(), self.nodes, trailers)
+        for number, time_s, offset, nodes, trailer in zip(*columns, strict=True):
+            update = PositionUpdate(nodes.copy(), self.settled, trailer)
+            yield DecodedMessage(number, time_s, offset, self.bytes, Direction.SERVER, 0, update)
+
+
+Item = DecodedMessage | DecodedRun
 
 
 def timeline(messages: Iterable[CapturedMessage]) -> Iterator[TimedMessage]:
@@ -53,23 +133,95 @@ def timeline(messages: Iterable[CapturedMessage]) -> Iterator[TimedMessage]:
         yield TimedMessage(number, clock.time_s(captured), captured)
 
 
-def decoded(messages: Iterable[CapturedMessage]) -> Iterator[DecodedMessage]:
+def decoded(
+    messages: Iterable[CapturedMessage | UpdateRun], undecodable: LossLog | None = None
+) -> Iterator[DecodedMessage]:
     """Give every message its time and decode it. One that cannot be decoded costs only itself.
+
+    Args:
+        undecodable: where to note each of those.
 
     Raises:
         ProtocolError: messages could not be decoded: the first of them, once all others have been yielded.
         VfctlError: as for iterating `messages`.
     """
-    undecodable: ProtocolError | None = None
-    for timed in timeline(messages):
-        try:
-            message = decode(timed.captured.payload)
-        except ProtocolError as error:
-            undecodable = undecodable or in_recording(error, timed)
+    for item in decoded_items(messages, undecodable):
+        if isinstance(item, DecodedRun):
+            yield from item.messages()
+        else:
+            yield item
+
+
+def decoded_items(
+    messages: Iterable[CapturedMessage | UpdateRun], undecodable: LossLog | None = None
+) -> Iterator[Item]:
+    """As `decoded`, but runs stay together."""
+    first: ProtocolError | None = None
+    clock, decoder, number = _Clock(), CaptureDecoder(), 0
+    for item in messages:
+        if isinstance(item, UpdateRun):
+            yield _decoded_run(item, number, clock)
+            number += len(item)
             continue
-        yield DecodedMessage(timed.number, timed.time_s, timed.captured, message)
-    if undecodable:
-        raise undecodable
+        time_s = clock.time_s(item)
+        try:
+            message = decoder.decode(item)
+        except ProtocolError as error:
+            first = first or in_recording(error, TimedMessage(number, time_s, item))
+            if undecodable is not None:
+                note_undecodable(undecodable, number, item, error)
+        else:
+            yield DecodedMessage(
+                number, time_s, item.offset, len(item.payload), item.direction, item.connection, message
+            )
+        number += 1
+    if first:
+        raise first
+
+
+def note_undecodable(log: LossLog, number: int, captured: CapturedMessage, error: ProtocolError) -> None:
+    """Take down a message that is framed well and cannot be decoded."""
+    log.note(captured.offset, f"message {number} cannot be decoded: {error.message}", len(captured.payload))
+
+
+class CaptureDecoder:
+    """Decodes what a recording holds, in any form or encoding; each connection's COMPACT chain by itself."""
+
+    def __init__(self) -> None:
+        self._positions: dict[int, PositionDecoder] = {}
+
+    def decode(self, captured: CapturedMessage) -> Message | DeployedFrame:
+        """What the next message says; a COMPACT update is a PositionUpdate by then.
+
+        Raises:
+            ProtocolError: it is not well-formed, or predicted from what has not come.
+        """
+        if captured.form is not Form.V4:
+            return decode_deployed(captured.payload)
+        message = decode(captured.payload)
+        if captured.direction is Direction.CLIENT:
+            return message
+        positions = self._positions.get(captured.connection)
+        if positions is None:
+            if not isinstance(message, FullGraph | CompactUpdate):
+                return message
+            positions = self._positions[captured.connection] = PositionDecoder()
+        return positions.feed(message)
+
+
+def type_of(captured: CapturedMessage) -> str:
+    """The name of a message's type: as V4 has it, or the form of a deployed server's frame (`V2`, …, `Sequenced`)."""
+    return type_name(captured.payload) if captured.form is Form.V4 else form_name(captured.form)
+
+
+def form_name(form: Form) -> str:
+    """`V2`, `V3`, `V5`, `Sequenced`."""
+    return form.value.capitalize()
+
+
+def type_name_of(message: Message | DeployedFrame) -> str:
+    """As `type_of`, of a decoded message."""
+    return form_name(message.form) if isinstance(message, DeployedFrame) else describe(message)[0]
 
 
 def in_recording(error: ProtocolError, timed: TimedMessage) -> ProtocolError:
@@ -78,25 +230,63 @@ def in_recording(error: ProtocolError, timed: TimedMessage) -> ProtocolError:
     return ProtocolError(f"{error.reason}, in {where}", offset=error.offset, hint=error.hint)
 
 
+def _decoded_run(run: UpdateRun, number: int, clock: _Clock) -> DecodedRun:
+    trailers = run.trailers
+    return DecodedRun(
+        number + np.arange(len(run)),
+        clock.times_s(len(run), None if trailers is None else trailers["timestamp_us"]),
+        run.offset + np.arange(len(run)) * run.message_bytes,
+        run.message_bytes,
+        run.nodes,
+        trailers,
+        run.settled,
+    )
+
+
 class _Clock:
     def __init__(self) -> None:
-        self._now_s = 0.0
+        self._base_s = 0.0  # of the last trailer, or the start
+        self._updates = 0  # without a trailer since then
         self._first_arrival_ns: int | None = None
         self._trailer_zero_us: float | None = None
         self._any_update = False
+
+    @property
+    def _now_s(self) -> float:
+        return self._base_s + self._updates * UNTIMED_INTERVAL_S
 
     def time_s(self, captured: CapturedMessage) -> float:
         if captured.arrival_ns is not None:
             if self._first_arrival_ns is None:
                 self._first_arrival_ns = captured.arrival_ns
             return (captured.arrival_ns - self._first_arrival_ns) / 1e9
-        trailer = trailer_of(captured.payload)
-        is_update = captured.payload[1] == MessageType.POSITION_UPDATE
+        if captured.form is Form.V4:
+            trailer = trailer_of(captured.payload)
+            is_update = captured.payload[1] == MessageType.POSITION_UPDATE
+        else:
+            trailer, is_update = None, True
         if trailer:
             if self._trailer_zero_us is None:
                 self._trailer_zero_us = trailer.timestamp_us - self._now_s * 1e6
-            self._now_s = (trailer.timestamp_us - self._trailer_zero_us) / 1e6
+            self._base_s = (trailer.timestamp_us - self._trailer_zero_us) / 1e6
+            self._updates = 0
         elif is_update and self._any_update:
-            self._now_s += UNTIMED_INTERVAL_S
+            self._updates += 1
         self._any_update = self._any_update or is_update
         return self._now_s
+
+    def times_s(self, count: int, timestamps_us: npt.NDArray[np.uint64] | None) -> npt.NDArray[np.float64]:
+        """Of `count` updates without arrival times, at least one; the same as `time_s` would give one by one."""
+        if timestamps_us is not None:
+            if self._trailer_zero_us is None:
+                self._trailer_zero_us = int(timestamps_us[0]) - self._now_s * 1e6
+            times_s: npt.NDArray[np.float64] = (timestamps_us.astype(np.float64) - self._trailer_zero_us) / 1e6
+            self._base_s, self._updates = float(times_s[-1]), 0
+        else:
+            first = self._updates + (1 if self._any_update else 0)
+            times_s = np.arange(first, first + count, dtype=np.float64)
+            times_s *= UNTIMED_INTERVAL_S
+            times_s += self._base_s
+            self._updates = first + count - 1
+        self._any_update = True
+        return times_s

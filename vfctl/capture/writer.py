@@ -2,42 +2,73 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from mcap.data_stream import RecordBuilder
+from mcap.records import DataEnd, Footer
 from mcap.writer import CompressionType, Writer
 
 import vfctl
-from vfctl.capture.captured import trailer_of, type_name
-from vfctl.capture.mcap_records import ENCODING, METADATA_NAME
+from vfctl.capture.captured import Direction, Form, trailer_of, type_name
+from vfctl.capture.mcap_records import ENCODING, MAGIC, METADATA_NAME
+from vfctl.capture.output_file import EXISTS_HINT, OutputFile, is_no_file
 from vfctl.errors import InputError, ProtocolError, UsageError
 from vfctl.protocol import message_length
 
 CHUNK_BYTES: Final = 2**20
 FLUSH_INTERVAL_NS: Final = 1_000_000_000
 """A chunk is written out once it has 1 MiB or spans 1 s, whichever comes first: that much is lost at most when the
-process dies. Each chunk adds some 700 bytes to the index that is kept in memory until the end."""
+process dies. Each chunk adds some 600 bytes to the index that is kept in memory until the end."""
+
+FLUSH_AGE_S: Final = 0.7
+"""What has waited for so long is handed over by whoever looks after the recording, even if nothing else comes; looked
+at four times a second, that is never a whole second."""
 
 _SCHEMA_TEXT: Final = (
     b"VisionFlow binary protocol V4, little-endian: one whole message a record, header (u8 version = 4, u8 type, "
-    b"u8 flags, u8 reserved) included, exactly as it was received. See docs/protocol.md of vfctl."
+    b"u8 flags, u8 reserved) included, exactly as it was received. See docs/protocol.md of vfctl. Channels /client/... "
+    b"have what clients sent; there `sequence` is the number of the connection, not a count."
 )
 _MAX_U64: Final = 2**64 - 1
+_MAX_CHANNELS: Final = 60_000
+"""Channels have numbers of 16 bits."""
 
 
 class CaptureWriter(Protocol):
     """Takes messages down as they arrive."""
 
-    def write(self, payload: bytes, arrival_ns: int) -> None:
+    @property
+    def size(self) -> int:
+        """How many bytes the file will have at most if it is closed now, its index left out."""
+        ...
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks have been written: the index that is kept in memory grows with them."""
+        ...
+
+    def write(
+        self,
+        payload: bytes,
+        arrival_ns: int,
+        *,
+        direction: Direction = Direction.SERVER,
+        connection: int = 0,
+        form: Form = Form.V4,
+    ) -> None:
         """Take down one message.
 
         Args:
-            payload: exactly one V4 message.
+            payload: exactly one message.
             arrival_ns: unix time in ns at which it arrived.
+            direction: who sent it.
+            connection: which connection it belongs to, u32.
+            form: what `payload` is.
 
         Raises:
             ProtocolError: `payload` is not one V4 message; nothing has been written of it.
@@ -45,8 +76,22 @@ class CaptureWriter(Protocol):
         """
         ...
 
-    def flush(self) -> None:
+    def note(self, name: str, values: Mapping[str, str]) -> None:
+        """Put down something about the recording, where the format has room for it.
+
+        Args:
+            name: `METADATA_NAME` for what holds for all of it; anything else for an event.
+
+        Raises:
+            InputError: as for `write`.
+        """
+        ...
+
+    def flush(self, *, older_than_s: float = 0.0) -> None:
         """Hand everything to the operating system, so that it outlives this process.
+
+        Args:
+            older_than_s: only if some of it has waited for so long.
 
         Raises:
             InputError: the file cannot be written any further; what came before is intact.
@@ -69,10 +114,10 @@ class CaptureWriter(Protocol):
 
 
 def open_writer(path: str | Path, *, metadata: Mapping[str, str], overwrite: bool = False) -> CaptureWriter:
-    """Start a recording: `.mcap`, or `.bin` for plain concatenated messages.
+    """Create a recording: `.mcap` or `.bin` (plain concatenated messages), by the suffix.
 
     Args:
-        metadata: noted in an MCAP file, beside the version of vfctl; a `.bin` has no room for it.
+        metadata: noted in an `.mcap`: url, encoding, …. A `.bin` has no room for it.
         overwrite: whether an existing file may be replaced.
 
     Raises:
@@ -82,8 +127,8 @@ def open_writer(path: str | Path, *, metadata: Mapping[str, str], overwrite: boo
     path = Path(path)
     check_target(path, overwrite=overwrite)
     if path.suffix.lower() == ".bin":
-        return ConcatenatedWriter(_OutputFile(path, overwrite))
-    return McapWriter(_OutputFile(path, overwrite), metadata)
+        return ConcatenatedWriter(OutputFile(path, overwrite))
+    return McapWriter(OutputFile(path, overwrite, ENDING), metadata)
 
 
 def check_target(path: Path, *, overwrite: bool = False) -> None:
@@ -99,18 +144,18 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
             f"{path}: no recording format is called {suffix or 'nothing'!r}",
             hint="use .mcap (with arrival times) or .bin (the bare messages, one after another)",
         )
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} already exists", hint=_EXISTS_HINT)
+    if path.exists() and not overwrite and not is_no_file(path):
+        raise InputError(f"{path} already exists", hint=EXISTS_HINT)
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path}: there is no folder {path.parent}")
 
 
-_EXISTS_HINT = "choose another name or remove it; vfctl record --overwrite replaces it"
+class Closing(ABC):
+    """Closed at the end of a `with` block."""
 
-
-class _Closing(ABC):
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """See `CaptureWriter.close`."""
 
     def __enter__(self) -> Self:
         return self
@@ -121,19 +166,52 @@ class _Closing(ABC):
         self.close()
 
 
-class ConcatenatedWriter(_Closing):
-    """The messages one after another, nothing else: each tells its own length, TIMED ones their time."""
+class ConcatenatedWriter(Closing):
+    """What the server sent, one message after another and nothing else: each tells its own length, TIMED ones their
+    time. There is no room for who sent something, so what clients sent is left out."""
 
-    def __init__(self, file: _OutputFile) -> None:
+    def __init__(self, file: OutputFile) -> None:
         self._file = file
 
-    def write(self, payload: bytes, arrival_ns: int) -> None:
-        """As for CaptureWriter; `arrival_ns` is not kept."""
+    @property
+    def size(self) -> int:
+        """As for CaptureWriter."""
+        return self._file.tell()
+
+    @property
+    def chunks(self) -> int:
+        """As for CaptureWriter: there are none."""
+        return 0
+
+    def write(
+        self,
+        payload: bytes,
+        arrival_ns: int,
+        *,
+        direction: Direction = Direction.SERVER,
+        connection: int = 0,
+        form: Form = Form.V4,
+    ) -> None:
+        """As for CaptureWriter; `arrival_ns` is not kept.
+
+        Raises:
+            InputError: also for a form that does not tell its own length.
+        """
+        if form is not Form.V4:
+            raise InputError(
+                f"cannot write {self._file.path}: {form} frames do not tell where they end",
+                hint="an .mcap keeps them apart",
+            )
         _check(payload)
+        if direction is Direction.CLIENT:
+            return
         self._file.write(payload)
         self._file.commit()
 
-    def flush(self) -> None:
+    def note(self, name: str, values: Mapping[str, str]) -> None:
+        """As for CaptureWriter; there is no room for it."""
+
+    def flush(self, *, older_than_s: float = 0.0) -> None:
         """As for CaptureWriter; there is never anything left to do."""
 
     def close(self) -> None:
@@ -141,13 +219,16 @@ class ConcatenatedWriter(_Closing):
         self._file.close()
 
 
-class McapWriter(_Closing):
-    """MCAP: LZ4 chunks, one channel for each message type, index and statistics at the end."""
+class McapWriter(Closing):
+    """MCAP: LZ4 chunks, one channel for each type of message and who sent it, index and statistics at the end."""
 
-    def __init__(self, file: _OutputFile, metadata: Mapping[str, str]) -> None:
+    def __init__(self, file: OutputFile, metadata: Mapping[str, str]) -> None:
         self._file = file
-        self._channels: dict[str, int] = {}
+        self._channels: dict[tuple[str, Direction, int], int] = {}
         self._chunk_start_ns: int | None = None
+        self._waiting_since_s: float | None = None
+        self._waiting_bytes = 0
+        self._chunks = 0
         self._sequence = 0
         self._mcap = Writer(
             file,  # type: ignore[arg-type]  # it takes whatever can write, tell and flush
@@ -160,35 +241,66 @@ class McapWriter(_Closing):
         self._schema = self._mcap.register_schema(ENCODING, ENCODING, _SCHEMA_TEXT)
         file.commit()
 
-    def write(self, payload: bytes, arrival_ns: int) -> None:
+    @property
+    def size(self) -> int:
         """As for CaptureWriter."""
-        _check(payload)
+        return self._file.tell() + self._waiting_bytes
+
+    @property
+    def chunks(self) -> int:
+        """As for CaptureWriter."""
+        return self._chunks
+
+    def write(
+        self,
+        payload: bytes,
+        arrival_ns: int,
+        *,
+        direction: Direction = Direction.SERVER,
+        connection: int = 0,
+        form: Form = Form.V4,
+    ) -> None:
+        """As for CaptureWriter."""
+        if form is Form.V4:
+            _check(payload)
         if not 0 <= arrival_ns <= _MAX_U64:
             raise ValueError(f"arrival at {arrival_ns} ns does not fit u64")
         self._file.check_open()
-        trailer = trailer_of(payload)
+        trailer = trailer_of(payload) if form is Form.V4 else None
         publish_ns = trailer.timestamp_us * 1000 if trailer else arrival_ns
+        name = type_name(payload) if form is Form.V4 else form.value
+        channel = self._channel(name, direction, form, 0 if direction is Direction.CLIENT else connection)
         self._mcap.add_message(
-            channel_id=self._channel(type_name(payload)),
+            channel_id=channel,
             log_time=arrival_ns,
             data=payload,
             publish_time=publish_ns if publish_ns <= _MAX_U64 else arrival_ns,
-            sequence=self._sequence,
+            sequence=connection if direction is Direction.CLIENT else self._next_sequence(),
         )
-        self._sequence = (self._sequence + 1) % 2**32
+        self._waiting_bytes += len(payload)
         if self._file.commit():
-            self._chunk_start_ns = None
+            self._nothing_waits()
         elif self._chunk_start_ns is None:
-            self._chunk_start_ns = arrival_ns
+            self._chunk_start_ns, self._waiting_since_s = arrival_ns, time.monotonic()
         elif abs(arrival_ns - self._chunk_start_ns) >= FLUSH_INTERVAL_NS:
             self.flush()
 
-    def flush(self) -> None:
+    def note(self, name: str, values: Mapping[str, str]) -> None:
+        """As for CaptureWriter: a metadata record."""
+        self._file.check_open()
+        self._mcap.flush()  # type: ignore[no-untyped-call]  # what came before stands before it
+        self._mcap.add_metadata(name, dict(values))
+        self._file.commit()
+        self._nothing_waits()
+
+    def flush(self, *, older_than_s: float = 0.0) -> None:
         """As for CaptureWriter."""
         self._file.check_open()
+        if self._waiting_since_s is None or time.monotonic() - self._waiting_since_s < older_than_s:
+            return
         self._mcap.flush()  # type: ignore[no-untyped-call]
         self._file.commit()
-        self._chunk_start_ns = None
+        self._nothing_waits()
 
     def close(self) -> None:
         """As for CaptureWriter."""
@@ -198,69 +310,39 @@ class McapWriter(_Closing):
         self._file.commit()
         self._file.close()
 
-    def _channel(self, name: str) -> int:
-        if name not in self._channels:
-            self._channels[name] = self._mcap.register_channel(f"/{name}", ENCODING, self._schema)
-        return self._channels[name]
+    def _nothing_waits(self) -> None:
+        self._chunks += 1
+        self._chunk_start_ns = self._waiting_since_s = None
+        self._waiting_bytes = 0
+
+    def _next_sequence(self) -> int:
+        self._sequence = (self._sequence + 1) % 2**32
+        return self._sequence - 1
+
+    def _channel(self, name: str, direction: Direction, form: Form, connection: int) -> int:
+        if connection and (name, direction, connection) not in self._channels and len(self._channels) >= _MAX_CHANNELS:
+            connection = 0  # so many cannot be told apart
+        channel = self._channels.get((name, direction, connection))
+        if channel is None:
+            topic = f"/client/{name}" if direction is Direction.CLIENT else f"/{name}"
+            metadata = {"direction": direction.value}
+            if connection:
+                topic, metadata["connection"] = f"/connection/{connection}{topic}", str(connection)
+            channel = self._channels[name, direction, connection] = self._mcap.register_channel(
+                topic, ENCODING if form is Form.V4 else f"vfctl.{form.value}", self._schema, metadata
+            )
+        return channel
 
 
-class _OutputFile:
-    """An unbuffered file that is cut back to its last whole part when it cannot be written any further."""
+def _ending() -> bytes:
+    """The shortest end of an MCAP file: no summary, no checksums."""
+    builder = RecordBuilder()
+    DataEnd(0).write(builder)
+    Footer(0, 0, 0).write(builder)
+    return bytes(builder.end()) + MAGIC  # type: ignore[no-untyped-call]
 
-    def __init__(self, path: Path, overwrite: bool) -> None:
-        try:
-            self._file = path.open("wb" if overwrite else "xb", buffering=0)
-        except FileExistsError:
-            raise InputError(f"{path} already exists", hint=_EXISTS_HINT) from None
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise InputError(f"cannot write {path}: {reason}") from None
-        self._path = path
-        self._position = 0
-        self._whole = 0
 
-    @property
-    def closed(self) -> bool:
-        return self._file.closed
-
-    def check_open(self) -> None:
-        if self.closed:
-            raise InputError(f"cannot write {self._path}: the recording has ended")
-
-    def write(self, data: bytes) -> None:
-        self.check_open()
-        rest = memoryview(data)
-        try:
-            while rest:
-                written = self._file.write(rest)
-                self._position += written
-                rest = rest[written:]
-        except OSError as error:
-            with suppress(OSError):  # a device or a pipe cannot be cut back
-                self._file.truncate(self._whole)
-            with suppress(OSError):
-                self._file.close()
-            raise InputError(
-                f"cannot write {self._path}: {error.strerror}; the recording ends at byte {self._whole}"
-            ) from None
-
-    def commit(self) -> bool:
-        """Say that the file is whole up to here; returns whether it has grown since the last time."""
-        grown = self._position > self._whole
-        self._whole = self._position
-        return grown
-
-    def tell(self) -> int:
-        return self._position
-
-    def flush(self) -> None:
-        """Nothing is held back here."""
-
-    def close(self) -> None:
-        try:
-            self._file.close()
-        except OSError as error:
-            raise InputError(f"cannot write {self._path}: {error.strerror}") from None
+ENDING: Final = _ending()
 
 
 def _check(payload: bytes) -> None:

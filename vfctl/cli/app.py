@@ -11,6 +11,8 @@ import typer
 
 from vfctl import __version__
 from vfctl.cli import (
+    bandwidth,
+    capture,
     compare,
     decode,
     doctor,
@@ -62,9 +64,11 @@ app.command("noise")(noise.command)
 app.command("record")(record.command)
 app.command("replay")(replay.command)
 app.command("decode")(decode.command)
+app.command("bandwidth")(bandwidth.command)
 app.command("watch")(watch.command)
 app.command("doctor")(doctor.command)
 app.command("schema")(schema.command)
+app.add_typer(capture.group, name="capture")
 app.add_typer(scenario.group, name="scenario")
 
 

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from vfctl.cli.output import data, say
+from vfctl.cli.output import data, say, until_reader_leaves
 
 
 def command(
     a: Annotated[Path, typer.Argument(help="Results to compare with, written by `vfctl loadtest --json`.")],
-    b: Annotated[Path, typer.Argument(help="Results that may be slower.")],
+    b: Annotated[
+        Path | None,
+        typer.Argument(help="Results that may be slower. Left out if A is of `vfctl loadtest --ab`, which has both."),
+    ] = None,
     percentile: Annotated[float, typer.Option(help="Of latency.", min=0.1, max=99.999, metavar="P")] = 95.0,
     confidence: Annotated[
         float, typer.Option(help="Of the interval on the difference, in percent.", min=50, max=99.9, metavar="C")
@@ -35,16 +38,18 @@ def command(
     from vfctl.errors import EXIT_OK, GateError
     from vfctl.loadtest.comparable import check_comparable, runs_of
     from vfctl.loadtest.comparison import Question, compare_runs
-    from vfctl.loadtest.results_file import read_results
+    from vfctl.loadtest.results_file import read_pair
 
-    documents = [read_results(path) for path in (a, b)]
-    runs_a, runs_b = (runs_of(document, str(path)) for document, path in zip(documents, (a, b), strict=True))
+    documents, paired = read_pair(a, b)
+    names = ("A", "B") if b is None else (str(a), str(b))
+    runs_a, runs_b = (runs_of(document, name) for document, name in zip(documents, names, strict=True))
     warnings = check_comparable(*documents)
     for warning in warnings:
         say(f"careful: {warning}")
-    answer = compare_runs(runs_a, runs_b, Question(percentile, confidence, min_percent, min_ms))
-    if json_output:
-        typer.echo(json.dumps({"schema": "vfctl.compare/1", **asdict(answer), "warnings": warnings}, indent=2))
-    else:
-        data().print(answer.sentence)
+    answer = compare_runs(runs_a, runs_b, Question(percentile, confidence, min_percent, min_ms), paired=paired)
+    with until_reader_leaves():
+        if json_output:
+            typer.echo(json.dumps({"schema": "vfctl.compare/1", **asdict(answer), "warnings": warnings}, indent=2))
+        else:
+            data().print(answer.sentence)
     raise typer.Exit(GateError.exit_code if answer.verdict == "slower" and not report_only else EXIT_OK)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from vfctl.cli.output import data, until_reader_leaves
+from vfctl.cli.output import data, say, until_reader_leaves
+from vfctl.cli.progress import Progress, length_of, stdout_is_watched, tidy_when_terminated
 
 if TYPE_CHECKING:
     from vfctl.capture import Capture
+    from vfctl.capture.losses import LossLog
+    from vfctl.capture.selection import Selection
+    from vfctl.errors import VfctlError
 
 
 class Format(StrEnum):
@@ -22,44 +27,222 @@ class Format(StrEnum):
     NDJSON = "ndjson"
     CSV = "csv"
     NPZ = "npz"
+    PARQUET = "parquet"
+
+
+_BINARY = (Format.NPZ, Format.PARQUET)
 
 
 def command(
-    file: Annotated[str, typer.Argument(help="Recording, or a file of plain messages; - is stdin.")],
-    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TABLE,
+    file: Annotated[str, typer.Argument(help="A recording in any format that vfctl knows; - is stdin.")],
+    format: Annotated[
+        Format | None, typer.Option(help="How to print it; a table if nothing is said.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to, in place of stdout.", metavar="FILE")
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw it instead: where nodes went, how large and how far apart the frames were. .png, .svg or .pdf.",
+            metavar="FILE",
+        ),
+    ] = None,
+    type: Annotated[
+        list[str] | None,
+        typer.Option(help="Only messages of this type, for example PositionUpdate. Several at will.", metavar="NAME"),
+    ] = None,
+    node: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this node, by its id or its label. Several at will.", metavar="ID|LABEL"),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="Begin there: seconds of the recording, or 10s, 1.5min.", metavar="TIME"),
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="End before there.", metavar="TIME")] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(help="Only each N-th PositionUpdate, or one in each 10s; other messages stay.", metavar="N|TIME"),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Only so many messages.", min=0)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Print what a recording holds.
+    """Print what a recording holds, or draw it.
 
-    What kind of file it is, its content tells. A broken file prints what is readable, then says where it breaks.
+    What kind of file it is, its content tells, whatever it is called. A damaged one gives everything that is intact,
+    then says where the rest is; the exit code is 5.
     """
     from vfctl.capture import open_capture
+    from vfctl.capture.draft import check_free
     from vfctl.errors import UsageError
 
-    if format is Format.NPZ and sys.stdout.isatty():
-        raise UsageError("npz is binary, and stdout is a terminal", hint=f"vfctl decode {file} --format npz > out.npz")
-    with open_capture(file) as capture, until_reader_leaves():
-        if format is Format.TABLE:
-            _print_table(capture, limit)
-        else:
-            from vfctl.capture.exporters import export
+    if plot is not None and (format is not None or output is not None):
+        raise UsageError("--plot draws in place of --format and --output", hint="run it twice for both")
+    chosen = format or Format.TABLE
+    if chosen in _BINARY and output is None and sys.stdout.isatty():
+        raise UsageError(f"{chosen} is binary, and stdout is a terminal", hint=f"--output out.{chosen}")
+    if chosen is Format.PARQUET:
+        from vfctl.capture.exporters.as_parquet import check_parquet
 
-            export(capture, format.value, sys.stdout.buffer, limit)
+        check_parquet()
+    selection = _selection(type, node, from_, to, every, limit)
+    target = None if output is None or str(output) == "-" else output
+    if target is not None:
+        check_free(target, overwrite=overwrite)
+    if plot is not None:
+        from vfctl.graph.picture import picture_format
+
+        picture_format(plot)
+        check_free(plot, overwrite=overwrite)
+    with open_capture(file) as capture:
+        introduce(capture, file)
+        with (
+            tidy_when_terminated(),
+            Progress("reading", length_of(file), silent=_shares_terminal(target, plot)) as progress,
+        ):
+            if plot is not None:
+                _plot(capture, selection, plot, overwrite, progress)
+            elif target is not None:
+                _to_file(capture, chosen, selection, target, overwrite, progress)
+            else:
+                with until_reader_leaves():
+                    _print(capture, chosen, selection, sys.stdout.buffer, progress)
+
+
+def introduce(capture: Capture, file: str) -> None:
+    """The first line: what the file was recognised as."""
+    from vfctl.cli.output import byte_count
+
+    length = length_of(file)
+    say(f"{capture.name}: {capture.description}{f', {byte_count(length)}' if length else ''}")
+
+
+def tell_losses(*logs: LossLog, most: int = 20) -> None:
+    """Each place that could not be read, by its offset; of many the first."""
+    losses = sorted((loss for log in logs for loss in log), key=lambda loss: loss.offset)
+    for loss in losses[:most]:
+        lost = f" ({loss.bytes:,} bytes lost)" if loss.bytes else ""
+        more = f", {loss.places:,} places from here on" if loss.places > 1 else ""
+        say(f"byte {loss.offset}: {loss.reason}{lost}{more}")
+    if len(losses) > most:
+        say(f"… and {sum(loss.places for loss in losses[most:]):,} more places")
+
+
+def _shares_terminal(target: Path | None, plot: Path | None) -> bool:
+    return target is None and plot is None and stdout_is_watched()
+
+
+def _selection(
+    types: list[str] | None,
+    nodes: list[str] | None,
+    from_: str | None,
+    to: str | None,
+    every: str | None,
+    limit: int | None,
+) -> Selection:
+    from vfctl.capture.selection import Selection, types_named
+    from vfctl.cli.durations import parse_duration_s, parse_every
+    from vfctl.errors import UsageError
+
+    from_s = None if from_ is None else parse_duration_s(from_, "--from")
+    to_s = None if to is None else parse_duration_s(to, "--to")
+    if to_s is not None and to_s <= (from_s or 0.0):
+        raise UsageError(f"--to {to} is not behind --from {from_ or 0}: nothing is between them")
+    every_count, every_s = (None, None) if every is None else parse_every(every)
+    names = types_named(types or [])
+    return Selection(names, tuple(nodes or ()), from_s, to_s, every_count, every_s, limit)
+
+
+def _to_file(
+    capture: Capture, format: Format, selection: Selection, target: Path, overwrite: bool, progress: Progress
+) -> None:
+    from vfctl.capture.draft import draft_of
+    from vfctl.errors import VfctlError
+
+    damage: VfctlError | None = None
+    with draft_of(target, overwrite=overwrite) as draft, draft.open("wb") as out:
+        try:
+            _print(capture, format, selection, out, progress)
+        except VfctlError as error:
+            if error.exit_code != 5:
+                raise
+            damage = error  # the file has what was intact
+    if damage:
+        raise damage
+
+
+def _print(capture: Capture, format: Format, selection: Selection, out: BinaryIO, progress: Progress) -> None:
+    from vfctl.capture.exporters import export
+    from vfctl.capture.losses import LossLog
+
+    undecodable = LossLog()
+    try:
+        if format is Format.TABLE:
+            _print_table(capture, selection, undecodable, out, progress)
+        else:
+            export(capture, format.value, out, selection, undecodable=undecodable, on_offset=progress)
+    finally:
+        progress.close()
+        _tell_rest(capture, undecodable)
+
+
+def _tell_rest(capture: Capture, undecodable: LossLog) -> None:
+    for note in capture.notes:
+        say(note)
+    if len(capture.losses) + len(undecodable) > 1:  # a single one is the error that ends the command
+        tell_losses(capture.losses, undecodable)
+
+
+def _plot(capture: Capture, selection: Selection, plot: Path, overwrite: bool, progress: Progress) -> None:
+    from vfctl.capture.draft import draft_of
+    from vfctl.capture.exporters import watched
+    from vfctl.capture.exporters.plot import CapturePlot
+    from vfctl.capture.losses import LossLog
+    from vfctl.capture.runs import with_runs
+    from vfctl.capture.selection import select
+    from vfctl.capture.timeline import decoded_items
+    from vfctl.errors import VfctlError
+    from vfctl.graph.picture import picture_format
+
+    picture = CapturePlot(chosen=bool(selection.nodes))
+    undecodable = LossLog()
+    damage: VfctlError | None = None
+    try:
+        picture.add_all(select(decoded_items(watched(with_runs(capture), progress), undecodable), selection))
+    except VfctlError as error:
+        if error.exit_code != 5:
+            raise
+        damage = error
+    progress.close()
+    with draft_of(plot, overwrite=overwrite) as draft, draft.open("wb") as out:
+        picture.draw(out, picture_format(plot), Path(capture.name).name)
+    _tell_rest(capture, undecodable)
+    if damage:
+        raise damage
 
 
 _COLUMNS = ("time s", "type", "flags", "bytes", "count", "sequence", "detail")
 _WIDTHS = (10, 16, 26, 9, 7, 10, 0)
 
 
-def _print_table(capture: Capture, limit: int | None) -> None:
+def _print_table(
+    capture: Capture, selection: Selection, undecodable: LossLog, out: BinaryIO, progress: Progress
+) -> None:
     """Line by line, so that a recording of any length begins to print at once."""
-    from vfctl.capture.exporters.summary import summary_rows
+    from vfctl.capture.exporters import summary_rows, watched
 
-    console = data()
-    console.print("".join(title.ljust(width) for title, width in zip(_COLUMNS, _WIDTHS, strict=True)), style="bold")
+    title = "".join(title.ljust(width) for title, width in zip(_COLUMNS, _WIDTHS, strict=True))
+    if out is sys.stdout.buffer:
+        data().print(title, style="bold")
+        sys.stdout.flush()
+    else:
+        out.write(title.encode() + b"\n")
     shown = 0
-    for row in summary_rows(capture, limit):
+    for row in summary_rows(watched(capture, progress), selection, undecodable=undecodable):
         shown += 1
+        who = f"connection {row.connection} " if row.connection else ""
+        who += "client: " if row.direction == "client" else (": " if who else "")
         cells = (
             f"{row.time_s:.3f}",
             row.type,
@@ -67,13 +250,11 @@ def _print_table(capture: Capture, limit: int | None) -> None:
             f"{row.bytes}",
             "" if row.count is None else f"{row.count}",
             "" if row.sequence is None else f"{row.sequence}",
-            row.detail,
+            who.replace(" :", ":") + row.detail,
         )
         line = "".join(
             cell.ljust(width - 1) + " " if width else cell for cell, width in zip(cells, _WIDTHS, strict=True)
         )
-        sys.stdout.write(line.rstrip() + "\n")
-    if limit is not None and shown == limit:
-        from vfctl.cli.output import say
-
-        say(f"stopped after {limit} messages (--limit)")
+        out.write(line.rstrip().encode() + b"\n")
+    if selection.limit is not None and shown == selection.limit:
+        say(f"stopped after {selection.limit} messages (--limit)")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vfctl.cli.output import data
+from vfctl.cli.output import data, say, until_reader_leaves
 
 
 def command(
@@ -28,12 +28,23 @@ def command(
 
     from vfctl.cli.loadtest_tables import gates_table
     from vfctl.errors import EXIT_OK, GateError
-    from vfctl.loadtest.gates import check_baseline, judge, parse_gate
+    from vfctl.loadtest.comparable import check_same_test
+    from vfctl.loadtest.gate_paths import check_path
+    from vfctl.loadtest.gates import check_baseline, check_no_sides, judge, parse_gate
     from vfctl.loadtest.results_file import read_results
 
     gates = [parse_gate(expression) for expression in gate]
+    check_no_sides(gates)
+    document = read_results(results)
+    for each in gates:
+        check_path(each, document.get("roles"))
     earlier = read_results(baseline) if baseline is not None else None
     check_baseline(gates, earlier)
-    verdicts = judge(gates, read_results(results), earlier)
-    data().print(gates_table([asdict(verdict) for verdict in verdicts]))
+    if earlier is not None:
+        check_same_test(earlier, document, ("the baseline", "these results"))
+    verdicts = judge(gates, document, earlier)
+    if document.get("failure"):
+        say(f"careful: the run failed: {document['failure']}")
+    with until_reader_leaves():
+        data().print(gates_table([asdict(verdict) for verdict in verdicts]))
     raise typer.Exit(EXIT_OK if all(verdict.passed for verdict in verdicts) else GateError.exit_code)

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vfctl.cli.graph_options import Generator
-from vfctl.cli.loadtest_reports import ReportPaths, json_text, write_report, write_reports
+from vfctl.cli.loadtest_ab import side_by_side
+from vfctl.cli.loadtest_find import Search, search_load
+from vfctl.cli.loadtest_options import check_combination
+from vfctl.cli.loadtest_reports import ReportPaths, write_reports
+from vfctl.cli.loadtest_session import end, session
 from vfctl.cli.output import people, say
 
 if TYPE_CHECKING:
-    from vfctl.loadtest.conductor import Stop
-    from vfctl.loadtest.gates import Gate
-    from vfctl.loadtest.live import Status
-    from vfctl.loadtest.metrics_endpoint import MetricsEndpoint
+    from vfctl.cli.loadtest_session import Session
     from vfctl.loadtest.results import Results
     from vfctl.loadtest.scenario import Scenario
-
-
-_Found = TypeVar("_Found")
-
-
-class Search(StrEnum):
-    """What --find can look for."""
-
-    CLIENTS = "clients"
-    RATE = "rate"
 
 
 def command(
@@ -50,9 +38,16 @@ def command(
         float | None, typer.Option(help="Seconds to connect them in.  [default: 500 clients a second]", metavar="S")
     ] = None,
     scenario: Annotated[str | None, typer.Option(help="A shipped scenario's name, or a TOML file.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="Ask for raw or lz4.", metavar="E")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Ask for raw, lz4 or compact.", metavar="E")] = None,
     filter: Annotated[
         str | None, typer.Option(help="""What each client asks to see, e.g. '{"kind":["class"]}'.""", metavar="JSON")
+    ] = None,
+    traffic: Annotated[
+        Path | None,
+        typer.Option(
+            help="Have clients do what those of a recording did: drags, filters, selections, speech, over and over.",
+            metavar="FILE",
+        ),
     ] = None,
     gate: Annotated[
         list[str] | None,
@@ -137,6 +132,14 @@ def command(
     active: Annotated[
         bool, typer.Option("--active", help="Keep the embedded server's simulation awake: 20 frames a second each.")
     ] = False,
+    embedded: Annotated[
+        bool,
+        typer.Option(
+            "--embedded",
+            help="Start the embedded server even if another one answers on port 8765; so do --graph, --nodes, "
+            "--generator and --active.",
+        ),
+    ] = False,
 ) -> None:
     """Measure latency and bandwidth with thousands of simulated clients.
 
@@ -144,17 +147,26 @@ def command(
     4 if nothing was measured. The first Ctrl-C ends the run and still reports; the second stops at once.
     """
     from vfctl.errors import UsageError
+    from vfctl.loadtest.ab import check_gates
+    from vfctl.loadtest.comparable import check_baseline_fits
     from vfctl.loadtest.filter_json import parse_filter
-    from vfctl.loadtest.gates import check_baseline, parse_abort_gate, parse_gate
+    from vfctl.loadtest.gates import check_baseline, check_no_sides, parse_abort_gate, parse_gate
     from vfctl.loadtest.results_file import read_results
     from vfctl.loadtest.scenario import Scenario
     from vfctl.loadtest.scenario_file import load_scenario
+    from vfctl.loadtest.traffic import recorded_mix
 
-    embedded = {"graph": graph and str(graph), "nodes": nodes, "generator": generator and generator.value}
-    if url is not None and (active or any(value is not None for value in embedded.values())):
-        raise UsageError("--graph, --nodes, --generator and --active are for the embedded server, and there is a URL")
+    own_server = {"graph": graph and str(graph), "nodes": nodes, "generator": generator and generator.value}
+    embedded = embedded or active or any(value is not None for value in own_server.values())
+    if embedded and (url is not None or ab is not None):
+        raise UsageError(
+            "--embedded, --graph, --nodes, --generator and --active are for a server of this run's own, and there is a "
+            "URL",
+            hint="leave the URL out, or give these options to `vfctl serve`",
+        )
     base = load_scenario(scenario) if scenario else Scenario()
     plan = base.changed(
+        mix=recorded_mix(traffic, base.mix) if traffic is not None else None,
         clients=clients,
         duration_s=duration,
         ramp_s=ramp,
@@ -162,67 +174,58 @@ def command(
         filter=parse_filter(_json(filter)) if filter is not None else None,
         gates=(*base.gates, *map(parse_gate, gate or ())),
         abort_gates=(*base.abort_gates, *map(parse_abort_gate, abort_gate or ())),
-        server=base.server.changed(**embedded, state="active" if active else None),
+        embedded=embedded or None,
+        server=base.server.changed(**own_server, state="active" if active else None),
     )
+    goals = tuple(map(parse_gate, until or ()))
     reports = ReportPaths(json_file, junit, markdown, html, csv)
-    if (find is not None or ab is not None) and len(reports.named()) > (json_file is not None):
-        raise UsageError(
-            "--junit, --markdown, --html and --csv are of one run against one server; the report of --find and --ab "
-            "is --json"
-        )
-    reports.check()
-    if find is not None and (repeat > 1 or abort_gate or baseline):
-        raise UsageError("--repeat, --abort-gate and --baseline are not for --find")
-    earlier = read_results(baseline) if baseline is not None else None
+    check_combination(
+        find,
+        ab is not None,
+        url,
+        {"--gate": gate, "--abort-gate": abort_gate, "--baseline": baseline},
+        repeat,
+        goals,
+        reports,
+    )
     if find is not None:
-        check_baseline((*map(parse_gate, until or ()), *plan.abort_gates), None)
-        _search(find, plan, tuple(map(parse_gate, until or ())), url, source_ip, json_file, duration, clients)
-    if until:
-        raise UsageError("--until says what has to hold for --find; for one run it is --gate")
-    if ab is not None:
-        if url is not None or find is not None or repeat > 1 or plan.abort_gates:
-            raise UsageError("--ab names its servers and is one run: no URL, --find, --repeat or abort gates")
-        _side_by_side(ab, plan, source_ip, reports, metrics_port, earlier, strict)
-    check_baseline(plan.all_gates, earlier)
-    results, document = _repeated(plan, url, source_ip, repeat, metrics_port, earlier)
-    _print_results(document)
-    write_reports(reports, document, results, strict=strict)
-    _print_what_next(scenario, document)
-    raise typer.Exit(_exit_code(plan, results, document, strict))
-
-
-def _side_by_side(
-    urls: tuple[str, str],
-    plan: Scenario,
-    source_ip: str | None,
-    reports: ReportPaths,
-    metrics_port: int | None,
-    baseline: dict[str, Any] | None,
-    strict: bool,
-) -> NoReturn:
-    from vfctl.cli.loadtest_ab import ab_document, ab_exit_code, print_ab
-    from vfctl.loadtest.run import run_side_by_side
-
-    def both(stop: Stop, on_status: Callable[[Status], None]) -> list[Results]:
-        return run_side_by_side(plan, urls, say=say, on_status=on_status, stop=stop, source_ip=source_ip)
-
-    document = ab_document(plan, _displayed(both, metrics_port), baseline)
-    print_ab(document)
-    if reports.json is not None:
-        write_report(reports.json, json_text(document))
-    raise typer.Exit(ab_exit_code(document, strict))
+        plan = plan.changed(gates=goals, abort_gates=())
+        for each in base.all_gates:
+            say(f"the scenario's gate {each.expression} is not judged: --until says what has to hold for --find")
+    reports.check()
+    earlier = read_results(baseline) if baseline is not None else None
+    if earlier is not None and not any(each.baseline_factor is not None for each in plan.all_gates):
+        say("no gate is relative to the baseline: --baseline is not used")
+    elif earlier is not None:
+        check_baseline_fits(earlier, plan, url if ab is None else ab[1])
+    if ab is None:
+        check_no_sides(plan.all_gates)
+        check_baseline(plan.all_gates, earlier)
+    else:
+        check_gates(plan.all_gates, earlier)
+    with session(metrics_port) as running:
+        if find is not None:
+            search_load(running, find, plan, goals, url, source_ip, json_file, duration, clients)
+        if ab is not None:
+            side_by_side(running, ab, plan, source_ip, reports, earlier, strict)
+        results, document, last = _repeated(running, plan, url, source_ip, repeat, earlier)
+        _print_results(document)
+        write_reports(reports, document, [results], strict=strict)
+        _print_what_next(scenario, document)
+    end(_exit_code(plan, results, document, strict), [last])
 
 
 def _repeated(
+    running: Session,
     plan: Scenario,
     url: str | None,
     source_ip: str | None,
     repeat: int,
-    metrics_port: int | None,
     baseline: dict[str, Any] | None,
-) -> tuple[Results, dict[str, Any]]:
-    """All runs as one document, with the gates judged; and the middle run."""
-    from vfctl.loadtest.repeats import fold, middle_run
+) -> tuple[Results, dict[str, Any], Results]:
+    """The middle run, all runs as one document with the gates judged, and the last run."""
+    from vfctl.loadtest.gates import judge
+    from vfctl.loadtest.repeats import ended_early, fold, middle_run
     from vfctl.loadtest.results import set_verdicts
 
     runs: list[Results] = []
@@ -230,52 +233,13 @@ def _repeated(
     for number in range(repeat):
         if repeat > 1:
             say(f"run {number + 1} of {repeat}")
-        runs.append(_run(plan, url, source_ip, metrics_port=metrics_port, baseline=baseline))
+        runs.append(running.run(plan, url, source_ip, baseline=baseline))
         documents.append(runs[-1].to_json())
-        if documents[-1]["interrupted"] or documents[-1]["aborted"]:
+        if ended_early(documents[-1]):
             break
-    document = fold(documents)
-    set_verdicts(document, plan.all_gates, baseline)
-    return runs[middle_run(documents)], document
-
-
-def _search(
-    what: Search,
-    plan: Scenario,
-    until: tuple[Gate, ...],
-    url: str | None,
-    source_ip: str | None,
-    json_file: Path | None,
-    duration: float | None,
-    clients: int | None,
-) -> NoReturn:
-    from vfctl.cli.loadtest_tables import search_table
-    from vfctl.errors import EXIT_INTERRUPTED, EXIT_OK, GateError, UsageError
-    from vfctl.loadtest import search
-
-    if what is Search.RATE and url is not None:
-        raise UsageError(
-            "--find rate sets the interval of the embedded server, and there is a URL",
-            hint="--find clients works with any server",
-        )
-
-    def run(scenario: Scenario) -> dict[str, Any]:
-        return _run(scenario, url, source_ip, embedded=what is Search.RATE).to_json(scenario.gates)
-
-    def tell(probe: search.Probe) -> None:
-        why = ", ".join(search.reasons(probe.document, what.value, probe.load))
-        say(f"{probe.load:,g} {unit}: {'holds' if probe.held else f'does not hold ({why})'}")
-
-    unit = "clients" if what is Search.CLIENTS else "frames/s to each client"
-    if duration is None:
-        plan = plan.changed(duration_s=search.DURATION_S)
-    limit = search.MAX_RATE_HZ if what is Search.RATE else clients or search.MAX_CLIENTS
-    found = search.find(what.value, plan, until, run, limit=limit, on_probe=tell)
-    people().print(search_table(found.to_json(), unit))
-    if json_file is not None:
-        write_report(json_file, json_text(found.to_json()))
-    interrupted = found.probes[-1].document["interrupted"]
-    raise typer.Exit(EXIT_INTERRUPTED if interrupted else EXIT_OK if found.load else GateError.exit_code)
+    document = fold(documents, repeat)
+    set_verdicts(document, judge(plan.all_gates, document, baseline), document["aborted"])
+    return runs[middle_run(documents)], document, runs[-1]
 
 
 def _json(text: str) -> Any:
@@ -287,71 +251,9 @@ def _json(text: str) -> Any:
         raise UsageError(f"--filter is not JSON: {error}", hint="""--filter '{"kind":["class"]}'""") from None
 
 
-def _run(
-    plan: Scenario,
-    url: str | None,
-    source_ip: str | None,
-    *,
-    embedded: bool = False,
-    metrics_port: int | None = None,
-    baseline: dict[str, Any] | None = None,
-) -> Results:
-    from vfctl.loadtest.run import run_loadtest
-
-    def one(stop: Stop, on_status: Callable[[Status], None]) -> Results:
-        return run_loadtest(
-            plan,
-            url,
-            say=say,
-            on_status=on_status,
-            stop=stop,
-            source_ip=source_ip,
-            embedded=embedded,
-            baseline=baseline,
-        )
-
-    return _displayed(one, metrics_port)
-
-
-def _displayed(run: Callable[[Stop, Callable[[Status], None]], _Found], metrics_port: int | None) -> _Found:
-    """Run with a display on stderr; the first Ctrl-C asks the run to end."""
-    import signal
-
-    from vfctl.cli.loadtest_display import LoadtestDisplay
-    from vfctl.loadtest.conductor import Stop
-
-    stop = Stop()
-
-    def on_interrupt(*_: object) -> None:
-        stop.request()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        say("ending the run; Ctrl-C again stops at once")
-
-    def on_status(status: Status) -> None:
-        display.show(status)
-        if endpoint is not None:
-            endpoint.show(status)
-
-    with contextlib.ExitStack() as stack:
-        endpoint = _serve_metrics(metrics_port, stack)
-        previous = signal.signal(signal.SIGINT, on_interrupt)
-        stack.callback(signal.signal, signal.SIGINT, previous)
-        display = stack.enter_context(LoadtestDisplay(people()))
-        return run(stop, on_status)
-
-
-def _serve_metrics(port: int | None, stack: contextlib.ExitStack) -> MetricsEndpoint | None:
-    from vfctl.loadtest.metrics_endpoint import MetricsEndpoint
-
-    if port is None:
-        return None
-    endpoint = MetricsEndpoint(port)
-    stack.callback(endpoint.close)
-    say(f"metrics of this run are on {endpoint.url}")
-    return endpoint
-
-
 def _print_results(document: dict[str, Any]) -> None:
+    if document["failure"] and not document["stages"]:
+        return  # nothing to show: the error says why
     from vfctl.cli.loadtest_tables import results_tables
 
     console = people()
@@ -370,6 +272,8 @@ def _print_what_next(scenario: str | None, document: dict[str, Any]) -> None:
         say("the run was interrupted: these are partial results")
     if document["aborted"]:
         say(f"the run was ended early by the gate {document['aborted']['expression']}: these are partial results")
+    if document["failure"] and document["throughput"]["messages_per_s"]:
+        say("the run failed: these are partial results")
 
 
 def _exit_code(plan: Scenario, results: Results, document: dict[str, Any], strict: bool) -> int:

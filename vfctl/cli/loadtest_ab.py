@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from vfctl.cli.loadtest_reports import ReportPaths, write_reports
+from vfctl.cli.loadtest_session import end
 from vfctl.cli.output import people, say
 
 if TYPE_CHECKING:
+    from vfctl.cli.loadtest_session import Session
+    from vfctl.loadtest.conductor import Stop
+    from vfctl.loadtest.live import Status
     from vfctl.loadtest.results import Results
     from vfctl.loadtest.scenario import Scenario
 
 
-def ab_document(plan: Scenario, results: list[Results], baseline: dict[str, Any] | None) -> dict[str, Any]:
-    """The object of schema `vfctl.ab/1`; gates are judged on B, relative to A if there is no other baseline.
+def side_by_side(
+    running: Session,
+    urls: tuple[str, str],
+    plan: Scenario,
+    source_ip: str | None,
+    reports: ReportPaths,
+    baseline: dict[str, Any] | None,
+    strict: bool,
+) -> NoReturn:
+    """Test both, compare them, report, and end the command.
 
-    `comparison` is None if there is too little to compare; `warnings` say why.
+    Raises:
+        VfctlError: the run has failed; its reports are written.
     """
-    from vfctl.errors import InputError
-    from vfctl.loadtest.comparable import check_comparable, runs_of
-    from vfctl.loadtest.comparison import Question, compare_runs
+    from vfctl.loadtest.ab import ab_document
+    from vfctl.loadtest.run import run_side_by_side
 
-    a = results[0].to_json()
-    b = results[1].to_json(plan.gates, baseline if baseline is not None else a)
-    comparison = None
-    try:
-        warnings = check_comparable(a, b)
-        comparison = asdict(compare_runs(runs_of(a, "A"), runs_of(b, "B"), Question(), paired=True))
-    except InputError as error:
-        warnings = [error.message]
-    return {"schema": "vfctl.ab/1", "comparison": comparison, "warnings": warnings, "a": a, "b": b}
+    def both(stop: Stop, on_status: Callable[[Status], None]) -> list[Results]:
+        return run_side_by_side(
+            plan, urls, say=say, on_status=on_status, stop=stop, source_ip=source_ip, baseline=baseline
+        )
+
+    results = running.show(both)
+    document = ab_document(results, plan.all_gates, baseline)
+    print_ab(document)
+    write_reports(reports, document, results, strict=strict)
+    end(ab_exit_code(document, strict), results)
 
 
 def print_ab(document: dict[str, Any]) -> None:
@@ -40,6 +54,8 @@ def print_ab(document: dict[str, Any]) -> None:
     from vfctl.loadtest.comparison import Comparison
 
     a, b = document["a"], document["b"]
+    if a["failure"] and not a["stages"]:
+        return  # nothing to show: the error says why
     table = Table("", "A", "B", title=f"{a['clients']['target']:,} clients each, {a['duration_s']:g} s")
     table.add_row("server", a["peer"], b["peer"])
     for name in ("p50", "p95", "p99", "max"):
@@ -48,12 +64,15 @@ def print_ab(document: dict[str, Any]) -> None:
     table.add_row("messages/s", *(f"{each['throughput']['messages_per_s']:,.0f}" for each in (a, b)))
     table.add_row("failed or lost", *(f"{each['clients']['failed'] + each['clients']['lost']:,}" for each in (a, b)))
     people().print(table)
-    if b["gates"]:
-        people().print(gates_table(b["gates"]))
+    if document["gates"]:
+        people().print(gates_table(document["gates"]))
     for warning in document["warnings"]:
         say(f"careful: {warning}")
     if document["comparison"] is not None:
         people().print(Comparison(**document["comparison"]).sentence)
+    if partial := a["aborted"] or a["interrupted"]:
+        why = f"ended early by the gate {partial['expression']}" if a["aborted"] else "interrupted"
+        say(f"the run was {why}: these are partial results")
 
 
 def ab_exit_code(document: dict[str, Any], strict: bool) -> int:
@@ -61,7 +80,7 @@ def ab_exit_code(document: dict[str, Any], strict: bool) -> int:
     from vfctl.errors import EXIT_INTERRUPTED, EXIT_OK, GateError, PeerError
 
     comparison, both = document["comparison"], (document["a"], document["b"])
-    failed = not all(gate["passed"] for gate in document["b"]["gates"])
+    failed = not all(gate["passed"] for gate in document["gates"])
     faulty = any(each["generator"]["advice"] or each["clients"]["failed"] or each["clients"]["lost"] for each in both)
     if failed or (strict and faulty) or (comparison is not None and comparison["verdict"] == "slower"):
         return GateError.exit_code

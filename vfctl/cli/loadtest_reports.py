@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vfctl.cli.output import check_writable, complain, replace_file, say
+from vfctl.cli.output import check_writable, complain, replace_file, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from vfctl.loadtest.results import Results
@@ -46,7 +46,7 @@ class ReportPaths:
 
         seen: dict[str, str] = {}
         for name, path in self.named().items():
-            place = "-" if str(path) == "-" else str(path.absolute())
+            place = "-" if str(path) == "-" else str(path.resolve())
             if place in seen:
                 where = "stdout" if place == "-" else path
                 raise UsageError(f"--{seen[place]} and --{name} both write to {where}, it takes one report")
@@ -54,8 +54,14 @@ class ReportPaths:
             check_writable(path)
 
 
-def write_reports(paths: ReportPaths, document: dict[str, Any], results: Results, *, strict: bool = False) -> None:
+def write_reports(
+    paths: ReportPaths, document: dict[str, Any], results: Sequence[Results], *, strict: bool = False
+) -> None:
     """Write all that are wanted, and the job summary if there is one ($GITHUB_STEP_SUMMARY).
+
+    Args:
+        document: of schema `vfctl.loadtest`, or `vfctl.ab`.
+        results: of the run (the middle one), or of A and B.
 
     Raises:
         InputError: a report could not be written; the others have been.
@@ -64,14 +70,19 @@ def write_reports(paths: ReportPaths, document: dict[str, Any], results: Results
     from vfctl.loadtest.reports import as_csv, as_html, as_junit, as_markdown
 
     def html() -> str:
-        return as_html.render(document, as_html.curves_of(results))
+        curves = [as_html.curves_of(each) for each in results]
+        return as_html.render_ab(document, curves) if both else as_html.render(document, curves[0])
 
+    def markdown() -> str:
+        return (as_markdown.render_ab if both else as_markdown.render)(document)
+
+    both = len(results) > 1
     renderers: dict[str, Callable[[], str]] = {
         "json": lambda: json_text(document),
-        "junit": lambda: as_junit.render(document, strict=strict),
-        "markdown": lambda: as_markdown.render(document),
+        "junit": lambda: (as_junit.render_ab if both else as_junit.render)(document, strict=strict),
+        "markdown": markdown,
         "html": html,
-        "csv": lambda: as_csv.render(document),
+        "csv": lambda: (as_csv.render_ab if both else as_csv.render)(document),
     }
     failures = []
     for name, path in paths.named().items():
@@ -79,7 +90,7 @@ def write_reports(paths: ReportPaths, document: dict[str, Any], results: Results
             write_report(path, renderers[name](), what="results" if name == "json" else f"{name} report")
         except InputError as error:
             failures.append(error)
-    append_summary(as_markdown.render(document))
+    append_summary(markdown)
     for failure in failures[1:]:
         complain(failure)
     if failures:
@@ -98,20 +109,21 @@ def write_report(path: Path, text: str, *, what: str = "results") -> None:
         InputError: it cannot be written.
     """
     if str(path) == "-":
-        sys.stdout.write(text)
+        with until_reader_leaves():
+            sys.stdout.write(text)
         return
     replace_file(path, text.encode())
     verb = "are" if what.endswith("s") else "is"
     say(f"{what} {verb} in {path}")
 
 
-def append_summary(markdown: str) -> None:
+def append_summary(markdown: Callable[[], str]) -> None:
     """Add to the job summary of GitHub Actions; one that cannot be written is only told, nobody has asked for it."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
     try:
         with Path(path).open("a", encoding="utf-8") as summary:
-            summary.write(markdown + "\n")
+            summary.write(markdown() + "\n")
     except OSError as error:
         say(f"the job summary $GITHUB_STEP_SUMMARY ({path}) cannot be written: {error.strerror}")

@@ -135,9 +135,11 @@ _SPREAD_SHOWN: Final = {
 
 def gates_table(gates: list[dict[str, Any]]) -> Table:
     """What each gate says."""
+    from vfctl.loadtest.reports.figures import gate_value
+
     table = Table("gate", "value", "", title="gates")
     for gate in gates:
-        value = gate["reason"] or f"{gate['value']:g}"
+        value = gate["reason"] or gate_value(gate)
         table.add_row(escape(gate["expression"]), value, "[green]passed[/]" if gate["passed"] else "[red]failed[/]")
     return table
 

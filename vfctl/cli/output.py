@@ -38,6 +38,10 @@ def data() -> Console:
 
 def say(line: str) -> None:
     """One line to people."""
+    if not sys.stderr.isatty():  # where it is plain, and nothing is live that it could get into
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+        return
     from rich.markup import escape
 
     people().print(f"[dim]{escape(line)}[/dim]")
@@ -128,3 +132,14 @@ def bytes_per_s(rate: float) -> str:
             return f"{rate:.3g} {unit}"
         rate /= 1000
     return f"{rate:.3g} GB/s"
+
+
+def byte_count(count: float) -> str:
+    """A size for people, in decimal units as file managers have them."""
+    if count < 1000:
+        return f"{count:.0f} bytes"
+    for unit in ("kB", "MB"):
+        count /= 1000
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+    return f"{count / 1000:.3g} GB"

@@ -8,51 +8,83 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vfctl.cli.output import check_duration, people, say
+from vfctl.cli.stopping import stop_on_signals
 
 if TYPE_CHECKING:
+    from vfctl.capture.rotation import Rotation
     from vfctl.client.record import RecordSummary
+
+RotateOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Begin a new file when one is so large or so old: 100MB, 10min, or both with a comma. The files are "
+        "numbered; each can be read alone.",
+        metavar="SIZE|TIME",
+    ),
+]
 
 
 def command(
     url: Annotated[str, typer.Argument(help="Where to record, for example ws://127.0.0.1:8765/ws.")],
     out: Annotated[Path, typer.Argument(help="File to write: .mcap, or .bin for the plain messages.")],
     duration: Annotated[float | None, typer.Option(help="Seconds to record; else until Ctrl-C.", metavar="S")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    max_size: Annotated[
+        str | None, typer.Option(help="End when all files together are so large, such as 2GB.", metavar="SIZE")
+    ] = None,
+    rotate: RotateOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file, or the series of that name, if it exists.")
+    ] = False,
 ) -> None:
-    """Record a live stream, each message exactly as it comes."""
+    """Record a live stream, each message exactly as it comes.
+
+    A connection that is lost is opened again, and the file says where. A full disk ends the recording; what has been
+    written is whole.
+    """
     import asyncio
+
+    from vfctl.capture.rotation import parse_rotation, parse_size
 
     check_duration(duration)
-    summary = asyncio.run(_record(url, out, duration, overwrite))
+    max_bytes = parse_size(max_size, "--max-size") if max_size is not None else None
+    rotation = parse_rotation(rotate) if rotate is not None else None
+    summary = asyncio.run(_record(url, out, duration, max_bytes, rotation, overwrite))
     kinds = ", ".join(f"{count:,} {name}" for name, count in summary.by_type.most_common())
-    say(f"{out}: {summary.messages:,} messages in {summary.duration_s:.1f} s ({kinds or 'none'})")
+    files = summary.files or [out]
+    where = str(files[0]) if len(files) == 1 else f"{files[0]} … {files[-1].name} ({len(files)} files)"
+    say(f"{where}: {summary.messages:,} messages in {summary.duration_s:.1f} s ({kinds or 'none'})")
     if summary.reconnects:
         say(f"connections lost and opened again: {summary.reconnects}; what was sent in between is missing")
+    if summary.full:
+        say(f"--max-size {max_size} is reached")
     if summary.ended_by_server:
         say("the server ended the stream")
-    say(f"try: vfctl decode {out}, or vfctl replay {out}")
+    if summary.files:
+        say(f"try: vfctl decode {files[0]}, or vfctl replay {' '.join(map(str, files[:3]))}{' …' * (len(files) > 3)}")
 
 
-async def _record(url: str, out: Path, duration_s: float | None, overwrite: bool) -> RecordSummary:
-    import asyncio
-    import signal
-
+async def _record(
+    url: str, out: Path, duration_s: float | None, max_bytes: int | None, rotation: Rotation | None, overwrite: bool
+) -> RecordSummary:
     from vfctl.client.record import record
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_interrupt() -> None:
-        stop.set()
-        loop.remove_signal_handler(signal.SIGINT)  # the second Ctrl-C stops at once
-
-    loop.add_signal_handler(signal.SIGINT, on_interrupt)
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    stop = stop_on_signals()
     with people().status(f"connecting to {url}") as status:
 
         def on_progress(summary: RecordSummary) -> None:
+            number = f" in {len(summary.files)} files" if len(summary.files) > 1 else ""
             status.update(
-                f"recording: {summary.messages:,} messages, {summary.bytes / 1e6:.1f} MB, {summary.duration_s:.0f} s"
+                f"recording: {summary.messages:,} messages, {summary.bytes / 1e6:.1f} MB{number}, "
+                f"{summary.duration_s:.0f} s"
             )
 
-        return await record(url, out, duration_s=duration_s, stop=stop, on_progress=on_progress, overwrite=overwrite)
+        return await record(
+            url,
+            out,
+            duration_s=duration_s,
+            max_bytes=max_bytes,
+            rotation=rotation,
+            stop=stop,
+            on_progress=on_progress,
+            overwrite=overwrite,
+        )

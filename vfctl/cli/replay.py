@@ -3,27 +3,117 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vfctl.cli.serve import HostOption, PortOption, serve
+from vfctl.cli.output import people, say
+from vfctl.cli.serve import Admin, HostOption, PortOption, serve
+from vfctl.cli.stopping import stop_on_signals
+
+if TYPE_CHECKING:
+    from vfctl.client.playback import PlaybackSummary
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="Recording to play: .mcap, or plain concatenated messages.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="Recording to play, whatever vfctl can open; several files or a pattern are one recording."
+        ),
+    ],
     host: HostOption = "127.0.0.1",
     port: PortOption = 8765,
     speed: Annotated[float, typer.Option(help="2 plays twice as fast as it was.")] = 1.0,
     loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
     start: Annotated[float, typer.Option(help="Seconds into the recording to begin at.", metavar="S")] = 0.0,
+    paused: Annotated[bool, typer.Option("--paused", help="Begin in pause; space or PATCH /replay goes on.")] = False,
+    admin: Annotated[
+        Admin,
+        typer.Option(
+            help="Who may steer it while it runs (PATCH /replay): nobody, programs on this machine, or whoever reaches "
+            "the port."
+        ),
+    ] = Admin.LOCAL,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Do not serve: send what clients sent in the recording to the server there, at the times they did.",
+            metavar="URL",
+        ),
+    ] = None,
 ) -> None:
     """Serve a recording as if it were live.
 
-    Filters and encodings work, and trailers are fresh. At the end the last state stays. Ctrl-C stops.
+    Filters and encodings work, and trailers are fresh. On a terminal space pauses, the arrows left and right seek, up
+    and down change the speed; PATCH /replay does the same. At the end the last state stays. Ctrl-C stops.
     """
+    from vfctl.errors import UsageError
+
+    paths = _expanded(files)
+    if to is not None:
+        if loop or paused:
+            raise UsageError("--loop and --paused are for serving, and there is --to")
+        _report(_play_to(to, paths, speed, start))
+        return
+    from vfctl.cli.replay_display import ReplayDisplay, steer
     from vfctl.server.options import DEFAULT_MAX_CLIENTS, Recording, ServerOptions
+    from vfctl.server.options import Admin as WhoMay
     from vfctl.server.workers import workers_here
 
-    source = Recording(file=str(file), speed=speed, loop=loop, start_s=start)
-    serve(ServerOptions(source=source, host=host, port=port, workers=workers_here(DEFAULT_MAX_CLIENTS)))
+    options = ServerOptions(
+        source=Recording(tuple(paths), speed=speed, loop=loop, start_s=start, paused=paused),
+        host=host,
+        port=port,
+        workers=workers_here(DEFAULT_MAX_CLIENTS),
+        admin=WhoMay(admin.value),
+    )
+    serve(options, ReplayDisplay, steer)
+
+
+def _expanded(files: list[str]) -> list[str]:
+    """File names, with the patterns among them that no shell has expanded."""
+    import glob
+
+    names: list[str] = []
+    for file in files:
+        found = [] if Path(file).exists() else sorted(glob.glob(file))  # noqa: PTH207  # Path.glob wants a root
+        names += found or [file]
+    return names
+
+
+def _play_to(url: str, paths: list[str], speed: float, start_s: float) -> PlaybackSummary:
+    import asyncio
+
+    from vfctl.client.playback import play_to
+
+    async def play() -> PlaybackSummary:
+        stop = stop_on_signals()
+        with people().status(f"playing to {url}") as status:
+
+            def on_progress(summary: PlaybackSummary) -> None:
+                status.update(
+                    f"{summary.position_s:.1f} s: {summary.sent:,} messages sent on {summary.connections:,} connections"
+                )
+
+            return await play_to(url, paths, speed=speed, start_s=start_s, stop=stop, on_progress=on_progress)
+
+    return asyncio.run(play())
+
+
+def _report(summary: PlaybackSummary) -> None:
+    from vfctl.errors import EXIT_INTERRUPTED, PeerError
+
+    kinds = ", ".join(f"{count:,} {name}" for name, count in summary.by_type.most_common())
+    say(
+        f"sent {summary.sent:,} messages on {summary.connections:,} connections in {summary.duration_s:.1f} s ({kinds})"
+    )
+    say(f"late by more than {summary.LATE_MS:g} ms: {summary.late:,}; at most {summary.latest_ms:.1f} ms")
+    if summary.reconnects:
+        say(f"connections lost and opened again: {summary.reconnects}")
+    if summary.unsent:
+        say(f"not sent, because their connections were not there: {summary.unsent:,}")
+    if summary.interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED if not summary.sent else 0)
+    if summary.unsent and not summary.sent:
+        raise typer.Exit(PeerError.exit_code)

@@ -14,13 +14,20 @@ class Documents(StrEnum):
     """What there is a schema of."""
 
     LOADTEST = "loadtest"
+    AB = "ab"
+    FIND = "find"
+    NOISE = "noise"
+    COMPARE = "compare"
 
 
 def command(
-    document: Annotated[Documents, typer.Argument(help="loadtest: what `vfctl loadtest --json` writes.")],
+    document: Annotated[
+        Documents, typer.Argument(help="What writes it: loadtest, loadtest --ab, loadtest --find, noise, compare.")
+    ],
 ) -> None:
     """Print the JSON Schema of a document that vfctl writes."""
-    from vfctl.loadtest.reports.schema import results_schema
+    from vfctl.cli.output import until_reader_leaves
+    from vfctl.loadtest.reports.schema import schema_of
 
-    assert document is Documents.LOADTEST
-    sys.stdout.write(json.dumps(results_schema(), indent=2) + "\n")
+    with until_reader_leaves():
+        sys.stdout.write(json.dumps(schema_of(document.value), indent=2) + "\n")

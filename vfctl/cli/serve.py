@@ -24,13 +24,16 @@ from vfctl.cli.graph_options import (
     with_settings,
 )
 from vfctl.cli.output import complain, people, say
+from vfctl.cli.record import RotateOption
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
+    from vfctl.cli.serve_display import ServeDisplay
     from vfctl.loadtest.scenario import EmbeddedServer
     from vfctl.server.launch import Server
-    from vfctl.server.options import ServerOptions
+    from vfctl.server.options import RecordTo, ServerOptions
 
 
 class SlowClient(StrEnum):
@@ -38,6 +41,14 @@ class SlowClient(StrEnum):
 
     SKIP = "skip"
     DISCONNECT = "disconnect"
+
+
+class EncodingLimit(StrEnum):
+    """The names of `vfctl.stream.Encoding`."""
+
+    RAW = "raw"
+    LZ4 = "lz4"
+    COMPACT = "compact"
 
 
 class Admin(StrEnum):
@@ -136,6 +147,13 @@ def command(
     stall_timeout: Annotated[
         float, typer.Option(help="Seconds after which a client that takes nothing at all is disconnected.", min=0.1)
     ] = 20,
+    encoding_limit: Annotated[
+        EncodingLimit,
+        typer.Option(
+            help="Refuse clients whose encoding takes more than this one: lz4 forbids raw (what a URL without "
+            "?encoding= asks for), compact also lz4."
+        ),
+    ] = EncodingLimit.RAW,
     admin: Annotated[
         Admin,
         typer.Option(
@@ -144,8 +162,14 @@ def command(
         ),
     ] = Admin.LOCAL,
     record: Annotated[
-        Path | None, typer.Option(help="Record what is served to this file (.mcap or .bin) as well.")
+        Path | None,
+        typer.Option(
+            help="Record to this file (.mcap or .bin) what is served and, in an .mcap, what clients send; it never "
+            "slows them down.",
+            metavar="FILE",
+        ),
     ] = None,
+    rotate: RotateOption = None,
 ) -> None:
     """Serve a living graph to WebSocket clients.
 
@@ -155,7 +179,7 @@ def command(
     from vfctl.physics import DEFAULT_PARAMETERS
     from vfctl.server.options import DEFAULT_MAX_CLIENTS, ServerOptions
     from vfctl.server.options import Admin as WhoMay
-    from vfctl.stream import SlowClientPolicy
+    from vfctl.stream import Encoding, SlowClientPolicy
 
     if config is not None:
         graph, nodes, generator = _one_graph(context, graph, nodes, generator)
@@ -178,15 +202,26 @@ def command(
         stable_interval_ms=stable_interval_ms,
         stall_timeout_s=stall_timeout,
         slow_client=SlowClientPolicy(slow_client.value),
+        encoding_limit=Encoding(encoding_limit.value),
         admin=WhoMay(admin.value),
+        record=_record_to(record, rotate),
     )
     if max_clients is not None:
         _say_if_clients_do_not_fit(options)
-    serve(options, record)
+    serve(options)
 
 
-def serve(options: ServerOptions, record: Path | None = None) -> None:
-    """Run a server until Ctrl-C or SIGTERM; `vfctl replay` does the same with a recording."""
+def serve(
+    options: ServerOptions,
+    display_kind: type[ServeDisplay] | None = None,
+    beside: Callable[[Server, ServeDisplay], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Run a server until Ctrl-C or SIGTERM; `vfctl replay` does the same with a recording.
+
+    Args:
+        display_kind: what it shows; None is what every server does.
+        beside: run as long as the server does.
+    """
     import asyncio
     import signal
 
@@ -195,24 +230,22 @@ def serve(options: ServerOptions, record: Path | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):  # also while it starts: clear up, as for Ctrl-C
         signal.signal(number, signal.default_int_handler)
 
-    if record is not None:
-        from vfctl.capture.writer import check_target
-
-        check_target(record)
     with ExitStack() as stack:
         status = stack.enter_context(people().status("starting"))
         server = stack.enter_context(launch(options, on_progress=lambda text: status.update(text)))
         status.stop()
-        recorded = asyncio.run(_until_stopped(server, record))
+        asyncio.run(_until_stopped(server, display_kind, beside))
         say("stopping")
-    if not recorded:
-        raise typer.Exit(1)
+    if options.record is not None:
+        _say_what_was_recorded(server, options.record)
 
 
 def _announce(server: Server) -> None:
     gateways = len(server.scoreboard)
     say(f"serving {server.details['source']} on {server.url}")
     say(f"{gateways} gateway{'s' if gateways > 1 else ''}, up to {server.max_clients:,} clients")
+    if server.options.record is not None:
+        say(f"recording to {server.options.record.file}")
     if server.device is not None:
         say(f"physics on {server.device}")
     say(f"try: vfctl watch {server.url}, or vfctl loadtest {server.url} --clients 1000; Ctrl-C stops")
@@ -229,12 +262,12 @@ def _say_if_clients_do_not_fit(options: ServerOptions) -> None:
         say(f"--max-clients {options.max_clients} do not fit: a gateway holds {capacity} here; {remedy}")
 
 
-async def _until_stopped(server: Server, record: Path | None) -> bool:
-    """Until the first Ctrl-C or SIGTERM; the second Ctrl-C ends even an orderly stop.
-
-    Returns:
-        False if there was to be a recording, and it failed.
-    """
+async def _until_stopped(
+    server: Server,
+    display_kind: type[ServeDisplay] | None,
+    beside: Callable[[Server, ServeDisplay], Coroutine[Any, Any, None]] | None,
+) -> None:
+    """Until the first Ctrl-C or SIGTERM; the second Ctrl-C ends even an orderly stop."""
     import asyncio
     import signal
 
@@ -250,28 +283,44 @@ async def _until_stopped(server: Server, record: Path | None) -> bool:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)
     _announce(server)  # not before: whoever reads it may stop us at once
-    recording = asyncio.create_task(_record(server.url, record, stop)) if record is not None else None
-    with ServeDisplay(people()) as display:
+    with (display_kind or ServeDisplay)(people()) as display:
+        steering = asyncio.create_task(beside(server, display)) if beside is not None else None
         while not stop.is_set():
             server.watch(0, say)
             display.show(server.scoreboard)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), WATCH_S)
-    return True if recording is None else await recording
+        if steering is not None:
+            steering.cancel()
+            await asyncio.wait({steering})
 
 
-async def _record(url: str, path: Path, stop: asyncio.Event) -> bool:
-    """Record like any client would. A recording that fails does not take the server with it."""
-    from vfctl.client.record import record
-    from vfctl.errors import VfctlError
+def _record_to(file: Path | None, rotate: str | None) -> RecordTo | None:
+    from vfctl.capture.rotation import parse_rotation
+    from vfctl.capture.series import check_series
+    from vfctl.errors import UsageError
+    from vfctl.server.options import RecordTo
 
-    try:
-        summary = await record(url, path, stop=stop)
-        say(f"recorded {summary.messages:,} messages to {path}")
-    except VfctlError as error:
-        complain(error)
-        return False
-    return True
+    if file is None:
+        if rotate is not None:
+            raise UsageError("--rotate is for a recording, and there is none", hint="add --record FILE")
+        return None
+    rotation = parse_rotation(rotate) if rotate is not None else None
+    check_series(file, rotation)
+    if rotation is None:
+        return RecordTo(str(file))
+    return RecordTo(str(file), rotation.max_bytes, rotation.max_s)
+
+
+def _say_what_was_recorded(server: Server, record: RecordTo) -> None:
+    figures = server.scoreboard.recording
+    files = f" in {figures.files} files" if figures.files > 1 else ""
+    say(f"recorded {figures.messages:,} messages to {record.file}{files}")
+    if figures.dropped:
+        say(f"{figures.dropped:,} messages are missing from it: the disk was too slow for them")
+    if server.recording_failure is not None:
+        complain(server.recording_failure)
+        raise typer.Exit(1)
 
 
 def _workers(text: str, max_clients: int) -> int:

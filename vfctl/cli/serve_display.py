@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from vfctl.cli.live_display import LiveDisplay
@@ -111,10 +111,23 @@ class ServeDisplay(LiveDisplay):
         rows = {number: self._meters[number].row(slot) for number, slot in serving.items()}
         if self._console.is_terminal:
             self._next_s = now_s + 1 / REDRAWS_PER_S
-            self._live.update(table(rows, len(scoreboard), now_s - self._began_s), refresh=True)
+            self._live.update(self.picture(table(rows, len(scoreboard), now_s - self._began_s)), refresh=True)
         else:
             self._next_s = now_s + PLAIN_PERIOD_S
             self._tell(sum(rows.values(), Row()))
+
+    def picture(self, table: Table) -> RenderableType:
+        """What is drawn; more than the table where there is more to show."""
+        return table
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether there is a terminal to draw on."""
+        return self._console.is_terminal
+
+    def hurry(self) -> None:
+        """Redraw the next time that `show` is called, however soon that is."""
+        self._next_s = 0.0
 
     def _tell(self, total: Row) -> None:
         """A line if it is news; what the server begins with is none."""

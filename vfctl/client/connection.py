@@ -31,6 +31,7 @@ from vfctl.protocol import (
     MessageType,
     NodeDrag,
     NodeSelect,
+    PositionDecoder,
     decode,
     encode,
 )
@@ -99,6 +100,7 @@ class Connection:
         self._hint: str | None = None
         self._ended_cleanly = False
         self._reading = False
+        self._positions = PositionDecoder()
 
     @property
     def state(self) -> State:
@@ -145,7 +147,8 @@ class Connection:
         return self
 
     async def __anext__(self) -> Message:
-        """The next message.
+        """The next message; of whatever encoding, updates come with positions. (What `payloads` has taken before is
+        missing for that: of `encoding=compact`, read either messages or payloads.)
 
         Raises:
             PeerError: the connection ended in failure.
@@ -155,7 +158,7 @@ class Connection:
         if payload is None:
             raise StopAsyncIteration
         try:
-            return decode(payload)
+            return self._positions.feed(decode(payload))
         except ProtocolError:
             await self.close(_PROTOCOL_ERROR)
             raise

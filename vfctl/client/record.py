@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 from vfctl.capture.captured import type_name
-from vfctl.capture.writer import CaptureWriter, check_target, open_writer
+from vfctl.capture.mcap_records import METADATA_NAME
+from vfctl.capture.rotation import Rotation
+from vfctl.capture.series import SeriesWriter
+from vfctl.capture.writer import FLUSH_AGE_S
 from vfctl.client.connection import Connection, connect
+from vfctl.client.lifecycle import State
 from vfctl.client.url import shown
-from vfctl.errors import VfctlError
+from vfctl.client.who import server_name
+from vfctl.errors import InputError, VfctlError
+
+FLUSH_LOOK_S: Final = 0.25
+"""How often it is looked whether something has waited too long in memory."""
+
+RECONNECT_NOTE: Final = "vfctl.reconnect"
+"""Name of the metadata record that stands where a connection was opened again: `lost_at_ns`, `open_at_ns` (unix time)
+and `reason`. What the server sent in between is missing."""
 
 
 @dataclass(slots=True)
@@ -28,6 +43,8 @@ class RecordSummary:
         by_type: messages per type name.
         reconnects: how often the connection was lost and opened again; what was sent in between is missing.
         ended_by_server: the server closed the stream cleanly, before the duration or a stop ended it.
+        full: it has reached the size that it may have.
+        files: what was written; several if it was rotated.
     """
 
     url: str
@@ -37,6 +54,8 @@ class RecordSummary:
     by_type: Counter[str] = field(default_factory=Counter)
     reconnects: int = 0
     ended_by_server: bool = False
+    full: bool = False
+    files: list[Path] = field(default_factory=list)
 
 
 async def record(
@@ -44,17 +63,21 @@ async def record(
     out_path: Path,
     *,
     duration_s: float | None = None,
+    max_bytes: int | None = None,
+    rotation: Rotation | None = None,
     stop: asyncio.Event,
     on_progress: Callable[[RecordSummary], None] | None = None,
     overwrite: bool = False,
 ) -> RecordSummary:
-    """Record until the duration is over, `stop` is set or the server ends the stream.
+    """Record until the duration is over, the size is reached, `stop` is set or the server ends the stream.
 
     Asks for raw, timed, metadata, voice and notices, where the URL does not say otherwise.
 
     Args:
+        max_bytes: of all files together.
+        rotation: when to go over to a next file.
         on_progress: told the summary so far after each message.
-        overwrite: whether `out_path` may be replaced.
+        overwrite: whether `out_path`, or an earlier series of that name, may be replaced.
 
     Raises:
         PeerError: the server cannot be reached, or is lost for good.
@@ -63,60 +86,121 @@ async def record(
         UsageError: no recording format has the suffix of `out_path`, or the URL cannot be.
         Whatever had been recorded by then is in `out_path`, whole.
     """
-    check_target(out_path, overwrite=overwrite)
-    connection = connect(url, encoding="raw", timed=True, metadata=True, voice=True, notices=True)
-    async with connection:
-        summary = RecordSummary(shown(connection.url))
-        # Opened only now, so that a server that is not there leaves no empty file.
-        with open_writer(out_path, metadata={"url": summary.url}, overwrite=overwrite) as writer:
+    changes = _Changes()
+    connection = connect(
+        url, encoding="raw", timed=True, metadata=True, voice=True, notices=True, on_change=changes.note
+    )
+    summary = RecordSummary(shown(connection.url))
+    # It opens its file with the first message, so that a server that is not there leaves no empty one.
+    with SeriesWriter(out_path, metadata=_facts(summary.url), rotation=rotation, overwrite=overwrite) as writer:
+        summary.files = writer.files
+        async with connection:
+            recording = _Recording(connection, writer, changes, summary, max_bytes, on_progress)
             try:
-                await _pump(connection, writer, summary, duration_s, stop, on_progress)
+                await recording.run(duration_s, stop)
             except VfctlError as error:
-                if not summary.messages:
-                    _discard(out_path)
-                    raise
-                error.hint = error.hint or f"{out_path} keeps the {summary.messages} messages that came before"
+                if summary.messages:
+                    keep = "keep" if len(writer.files) > 1 else "keeps"
+                    files = ", ".join(map(str, writer.files))
+                    error.hint = f"{files} {keep} the {summary.messages} messages that came before"
                 raise
     return summary
 
 
-def _discard(path: Path) -> None:
-    """A recording without a message would only stand in the way of the next attempt."""
-    path.unlink(missing_ok=True)
+def _facts(url: str) -> dict[str, str]:
+    encoding = parse_qs(urlsplit(url).query).get("encoding", ["raw"])[0]
+    return {"url": url, "encoding": encoding, "recorded_by": "client"}
 
 
-async def _pump(
-    connection: Connection,
-    writer: CaptureWriter,
-    summary: RecordSummary,
-    duration_s: float | None,
-    stop: asyncio.Event,
-    on_progress: Callable[[RecordSummary], None] | None,
-) -> None:
-    started_s = time.monotonic()
+class _Changes:
+    """What becomes of the connection, for the notes in the file."""
 
-    async def write_all() -> None:
-        async for payload, arrival_ns in connection.payloads():
-            writer.write(payload, arrival_ns)
+    def __init__(self) -> None:
+        self.reconnects: list[dict[str, str]] = []
+        self._lost: tuple[int, str] | None = None
+
+    def note(self, state: State, reason: str) -> None:
+        now_ns = time.time_ns()
+        if state is State.RECONNECTING and self._lost is None:
+            self._lost = now_ns, reason
+        elif state is State.CONNECTED and self._lost is not None:
+            lost_ns, why = self._lost
+            self._lost = None
+            self.reconnects.append({"lost_at_ns": str(lost_ns), "open_at_ns": str(now_ns), "reason": why})
+
+    def take(self) -> list[dict[str, str]]:
+        """The reconnects since the last call."""
+        news, self.reconnects = self.reconnects, []
+        return news
+
+
+class _Recording:
+    def __init__(
+        self,
+        connection: Connection,
+        writer: SeriesWriter,
+        changes: _Changes,
+        summary: RecordSummary,
+        max_bytes: int | None,
+        on_progress: Callable[[RecordSummary], None] | None,
+    ) -> None:
+        self._connection = connection
+        self._writer = writer
+        self._changes = changes
+        self._summary = summary
+        self._max_bytes = max_bytes
+        self._on_progress = on_progress
+        self._started_s = time.monotonic()
+        self._begun = asyncio.Event()
+
+    async def run(self, duration_s: float | None, stop: asyncio.Event) -> None:
+        """Until something ends it; what has gone wrong is raised."""
+        writing = asyncio.create_task(self._write_all())
+        chores = [asyncio.create_task(self._flush_forever()), asyncio.create_task(self._ask_who())]
+        stopping = asyncio.create_task(stop.wait())
+        ends = (writing, chores[0], stopping)
+        try:
+            await asyncio.wait(ends, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (*ends, *chores):
+                task.cancel()
+            await asyncio.wait((*ends, *chores))
+            self._sum_up()
+        for task in (writing, chores[0]):
+            if not task.cancelled():
+                await task
+        if not writing.cancelled():
+            self._summary.ended_by_server = not self._summary.full
+
+    async def _write_all(self) -> None:
+        summary = self._summary
+        async for payload, arrival_ns in self._connection.payloads():
+            for reconnect in self._changes.take():
+                self._writer.note(RECONNECT_NOTE, reconnect)
+            self._writer.write(payload, arrival_ns)
+            self._begun.set()
             summary.messages += 1
             summary.bytes += len(payload)
             summary.by_type[type_name(payload)] += 1
-            summary.duration_s = time.monotonic() - started_s
-            summary.reconnects = connection.reconnects
-            if on_progress is not None:
-                on_progress(summary)
+            self._sum_up()
+            if self._on_progress is not None:
+                self._on_progress(summary)
+            if self._max_bytes is not None and self._writer.size >= self._max_bytes:
+                summary.full = True
+                return
 
-    writing = asyncio.create_task(write_all())
-    stopping = asyncio.create_task(stop.wait())
-    tasks = (writing, stopping)
-    try:
-        await asyncio.wait(tasks, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        summary.duration_s = time.monotonic() - started_s
-        summary.reconnects = connection.reconnects
-    if not writing.cancelled():
-        await writing
-        summary.ended_by_server = True
+    async def _flush_forever(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_LOOK_S)
+            self._writer.flush(older_than_s=FLUSH_AGE_S)
+
+    async def _ask_who(self) -> None:
+        name = await server_name(self._connection.url)
+        if name is not None:
+            await self._begun.wait()
+            with contextlib.suppress(InputError):  # the next message says so, too
+                self._writer.note(METADATA_NAME, {"server": name})
+
+    def _sum_up(self) -> None:
+        self._summary.duration_s = time.monotonic() - self._started_s
+        self._summary.reconnects = self._connection.reconnects

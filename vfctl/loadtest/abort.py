@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from vfctl.loadtest.gates import Gate, Verdict, judge
+from vfctl.loadtest.gates import Gate, Verdict, judge, judge_sides
 from vfctl.loadtest.observations import Outcome
 from vfctl.loadtest.shard_process import Progress
 from vfctl.metrics import LatencyHistogram
@@ -20,31 +20,32 @@ class AbortWatch:
 
     Args:
         gates: each with the time after which it is judged.
-        baseline: results of an earlier run, for gates that are relative to it.
+        baseline: results of an earlier run, for gates that are relative to it; None: of two servers the first.
+        second: the shards of the second server, if two are tested.
     """
 
-    def __init__(self, gates: Sequence[Gate] = (), baseline: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        gates: Sequence[Gate] = (),
+        baseline: Mapping[str, Any] | None = None,
+        second: frozenset[int] = frozenset(),
+    ) -> None:
         self._gates = gates
         self._baseline = baseline
+        self._second = second
         self._start_s: float | None = None
         self._next_look_s = 0.0
-        self._first: dict[int, Progress] = {}
-        self._last: dict[int, Progress] = {}
-        self._latency = LatencyHistogram()
+        self._sides = (_SoFar(), _SoFar())
 
     def begin(self, start_s: float | None) -> None:
         """A stage begins; `start_s` is when its measured time does, None if it is not measured."""
         self._start_s = start_s
-        self._first, self._last, self._latency = {}, {}, LatencyHistogram()
+        self._sides = (_SoFar(), _SoFar())
 
     def take(self, progress: Progress) -> None:
-        """A shard's report. The first one after the start tells of time before it as well, and only sets the zero."""
-        if self._start_s is None or progress.at_s < self._start_s:
-            return
-        if progress.shard in self._first:
-            self._latency.merge(progress.recent)
-        self._last[progress.shard] = progress
-        self._first.setdefault(progress.shard, progress)
+        """A shard's report."""
+        if self._start_s is not None and progress.at_s >= self._start_s:
+            self._sides[progress.shard in self._second].take(progress)
 
     def look(self, now_s: float) -> Verdict | None:
         """The verdict of a gate that has failed, if there is one."""
@@ -54,11 +55,31 @@ class AbortWatch:
         due = [gate for gate in self._gates if gate.after_s is not None and now_s - self._start_s >= gate.after_s]
         if not due:
             return None
-        verdicts = judge(due, self._figures(), self._baseline)
+        first, second = (side.figures() for side in self._sides)
+        if self._second:
+            verdicts = judge_sides(due, {"a": first, "b": second}, self._baseline)
+        else:
+            verdicts = judge(due, first, self._baseline)
         return next((verdict for verdict in verdicts if not verdict.passed), None)
 
-    def _figures(self) -> dict[str, Any]:
-        """What is known so far, by the paths of the results."""
+
+class _SoFar:
+    """What is known of one server in a measured stage."""
+
+    def __init__(self) -> None:
+        self._first: dict[int, Progress] = {}
+        self._last: dict[int, Progress] = {}
+        self._latency = LatencyHistogram()
+
+    def take(self, progress: Progress) -> None:
+        """The first report after the start tells of time before it as well, and only sets the zero."""
+        if progress.shard in self._first:
+            self._latency.merge(progress.recent)
+        self._last[progress.shard] = progress
+        self._first.setdefault(progress.shard, progress)
+
+    def figures(self) -> dict[str, Any]:
+        """By the paths of the results."""
         outcome = sum((progress.outcome for progress in self._last.values()), Outcome())
         served = outcome.connected + outcome.lost + outcome.away
         messages_per_s, bytes_per_s = self._rate("messages"), self._rate("bytes")

@@ -5,6 +5,7 @@ A script lives as long as one connection; the next one begins anew.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import random
@@ -12,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vfctl.loadtest.roles import Dragger, FilteredViewer, Flapping, Role, Speaker, Viewer
+from vfctl.loadtest.roles import Dragger, FilteredViewer, Flapping, Recorded, Role, Speaker, Viewer
 from vfctl.loadtest.speech import VOICE_MESSAGE_S
-from vfctl.protocol import Filter, FilterUpdate, Message, NodeDrag
+from vfctl.loadtest.traffic import Traffic
+from vfctl.protocol import Filter, FilterUpdate, Message, MessageType, NodeDrag
 
 CIRCLE_S: Final = 2.0
 """How long a dragged node takes for one turn of its circle."""
@@ -28,11 +30,13 @@ class World:
         node_ids: nodes that can be dragged.
         radius: how far from the origin nodes are.
         filters: by role (its index), the filters that its clients draw from.
+        traffic: by role, what its clients did in a recording.
     """
 
     node_ids: tuple[int, ...] = ()
     radius: float = 1.0
     filters: tuple[tuple[Filter, ...], ...] = ()
+    traffic: tuple[Traffic | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,13 @@ class Send:
     """Send this message."""
 
     message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class SendBytes:
+    """Send this message, encoded already."""
+
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +66,33 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Until:
+    """Go on at that time, in seconds since the load test began."""
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Away:
     """Lose the connection without a word, and connect again after so many seconds. A script's last act."""
 
     seconds: float
 
 
-Act = Send | Speak | Wait | Away
+Act = Send | SendBytes | Speak | Wait | Until | Away
 Script = Iterator[Act]
 
 
-def script(role: Role, index: int, world: World, draw: random.Random) -> Script | None:
+def script(
+    role: Role, index: int, world: World, draw: random.Random, *, rank: int = 0, now_s: float = 0.0
+) -> Script | None:
     """What a client does once it is connected; None if it only watches.
 
     Args:
         index: of the role, among those of the load test.
         draw: where chance comes from.
+        rank: the how manieth client of its role this is, from 0.
+        now_s: seconds since the load test began.
     """
     match role:
         case Viewer(filter=Filter() as criteria):
@@ -83,6 +105,8 @@ def script(role: Role, index: int, world: World, draw: random.Random) -> Script 
             return _talk(role, draw)
         case Flapping():
             return _flap(role, draw)
+        case Recorded():
+            return _repeat(world.traffic[index], rank, now_s)
     return None
 
 
@@ -121,6 +145,32 @@ def _talk(role: Speaker, draw: random.Random) -> Script:
 def _flap(role: Flapping, draw: random.Random) -> Script:
     yield Wait(role.stay_s * draw.uniform(0.5, 1.5))
     yield Away(role.away_s * draw.uniform(0.5, 1.5))
+
+
+def _repeat(traffic: Traffic | None, rank: int, now_s: float) -> Script:
+    """What one recorded connection did, over and over, from where the recording is now.
+
+    As many clients as there were connections do together what those did, at the times they did it. The next as many
+    repeat them, shifted within the recording, so that what one user did is not done by hundreds in the same moment.
+    """
+    assert traffic is not None
+    acts = traffic.connections[rank % len(traffic.connections)]
+    shift_s = (rank // len(traffic.connections)) * GOLDEN * traffic.period_s % traffic.period_s
+    began_s = now_s + shift_s
+    lap, phase_s = divmod(began_s, traffic.period_s)
+    start = bisect.bisect_left(acts, phase_s, key=lambda act: act[0])
+    earlier = next((payload for _, payload in reversed(acts[:start]) if payload[1] == MessageType.FILTER_UPDATE), None)
+    if earlier is not None:
+        yield SendBytes(earlier)
+    while True:
+        for time_s, payload in acts[start:]:
+            yield Until(lap * traffic.period_s + time_s - shift_s)
+            yield SendBytes(payload)
+        lap, start = lap + 1, 0
+
+
+GOLDEN: Final = 0.618034
+"""Multiples of it, less their whole parts, are spread as evenly as can be however many there are."""
 
 
 def moments(start_s: float, end_s: float, every_s: float) -> Iterator[float]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
+from vfctl.client.url import with_options
 from vfctl.errors import InputError
 from vfctl.loadtest.comparison import Counts, Run
+from vfctl.loadtest.repeats import ended_early
 from vfctl.loadtest.results import SCHEMA
+from vfctl.loadtest.scenario import Scenario
 from vfctl.metrics.hdr import decode_counts
 from vfctl.metrics.histogram import upper_edge_us
 
@@ -59,15 +63,45 @@ def _run(encoded: Sequence[str]) -> Run:
     return make_run([decode_counts(text) for text in encoded])
 
 
+def check_baseline_fits(baseline: Mapping[str, Any], scenario: Scenario, url: str | None) -> None:
+    """See before the run that a baseline is of the same test, as far as that is known by then.
+
+    Raises:
+        InputError: it is of another one.
+    """
+    last = [step for step in scenario.course() if step.measured][-1]
+    asked = {
+        "clients": {"target": last.clients},
+        "url": with_options(url, encoding=scenario.encoding) if url else f"?encoding={scenario.encoding or 'raw'}",
+        "roles": [role.label for role in scenario.roles],
+        "scenario": scenario.described(),
+    }
+    check_same_test(baseline, asked, ("the baseline", "this run"))
+
+
+def check_same_test(a: Mapping[str, Any], b: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> None:
+    """See that two results are of the same test.
+
+    Args:
+        names: what messages call the two.
+
+    Raises:
+        InputError: they are not.
+    """
+    for what, of in _MUST_AGREE.items():
+        of_a, of_b = of(a), of(b)
+        if of_a != of_b and None not in (of_a, of_b):
+            of_which = [f"of {name} is {value}" for name, value in zip(names, (of_a, of_b), strict=True)]
+            raise InputError(f"these cannot be compared: {what} {of_which[0]}, {of_which[1]}")
+
+
 def check_comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """What people should know before they believe a comparison.
 
     Raises:
         InputError: the tests were different ones.
     """
-    for what, of in _MUST_AGREE.items():
-        if of(a) != of(b):
-            raise InputError(f"these cannot be compared: {what} of A is {of(a)}, of B {of(b)}")
+    check_same_test(a, b)
     told = [
         f"{what} of A is {of(a):.3g}, of B {of(b):.3g}"
         for what, of in _SHOULD_AGREE.items()
@@ -79,7 +113,7 @@ def check_comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     ):
         told.append("they are from different machines")
     for name, document in (("A", a), ("B", b)):
-        if document["interrupted"] or document["aborted"]:
+        if ended_early(document):
             told.append(f"{name} was ended early")
         if document["generator"]["advice"]:
             told.append(f"{name}: {document['generator']['verdict']}")
@@ -92,11 +126,38 @@ def _encoding(document: Mapping[str, Any]) -> str:
     return parse_qs(urlsplit(str(document["url"])).query).get("encoding", ["raw"])[-1]
 
 
+def _mix(document: Mapping[str, Any]) -> str | None:
+    """What the clients do, with all their roles' settings; None where results do not tell, as older ones did not."""
+    scenario = document.get("scenario")
+    if scenario is None:
+        return None
+    roles = [{key: value for key, value in role.items() if value not in ("", None)} for role in scenario["roles"]]
+    return "; ".join(_written(role) for role in roles)
+
+
+def _course(document: Mapping[str, Any]) -> str | None:
+    """The stages; the length of a plain hold may differ, and is told of with the measured time."""
+    scenario = document.get("scenario")
+    if scenario is None:
+        return None
+    return "; ".join(
+        f"{stage['name']}{', measured' if stage['measured'] else ''}: {stage['kind']}, {stage['clients']} clients"
+        for stage in scenario["stages"]
+    )
+
+
+def _written(role: Mapping[str, Any]) -> str:
+    settings = ", ".join(f"{key} {json.dumps(value)}" for key, value in role.items() if key != "role")
+    return f"{role['role']} ({settings})"
+
+
 _MUST_AGREE: Final[dict[str, Callable[[Mapping[str, Any]], Any]]] = {
     "the number of clients": lambda document: document["clients"]["target"],
     "the encoding": _encoding,
-    "the mix": lambda document: ", ".join(document["roles"]),
-    "the clock of latencies": lambda document: document["latency_clock"],
+    "the roles": lambda document: ", ".join(document["roles"]),
+    "the mix": _mix,
+    "the course": _course,
+    "the clock of latencies": lambda document: document.get("latency_clock"),
 }
 _SHOULD_AGREE: Final[dict[str, Callable[[Mapping[str, Any]], float]]] = {
     "the measured time in s": lambda document: document["duration_s"],

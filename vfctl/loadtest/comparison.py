@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 from typing import Final
 
@@ -17,8 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 RESAMPLES: Final = 2000
-_AT_ONCE: Final = 250
-"""Resamples that are held in memory at a time."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -41,14 +40,16 @@ class Run:
         Args:
             weights: how often each block was drawn, int64 [resamples, blocks].
         """
-        found = np.full(len(weights), np.nan)
-        for start in range(0, len(weights), _AT_ONCE):
-            reached = np.cumsum(weights[start : start + _AT_ONCE] @ self.blocks, axis=1)
-            total = reached[:, -1]
-            rank = np.maximum(1, np.ceil(percentile / 100 * total - 1e-6))
-            bucket = np.argmax(reached >= rank[:, None], axis=1)
-            found[start : start + _AT_ONCE] = np.where(total > 0, self.edges_us[bucket] / 1000, np.nan)
-        return found
+        up_to = np.cumsum(self.blocks, axis=1)
+        total = weights @ up_to[:, -1]
+        rank = np.maximum(1, np.ceil(percentile / 100 * total - 1e-6))
+        low, high = np.zeros(len(weights), np.int64), np.full(len(weights), len(self.edges_us) - 1)
+        while (low < high).any():  # a bisection for all of them at once
+            middle = (low + high) // 2
+            enough = np.einsum("rb,br->r", weights, up_to[:, middle]) >= rank
+            low = np.where(enough, low, np.minimum(middle + 1, high))
+            high = np.where(enough, middle, high)
+        return np.where(total > 0, self.edges_us[low] / 1000, np.nan)
 
     def percentile_ms(self, percentile: float) -> float:
         """The percentile of the run as it was."""
@@ -131,7 +132,7 @@ def compare_runs(a: Sequence[Run], b: Sequence[Run], question: Question, *, pair
     difference_ms = b_ms - a_ms
     outside = (1 - question.confidence_percent / 100) / 2
     low_ms, high_ms = map(float, np.quantile(resampled[1] - resampled[0], [outside, 1 - outside]))
-    wider = _widening(units, outside, draw)
+    wider = _widening(units, outside)
     low_ms = min(difference_ms, difference_ms - wider * (difference_ms - low_ms))
     high_ms = max(difference_ms, difference_ms + wider * (high_ms - difference_ms))
     smallest_ms = max(question.min_ms, question.min_percent / 100 * a_ms)
@@ -172,11 +173,16 @@ def _resampled(runs: Sequence[Run], draw: np.random.Generator, percentile: float
     return np.median(np.take_along_axis(each, drawn, axis=0), axis=0)
 
 
-def _widening(units: Sequence[int], outside: float, draw: np.random.Generator) -> float:
+def _widening(units: Sequence[int], outside: float) -> float:
     """How much wider an interval from few units has to be: the bootstrap of n knows (n - 1) / n of the variance, and
     that from n - 1 degrees of freedom (T. Hesterberg, What Teachers Should Know About the Bootstrap, 2014).
     """
     freedom = sum(count - 1 for count in units)
-    student = float(np.quantile(draw.standard_t(freedom, 200_000), 1 - outside))
     fewest = min(units)
-    return student / NormalDist().inv_cdf(1 - outside) * math.sqrt(fewest / (fewest - 1))
+    return _student(freedom, outside) / NormalDist().inv_cdf(1 - outside) * math.sqrt(fewest / (fewest - 1))
+
+
+@cache
+def _student(freedom: int, outside: float) -> float:
+    """The quantile of Student's t distribution that so many are beyond, from a large sample, always the same."""
+    return float(np.quantile(np.random.default_rng(0).standard_t(freedom, 200_000), 1 - outside))

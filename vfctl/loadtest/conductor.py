@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final
 
-from vfctl.errors import PeerError
+from vfctl.errors import PeerError, VfctlError
 from vfctl.loadtest.abort import AbortWatch
 from vfctl.loadtest.clock import ClockSample
 from vfctl.loadtest.gates import Verdict
@@ -71,6 +72,7 @@ class Performance:
         seconds: the run second by second.
         aborted: the gate that has ended it early; None if none has.
         began_unix_s: when the run began, unix time.
+        failure: what has gone wrong with the run itself, not with a client; None if nothing has.
     """
 
     played: list[Played]
@@ -81,6 +83,7 @@ class Performance:
     seconds: tuple[Second, ...] = ()
     aborted: Verdict | None = None
     began_unix_s: float = 0.0
+    failure: VfctlError | None = None
 
 
 class Conductor:
@@ -91,7 +94,7 @@ class Conductor:
         steps: the course.
         on_status: called several times a second.
         stop: ends the run early.
-        watch: called as often, to look after what is tested; what it raises ends the run.
+        watch: called as often, to look after what is tested; a VfctlError of it ends the run.
         abort: gates that end the run early.
     """
 
@@ -110,6 +113,8 @@ class Conductor:
         self._watch = watch
         self._abort = abort or AbortWatch()
         self._aborted: Verdict | None = None
+        self._failure: VfctlError | None = None
+        self._dead: set[int] = set()
         self._live = Live(steps, len(shards))
         self._sides = [
             Side(frozenset(shard.number for shard in own), is_local(own[0].target)) for own in _by_side(shards)
@@ -126,30 +131,26 @@ class Conductor:
     def play(self) -> Performance:
         """All stages, then the reports.
 
-        Raises:
-            VfctlError: a generator process has failed.
+        If a generator process or what is tested has died, the course ends there; `failure` says so, and there are the
+        reports of those processes that still could tell.
         """
         return self.play_all()[0]
 
     def play_all(self) -> list[Performance]:
-        """The same for several servers at a time: how the course went with each.
-
-        Raises:
-            VfctlError: a generator process has failed.
-        """
+        """The same for several servers at a time: how the course went with each."""
         began_unix_s = time.time()
         for side in self._sides:
             side.restart()
         played = []
         for number, step in enumerate(self._steps):
-            if self._stop.requested or (number and self._nobody_left()):
+            if self._ended() or (number and self._nobody_left()):
                 break
             played.append(Played(step, self._play(number, step)))
+        interrupted = self._stop.requested and self._aborted is None  # whoever asks later is in time for all of it
         self._tell(Finish())
-        interrupted, self._stop.requested = self._stop.requested and self._aborted is None, False
         self._wait(FINISH_TIMEOUT_S, self._all_reported, finishing=True)
         if not self._all_reported():
-            raise PeerError("a generator process did not report its results in time")
+            self._fail(PeerError("a generator process did not report its results in time"))
         return [
             Performance(
                 played,
@@ -160,12 +161,21 @@ class Conductor:
                 side.series.finish(),
                 aborted=self._aborted,
                 began_unix_s=began_unix_s,
+                failure=self._failure,
             )
             for side in self._sides
         ]
 
     def _all_reported(self) -> bool:
-        return all(len(side.reports) == len(side.numbers) for side in self._sides)
+        return all(side.numbers <= side.reports.keys() | self._dead for side in self._sides)
+
+    def _ended(self) -> bool:
+        """Somebody or something has ended the course early."""
+        return self._stop.requested or self._aborted is not None or self._failure is not None
+
+    def _fail(self, failure: VfctlError) -> None:
+        """End the course; the first failure is the cause of all others."""
+        self._failure = self._failure or failure
 
     def kill(self) -> None:
         """End all processes; those that have reported have ended by themselves."""
@@ -209,31 +219,39 @@ class Conductor:
 
     def _wait(self, limit_s: float, done: Callable[[], bool], *, finishing: bool = False) -> None:
         began_s = time.monotonic()
-        while not done() and not self._stop.requested:
+        while not done() and (finishing or not self._ended()):
             now_s = time.monotonic()
             if now_s - began_s >= limit_s:
                 return
             open_pipes = [pipe for pipe in self._pipes if not pipe.closed]
             for pipe in wait(open_pipes, min(STATUS_S, began_s + limit_s - now_s)):
                 self._hear(next(known for known in open_pipes if known is pipe))
-            self._watch()
+            if not finishing:
+                self._look_after()
             self._correct_clock()
             self._on_status(self._live.status(time.monotonic(), finishing=finishing))
-            if not finishing and (failed := self._abort.look(time.monotonic())) is not None:
-                self._aborted = failed
-                self._stop.request()
+            if not finishing:
+                self._aborted = self._abort.look(time.monotonic())
+
+    def _look_after(self) -> None:
+        try:
+            self._watch()
+        except VfctlError as error:
+            if not self._stop.requested:  # a terminal's Ctrl-C has hit the server, too
+                self._fail(error)
 
     def _hear(self, pipe: Connection) -> None:
         try:
             told: Any = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             number = self._pipes.index(pipe)
-            if number in self._side_of[number].reports:
-                pipe.close()
-                return
-            self._processes[number].join(1.0)
-            code = self._processes[number].exitcode
-            raise PeerError(f"generator process {number} died with exit code {code}") from None
+            pipe.close()
+            if number not in self._side_of[number].reports:
+                self._dead.add(number)
+                self._processes[number].join(1.0)
+                code = self._processes[number].exitcode
+                self._fail(PeerError(f"generator process {number} died with exit code {code}"))
+            return
         match told:
             case Progress():
                 self._live.take(told)
@@ -242,7 +260,7 @@ class Conductor:
             case Report():
                 self._side_of[told.shard].reports[told.shard] = told
             case Failure(error):
-                raise error
+                self._fail(error)
 
     def _correct_clock(self) -> None:
         now_s = time.monotonic()
@@ -257,7 +275,8 @@ class Conductor:
         """Tell all shards, or those of these numbers."""
         for number, pipe in enumerate(self._pipes):
             if not pipe.closed and (numbers is None or number in numbers):
-                pipe.send(what)
+                with contextlib.suppress(BrokenPipeError):  # it has died: `_hear` finds that out
+                    pipe.send(what)
 
 
 def _by_side(shards: Sequence[Shard]) -> list[list[Shard]]:

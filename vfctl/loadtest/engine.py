@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from vfctl.client.lifecycle import Action, Close, Open, StartTimer, State
-from vfctl.loadtest.behaviour import Away, Send, Speak, Wait, moments, script
+from vfctl.loadtest.behaviour import Away, Send, SendBytes, Speak, Until, Wait, moments, script
 from vfctl.loadtest.clock import ClockFilter, ClockSample, sample
 from vfctl.loadtest.dialer import FIRST_READ_BYTES, MAX_OPENING, Dialer, reason_of
 from vfctl.loadtest.frames import FrameReader
@@ -264,7 +264,8 @@ class Engine:
         client.forget_rounds()
         self._act(client, client.life.opened(time.monotonic()))
         role = self._shard.roles[client.role]
-        client.script = script(role, client.role, self._shard.world, self._draw)
+        now_s, rank = time.monotonic() - self._started_s, self._shard.ranks[client.number]
+        client.script = script(role, client.role, self._shard.world, self._draw, rank=rank, now_s=now_s)
         if client.script is not None:
             self._play(client, client.attempt)
         if rest and client.socket is not None:
@@ -281,10 +282,15 @@ class Engine:
             match next(client.script, None):
                 case Send(message):
                     self._say(client, message)
+                case SendBytes(payload):
+                    self.send(client, payload, Opcode.BINARY)
                 case Speak():
                     self._say(client, speak(time.time_ns() // 1000))
                 case Wait(seconds):
                     self._after(seconds, lambda: self._play(client, attempt))
+                    return
+                case Until(at_s):
+                    self._after(self._started_s + at_s - time.monotonic(), lambda: self._play(client, attempt))
                     return
                 case Away(seconds):
                     self._go_away(client, seconds)

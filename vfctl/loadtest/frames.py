@@ -22,6 +22,9 @@ LEAST_UPDATE_BYTES: Final = 2 + 8 + _TRAILER_BYTES
 _WHOLE_BYTES: Final = 125
 """Payloads up to this size are waited for and handed over whole: control frames, heartbeats."""
 
+_VARYING: Final = Flag.COMPRESSED | Flag.COMPACT
+"""Updates of which each is a little larger or smaller than the last."""
+
 _VOICE: Final = int(MessageType.VOICE_DATA)
 
 
@@ -56,8 +59,8 @@ class FrameReader:
 
     Attributes:
         head: the start of a frame that is too short to be understood yet.
-        expected: how many bytes to ask for: the rest of this frame, or as many as the last one had. Reading just one
-            frame keeps its kernel stamp its own.
+        expected: how many bytes to ask for: the rest of this frame, or as many as the last one had, and some more if
+            the next may be larger. Reading just one frame keeps its kernel stamp its own.
         sample_next: set it to get the next message with its whole payload.
         at_start: nothing of a message has been seen: the next byte begins one, in one frame or several.
     """
@@ -168,7 +171,7 @@ class FrameReader:
             self._keep_tail(buffer, start, end)
             return None
         size = self._size
-        self.expected = size
+        self.expected = size + size // 4 if self._flags & _VARYING else size
         small = end - start <= _WHOLE_BYTES or (self._type_id == _VOICE and size - (end - start) < 16)
         payload = bytes(buffer[start:end]) if small else None
         sampled = self._kept is not None

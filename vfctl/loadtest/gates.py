@@ -33,6 +33,9 @@ _RELATIVE: Final = re.compile(
     re.IGNORECASE,
 )
 
+SIDES: Final = ("a", "b", "comparison")
+"""What a path may begin with where two servers are compared."""
+
 NO_DATA: Final = "no data"
 NO_BASELINE: Final = "no data in the baseline"
 
@@ -43,7 +46,7 @@ class Gate:
 
     Attributes:
         expression: as it was written.
-        path: where the number stands in the results.
+        path: where the number stands in the results; in those of two servers with `a.`, `b.` or `comparison.` before.
         operator: one of < <= > >= == !=.
         limit: what it is compared with, in the unit of the figure; added to the baseline's share if there is one.
         baseline_factor: how much of the baseline's figure; None for a gate that needs no baseline.
@@ -58,11 +61,22 @@ class Gate:
     baseline_factor: float | None = None
     after_s: float | None = None
 
+    @property
+    def side(self) -> str:
+        """`a`, `b` or `comparison` if the path names one of two servers or their difference; else empty."""
+        first = self.path.split(".", 1)[0]
+        return first if first in SIDES else ""
+
+    @property
+    def figure(self) -> str:
+        """The path in one server's results."""
+        return self.path.split(".", 1)[1] if self.side else self.path
+
     def limit_with(self, baseline: Mapping[str, Any] | None) -> float | None:
         """What a figure is compared with, given the results of a baseline; None if those lack the figure."""
         if self.baseline_factor is None:
             return self.limit
-        figure = None if baseline is None else look_up(baseline, self.path)
+        figure = None if baseline is None else look_up(baseline, self.figure)
         return None if figure is None else self.baseline_factor * figure + self.limit
 
     def holds(self, value: float, limit: float) -> bool:
@@ -114,7 +128,7 @@ def parse_abort_gate(expression: str) -> Gate:
             f"abort gate {gate.expression!r} does not say after how much measured time it is judged",
             hint=f"for example --abort-gate '{gate.expression} after 10s'",
         )
-    if not gate.path.startswith(_LIVE):
+    if gate.side == "comparison" or not gate.figure.startswith(_LIVE):
         raise UsageError(
             f"abort gate {gate.expression!r}: {gate.path} is not known before the end",
             hint="while a run lasts, latency_ms, clients and throughput are known",
@@ -171,13 +185,41 @@ def judge(
     Args:
         baseline: results of an earlier run, for gates that are relative to it.
     """
-    verdicts = []
+    return [_judged(gate, look_up(results, gate.path), baseline) for gate in gates]
+
+
+def judge_sides(
+    gates: Sequence[Gate], sides: Mapping[str, Any], baseline: Mapping[str, Any] | None = None
+) -> list[Verdict]:
+    """The same for two servers: a path that does not begin with `a.`, `b.` or `comparison.` is B's.
+
+    Args:
+        sides: the results of `a` and `b`, and their `comparison`, if there is one.
+        baseline: results of an earlier run; None: A's.
+    """
+    earlier = sides["a"] if baseline is None else baseline
+    return [_judged(gate, look_up(sides, f"{gate.side or 'b'}.{gate.figure}"), earlier) for gate in gates]
+
+
+def check_no_sides(gates: Iterable[Gate]) -> None:
+    """See that no gate is of two servers, where one is tested.
+
+    Raises:
+        UsageError: one is.
+    """
     for gate in gates:
-        value, limit = look_up(results, gate.path), gate.limit_with(baseline)
-        passed = value is not None and limit is not None and gate.holds(value, limit)
-        reason = NO_DATA if value is None else NO_BASELINE if limit is None else ""
-        verdicts.append(Verdict(gate.expression, value, passed, limit, reason))
-    return verdicts
+        if gate.side:
+            raise UsageError(
+                f"gate {gate.expression!r}: {gate.side} is there only where two servers are compared",
+                hint=f"--ab URL_A URL_B compares two; for one server it is {gate.figure}",
+            )
+
+
+def _judged(gate: Gate, value: float | None, baseline: Mapping[str, Any] | None) -> Verdict:
+    limit = gate.limit_with(baseline)
+    passed = value is not None and limit is not None and gate.holds(value, limit)
+    reason = NO_DATA if value is None else NO_BASELINE if limit is None else ""
+    return Verdict(gate.expression, value, passed, limit, reason)
 
 
 def look_up(results: Mapping[str, Any], path: str) -> float | None:

@@ -21,6 +21,7 @@ from vfctl.loadtest.simulated_client import SimulatedClient
 from vfctl.loadtest.speech import spoken_us
 from vfctl.metrics import LatencyHistogram
 from vfctl.protocol import CompactUpdate, Flag, FullGraph, MessageType, PositionUpdate, decode
+from vfctl.protocol.compact import check_section
 
 SAMPLE_EVERY: Final = 1009
 """One message in so many is decoded whole. Prime, so that it keeps no step with rounds or clients."""
@@ -268,6 +269,8 @@ class Meter:
         seen.sampled += 1
         try:
             message = decode(arrived.payload or b"")
+            if isinstance(message, CompactUpdate):
+                check_section(message.section, message.count)
         except ProtocolError as error:
             seen.wrong += 1
             self._errors[f"wrong bytes: {error.message}"] += 1

@@ -69,6 +69,8 @@ def measure(
         for number in range(RUNS):
             say(f"run {number + 1} of {RUNS}")
             runs.append(run_loadtest(SCENARIO, server.url, on_status=on_status, stop=stop))
+            if runs[-1].failure is not None:
+                raise runs[-1].failure
             if runs[-1].performance.interrupted:
                 break
         return runs, before, read_cpu_times()

@@ -60,6 +60,7 @@ class Shard:
         cast: the role of each of this shard's clients, an index into `roles`; as many bytes as clients.
         resources: path and query for each role.
         world: what is known of the served graph.
+        ranks: for each of this shard's clients the how manieth of its role it is, of all clients, from 0.
         side: which of the servers that are compared, 0 or 1; its processes follow those of the one before.
         source_addresses: local addresses to connect from, in turn; empty for the system's choice. One source has some
             28,000 ports towards one server.
@@ -74,6 +75,7 @@ class Shard:
     world: World = field(default_factory=World)
     source_addresses: tuple[str, ...] = ()
     side: int = 0
+    ranks: tuple[int, ...] = ()
 
     def part_of(self, clients: int) -> int:
         """How many of so many clients are this shard's."""
@@ -144,6 +146,7 @@ def plan_shards(
         raise UsageError("a process may open too few files for a single client", hint="ulimit -n 4096")
     count = max(1, math.ceil(clients / per_process))
     parts = cast(roles, clients)
+    ranks = _ranks(parts)
     return [
         Shard(
             number=number,
@@ -151,12 +154,22 @@ def plan_shards(
             target=target,
             roles=roles,
             cast=parts[number::count],
+            ranks=ranks[number::count],
             resources=tuple(_with_voice(target.resource) if role.voice else target.resource for role in roles),
             world=world or World(),
             source_addresses=sources[number % len(sources) :] + sources[: number % len(sources)] if sources else (),
         )
         for number in range(count)
     ]
+
+
+def _ranks(parts: bytes) -> tuple[int, ...]:
+    seen = [0] * 256
+    ranks = []
+    for role in parts:
+        ranks.append(seen[role])
+        seen[role] += 1
+    return tuple(ranks)
 
 
 def _with_voice(resource: str) -> str:

@@ -3,47 +3,67 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 _WORST: Final = frozenset({"failed", "lost", "wrong", "gaps", "duplicates", "reordered", "full_buffers"})
 """Faults: a median would hide those that one run of three has shown, and a gate for none would pass."""
 
-_OF_ONE_RUN: Final = frozenset({"environment", "seconds"})
+_OF_ONE_RUN: Final = frozenset({"environment", "seconds", "scenario"})
 """Cannot be folded: they are those of the middle run."""
 
 
+def ended_early(document: Mapping[str, Any]) -> bool:
+    """Whether a run has not gone to its end."""
+    return bool(document["interrupted"] or document["aborted"] or document.get("failure"))
+
+
 def middle_run(documents: Sequence[dict[str, Any]]) -> int:
-    """Which run has the median P95 (the higher of the two middle ones); runs without latencies come last."""
+    """Which run has the median P95 (the higher of the two middle ones), of those that count; runs without latencies
+    come last.
+    """
     p95s_ms = [document["latency_ms"]["p95"] for document in documents]
-    ordered = sorted(range(len(documents)), key=lambda run: (p95s_ms[run] is None, p95s_ms[run] or 0.0, run))
+    ordered = sorted(_counted(documents), key=lambda run: (p95s_ms[run] is None, p95s_ms[run] or 0.0, run))
     return ordered[len(ordered) // 2]
 
 
-def fold(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _counted(documents: Sequence[dict[str, Any]]) -> Sequence[int]:
+    """The runs that went to their end; all of them if none has. Half a run would distort the median."""
+    return [run for run, document in enumerate(documents) if not ended_early(document)] or range(len(documents))
+
+
+def fold(documents: Sequence[dict[str, Any]], asked: int | None = None) -> dict[str, Any]:
     """One document of the same form, its gates not judged.
 
     A figure that one of the runs has no samples for has none here either. `runs` has the histograms of all runs and
-    `spread`, by path, the minimum, the maximum and the values of all runs in order.
+    `spread`, by path, the minimum, the maximum and the values of all runs in order. A last run that was ended early is
+    not part of the figures if there are others: `interrupted`, `aborted` and `failure` tell of it.
 
     Args:
         documents: results of each run, at least one.
+        asked: how many there should have been; None: as many as there are.
     """
-    if len(documents) == 1:
+    asked = asked or len(documents)
+    if asked == 1:
         return dict(documents[0])
-    middle = documents[middle_run(documents)]
+    counted, middle = [documents[run] for run in _counted(documents)], documents[middle_run(documents)]
     spread: dict[str, dict[str, Any]] = {}
-    folded = _fold_tables(documents, middle, "", spread)
-    saturated = next((each["generator"] for each in documents if each["generator"]["advice"]), middle["generator"])
+    folded = _fold_tables(counted, middle, "", spread)
+    saturated = next((each["generator"] for each in counted if each["generator"]["advice"]), middle["generator"])
     folded["generator"].update(verdict=saturated["verdict"], advice=saturated["advice"])
-    folded["aborted"] = next((each["aborted"] for each in documents if each["aborted"]), None)
+    for mark in _MARKS:
+        folded[mark] = documents[-1].get(mark)
     folded["gates"] = []
-    folded["runs"] = [run for each in documents for run in each["runs"]]
+    folded["runs"] = [run for each in counted for run in each["runs"]]
     folded["spread"] = spread
+    folded["repeat"] = {"asked": asked, "counted": len(counted), "begun": len(documents)}
     return folded
 
 
-_APART: Final = frozenset({"gates", "runs", "spread", "aborted"})
+_MARKS: Final = ("interrupted", "aborted", "failure")
+"""Of the last run: no other can have been ended early."""
+
+_APART: Final = frozenset({"gates", "runs", "spread", "repeat", *_MARKS})
 
 
 def _fold_tables(

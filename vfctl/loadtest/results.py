@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from vfctl import __version__
+from vfctl.errors import PeerError, VfctlError
 from vfctl.loadtest.blocks import LatencyBlocks
 from vfctl.loadtest.conductor import Performance
 from vfctl.loadtest.gates import Gate, judge
+from vfctl.loadtest.gates import Verdict as GateVerdict
 from vfctl.loadtest.health import Verdict, judge_generator
 from vfctl.loadtest.observations import Connects, Observations, Outcome, StageSeen, merged
 from vfctl.loadtest.roles import Role
+from vfctl.loadtest.scenario import Scenario
 from vfctl.metrics import LatencyHistogram
 
 SCHEMA: Final = "vfctl.loadtest/3"
+_KINDS_TOLD: Final = 3
 
 
 class Results:
@@ -29,20 +34,30 @@ class Results:
         peer: who answered there, for people.
         roles: that clients played.
         performance: how the course went.
+        scenario: what was asked for, as `Scenario.described` has it.
 
     Attributes:
         outcome: how the clients fared, at the end of the last measured stage.
         headline: what attentive clients have seen in the measured stages.
     """
 
-    def __init__(self, url: str, peer: str, roles: Sequence[Role], performance: Performance) -> None:
+    def __init__(
+        self,
+        url: str,
+        peer: str,
+        roles: Sequence[Role],
+        performance: Performance,
+        scenario: Mapping[str, Any] | None = None,
+    ) -> None:
         self.url = url
         self.peer = peer
         self.performance = performance
+        self.scenario = scenario
         self._roles = roles
         self._stages = [_together(parts) for parts in zip(*(r.stages for r in performance.reports), strict=True)]
-        measured = [number for number, played in enumerate(performance.played) if played.step.measured]
-        self.duration_s = sum(performance.played[number].duration_s for number in measured)
+        self._played = performance.played[: len(self._stages)]  # none, if no generator could report
+        measured = [number for number, played in enumerate(self._played) if played.step.measured]
+        self.duration_s = sum(self._played[number].duration_s for number in measured)
         last = measured[-1] if measured else len(self._stages) - 1
         self._outcomes = self._stages[last].outcomes if self._stages else [Outcome() for _ in roles]
         self.outcome = sum(self._outcomes, Outcome())
@@ -62,6 +77,18 @@ class Results:
         """Whether a single message was received in the measured time."""
         return any(seen.messages for seen in self._by_role)
 
+    @property
+    def failure(self) -> VfctlError | None:
+        """What has gone wrong with the run itself, or that in the end nobody was connected; None if nothing has."""
+        told, outcome = self.performance, self.outcome
+        if told.failure is not None or told.interrupted or told.aborted is not None:
+            return told.failure
+        if self.connects.errors and outcome.failed + outcome.lost and not outcome.connected + outcome.away:
+            what = "is connected any more" if outcome.lost else "could connect"
+            kinds = self.connects.errors.most_common(_KINDS_TOLD)
+            return PeerError(f"no client {what}: {', '.join(f'{count:,} × {reason}' for reason, count in kinds)}")
+        return None
+
     def to_json(self, gates: Sequence[Gate] = (), baseline: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The object of schema `vfctl.loadtest/3`, with the gates judged.
 
@@ -76,6 +103,8 @@ class Results:
             "began_at": datetime.fromtimestamp(self.performance.began_unix_s, UTC).isoformat(timespec="seconds"),
             "interrupted": self.performance.interrupted,
             "aborted": None if self.performance.aborted is None else asdict(self.performance.aborted),
+            "failure": None if self.failure is None else self.failure.message,
+            "scenario": self.scenario,
             "clients": _clients(self.outcome),
             "duration_s": round(self.duration_s, 3),
             **_latencies(seen),
@@ -92,10 +121,11 @@ class Results:
             "errors": dict(self.connects.errors.most_common()),
             "seconds": [asdict(second) for second in self.performance.seconds],
         }
-        set_verdicts(results, gates, baseline)
+        set_verdicts(results, judge(gates, results, baseline), results["aborted"])
         results["environment"] = environment()
         results["runs"] = [self._histograms()]
         results["spread"] = None
+        results["repeat"] = None
         return results
 
     def _histograms(self) -> dict[str, Any]:
@@ -116,7 +146,7 @@ class Results:
                     "width_s": stage.blocks.width_s,
                     "latency_ms": [each.encoded() for each in stage.blocks.histograms],
                 }
-                for stage, played in zip(self._stages, self.performance.played, strict=True)
+                for stage, played in zip(self._stages, self._played, strict=True)
                 if played.step.measured
             ],
         }
@@ -128,7 +158,7 @@ class Results:
         return judge_generator(healths, self.headline.full_buffers)
 
     def _stage(self, number: int) -> dict[str, Any]:
-        stage, played = self._stages[number], self.performance.played[number]
+        stage, played = self._stages[number], self._played[number]
         outcome = sum(stage.outcomes, Outcome())
         seen = merged(self._attentive(stage.roles))
         return {
@@ -178,6 +208,12 @@ class Results:
         }
 
 
+def not_run(url: str, scenario: Scenario, failure: VfctlError | None) -> Results:
+    """The results of a run that has not begun: none, and why; None if it was interrupted."""
+    performance = Performance([], [], failure is None, None, 0, began_unix_s=time.time(), failure=failure)
+    return Results(url, "unknown", scenario.roles, performance, scenario.described())
+
+
 def _together(parts: Sequence[StageSeen]) -> StageSeen:
     """One stage, of all shards."""
     outcomes = [sum(same_role, Outcome()) for same_role in zip(*(part.outcomes for part in parts), strict=True)]
@@ -187,14 +223,15 @@ def _together(parts: Sequence[StageSeen]) -> StageSeen:
     return StageSeen(outcomes, [merged(same) for same in zip(*(part.roles for part in parts), strict=True)], blocks)
 
 
-def set_verdicts(document: dict[str, Any], gates: Sequence[Gate], baseline: Mapping[str, Any] | None = None) -> None:
-    """Judge the gates on the results, and put that into them; a gate that has ended the run has failed, whatever came
-    in between its verdict and the end.
+def set_verdicts(
+    document: dict[str, Any], verdicts: Sequence[GateVerdict], aborted: Mapping[str, Any] | None = None
+) -> None:
+    """Put what the gates have said into the results; one that has ended the run has failed, whatever came in between
+    its verdict and the end.
     """
-    verdicts = [asdict(verdict) for verdict in judge(gates, document, baseline)]
-    aborted = document["aborted"]
     document["gates"] = [
-        aborted if aborted and verdict["expression"] == aborted["expression"] else verdict for verdict in verdicts
+        dict(aborted) if aborted and verdict.expression == aborted["expression"] else asdict(verdict)
+        for verdict in verdicts
     ]
 
 

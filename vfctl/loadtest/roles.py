@@ -139,8 +139,20 @@ class ReconnectStorm(_Role):
     every_s: Annotated[float, Gt(0)] = 10.0
 
 
-Role = Viewer | FilteredViewer | Dragger | Speaker | SlowReader | Flapping | ReconnectStorm
-ROLES: Final = (Viewer, FilteredViewer, Dragger, Speaker, SlowReader, Flapping, ReconnectStorm)
+@dataclass(frozen=True, kw_only=True)
+class Recorded(_Role):
+    """Does what clients did in a recording: their drags, filters, selections and speech, over and over.
+
+    Attributes:
+        traffic: path of the recording; in a scenario file relative to that file.
+    """
+
+    role: Literal["recorded"] = "recorded"
+    traffic: str = ""
+
+
+Role = Viewer | FilteredViewer | Dragger | Speaker | SlowReader | Flapping | ReconnectStorm | Recorded
+ROLES: Final = (Viewer, FilteredViewer, Dragger, Speaker, SlowReader, Flapping, ReconnectStorm, Recorded)
 
 
 def cast(roles: Sequence[Role], clients: int) -> bytes:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
-from vfctl.errors import PeerError
+from vfctl.errors import PeerError, UsageError, VfctlError
 from vfctl.loadtest.abort import AbortWatch
 from vfctl.loadtest.conductor import Conductor, Stop
 from vfctl.loadtest.live import Status
 from vfctl.loadtest.plan import Shard, clients_per_process, is_local, plan_shards, source_addresses
 from vfctl.loadtest.preflight import preflight, read_limits
-from vfctl.loadtest.results import Results
+from vfctl.loadtest.results import Results, not_run
 from vfctl.loadtest.scenario import Scenario
 from vfctl.loadtest.target import DEFAULT_URL, Peer, identify, resolve
 from vfctl.loadtest.world import explore
 from vfctl.server.descriptors import raise_descriptor_limit
 from vfctl.server.launch import Server, launch
+
+EMBEDDED: Final = "embedded server"
+"""What was tested, where it has not got as far as to have a URL."""
 
 
 def run_loadtest(
@@ -32,7 +35,11 @@ def run_loadtest(
     embedded: bool = False,
     baseline: Mapping[str, Any] | None = None,
 ) -> Results:
-    """Run a scenario against `url`; None is the default address if something answers there, else a server of our own.
+    """Run a scenario against `url`; None is the default address if something answers there, else a server of our own
+    (always one of our own if the scenario or `embedded` says so).
+
+    A run that fails has results, too: what was measured until then, if anything, and `failure`. Nothing answers at the
+    URL, the server cannot start or has died, or a generator has.
 
     Args:
         say: told in a line what happens that people want to know.
@@ -42,15 +49,22 @@ def run_loadtest(
         baseline: results of an earlier run, for abort gates that are relative to it.
 
     Raises:
-        VfctlError: nothing answers at the URL, the server cannot start or has died, or a generator has.
+        UsageError: it asks for what cannot be.
     """
+    where = url or EMBEDDED
     with ExitStack() as stack:
-        url, peer, watch = _find_peer(scenario, url, embedded, stack, say)
-        full_url, shards = _prepare(scenario, url, peer, source_ip, say)
+        try:
+            where, peer, watch = _find_peer(scenario, url, embedded or scenario.embedded, stack, say)
+            where, shards = _prepare(scenario, where, peer, source_ip, say)
+        except UsageError:
+            raise
+        except VfctlError as error:
+            # A terminal's Ctrl-C also hits the server that is just starting, which is no failure of the server.
+            return not_run(where, scenario, None if stop is not None and stop.requested else error)
         abort = AbortWatch(scenario.abort_gates, baseline)
         conductor = Conductor(shards, scenario.course(), on_status, stop or Stop(), watch, abort)
         stack.callback(conductor.kill)
-        return Results(full_url, peer.name, scenario.roles, conductor.play())
+        return Results(where, peer.name, scenario.roles, conductor.play(), scenario.described())
 
 
 def run_side_by_side(
@@ -61,29 +75,37 @@ def run_side_by_side(
     on_status: Callable[[Status], None] = lambda _: None,
     stop: Stop | None = None,
     source_ip: str | None = None,
+    baseline: Mapping[str, Any] | None = None,
 ) -> list[Results]:
     """Run a scenario against two servers at the same time, with all its clients for each, in processes of its own.
 
     Args:
         say, on_status, stop, source_ip: as for `run_loadtest`.
+        baseline: results of an earlier run, for abort gates that are relative to it; None: of the first server.
 
     Returns:
-        The results of each server.
+        The results of each server. If one cannot be reached, neither is tested, and both say why.
 
     Raises:
-        VfctlError: nothing answers at a URL, or a generator has died.
+        UsageError: it asks for what cannot be.
     """
-    peers = [identify(url) for url in urls]
-    prepared = [_prepare(scenario, url, peer, source_ip, say) for url, peer in zip(urls, peers, strict=True)]
+    try:
+        peers = [identify(url) for url in urls]
+        prepared = [_prepare(scenario, url, peer, source_ip, say) for url, peer in zip(urls, peers, strict=True)]
+    except UsageError:
+        raise
+    except VfctlError as error:
+        return [not_run(url, scenario, error) for url in urls]
     first, second = (shards for _, shards in prepared)
     second = [replace(shard, number=shard.number + len(first), side=1) for shard in second]
-    conductor = Conductor([*first, *second], scenario.course(), on_status, stop or Stop())
+    abort = AbortWatch(scenario.abort_gates, baseline, frozenset(shard.number for shard in second))
+    conductor = Conductor([*first, *second], scenario.course(), on_status, stop or Stop(), abort=abort)
     try:
         performances = conductor.play_all()
     finally:
         conductor.kill()
     return [
-        Results(full_url, peer.name, scenario.roles, performance)
+        Results(full_url, peer.name, scenario.roles, performance, scenario.described())
         for (full_url, _), peer, performance in zip(prepared, peers, performances, strict=True)
     ]
 
@@ -111,6 +133,8 @@ def _find_peer(
 ) -> tuple[str, Peer, Callable[[], None]]:
     """Where to connect to, who answers there, and what is to be called during the run to look after it."""
     if url is not None:
+        if scenario.embedded:
+            say("the scenario asks for the embedded server; the URL has been given instead")
         return url, identify(url), _nothing_to_watch
     if not embedded:
         try:
@@ -119,6 +143,8 @@ def _find_peer(
             return DEFAULT_URL, peer, _nothing_to_watch
         except PeerError:
             say("nothing answers on port 8765, starting an embedded server for this run")
+    else:
+        say("starting an embedded server for this run")
     server: Server = stack.enter_context(launch(scenario.server.options(scenario.peak), on_progress=say))
     return server.url, identify(server.url), lambda: server.watch(0, say)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from annotated_types import Ge, Gt, Len
@@ -13,11 +13,13 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from vfctl.errors import UsageError
 from vfctl.loadtest.filter_json import JsonFilter
+from vfctl.loadtest.gate_paths import check_path
 from vfctl.loadtest.gates import Gate, parse_abort_gate, parse_gate
 from vfctl.loadtest.roles import Role, Viewer
 from vfctl.loadtest.stages import Hold, Ramp, Stage, Step, scaled, work_out
 from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
 from vfctl.physics.device import Device
+from vfctl.protocol import Filter
 from vfctl.server.options import DEFAULT_MAX_CLIENTS, LiveGraph, ServerOptions
 from vfctl.server.workers import workers_here
 
@@ -44,9 +46,11 @@ def _parsed(expression: object, parse: Callable[[str], Gate]) -> Gate:
     if not isinstance(expression, str):
         raise ValueError("a gate is a text")
     try:
-        return parse(expression)
+        gate = parse(expression)
+        check_path(gate)
     except UsageError as error:
-        raise ValueError(f"{error.message}; {error.hint}") from None
+        raise ValueError(f"{error.message}; {error.hint}" if error.hint else error.message) from None
+    return gate
 
 
 def _as_physics(table: object) -> PhysicsParameters:
@@ -147,6 +151,7 @@ class Scenario:
         stages: the course; empty: a ramp and a hold, of the times above.
         gates: what must hold.
         abort_gates: what must hold while it lasts, from some time on; else the run ends there.
+        embedded: start the embedded server even if another one answers at the default address.
         server: the embedded server.
     """
 
@@ -156,12 +161,13 @@ class Scenario:
     clients: Annotated[int, Ge(1)] = 1000
     duration_s: Annotated[float, Ge(0.1)] = 30.0
     ramp_s: Annotated[float, Ge(0)] | None = None
-    encoding: Literal["raw", "lz4"] | None = None
+    encoding: Literal["raw", "lz4", "compact"] | None = None
     filter: JsonFilter | None = None
     mix: Annotated[tuple[Annotated[Role, Field(discriminator="role")], ...], Len(0, 256)] = ()
     stages: tuple[Annotated[Stage, Field(discriminator="kind")], ...] = ()
     gates: tuple[Annotated[Gate, PlainValidator(_as_gate)], ...] = ()
     abort_gates: tuple[Annotated[Gate, PlainValidator(_as_abort_gate)], ...] = ()
+    embedded: bool = False
     server: EmbeddedServer = field(default_factory=EmbeddedServer)
 
     def __post_init__(self) -> None:
@@ -174,6 +180,8 @@ class Scenario:
         odd = next((label for label in labels if not re.fullmatch(r"[A-Za-z0-9_-]+", label)), None)
         if odd is not None:
             raise ValueError(f"a role is called {odd!r}; gates use its name: letters, digits, - and _ only")
+        for gate in self.all_gates:
+            check_path(gate, {role.label for role in self.roles})
         if not self.peak:
             raise ValueError("no client ever connects; begin with a ramp or a spike")
         if not any(step.measured for step in self.course()):
@@ -198,6 +206,12 @@ class Scenario:
         """The stages, worked out."""
         stages = self.stages or (Ramp(duration_s=self.ramp_s), Hold(duration_s=self.duration_s))
         return work_out(stages, self.clients)
+
+    def described(self) -> dict[str, Any]:
+        """What two runs have to have in common to be compared, as JSON has it: encoding, roles and course."""
+        roles = [_role_described(role) for role in self.roles]
+        course = [{key: value for key, value in asdict(step).items() if key != "lasts_s"} for step in self.course()]
+        return {"description": self.description, "encoding": self.encoding, "roles": roles, "stages": course}
 
     def changed(self, **changes: Any) -> Scenario:
         """With those changes that are not None, checked. A scenario with stages keeps their shape: `clients` scales
@@ -229,6 +243,14 @@ class Scenario:
             elif stage.counts and "duration_s" in wanted:
                 stages[number] = replace(stage, duration_s=wanted["duration_s"])
         return tuple(stages)
+
+
+def _role_described(role: Role) -> dict[str, Any]:
+    values = {each.name: getattr(role, each.name) for each in fields(role)}
+    return {
+        name: value.to_json() if isinstance(value, Filter) else list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+    }
 
 
 ADAPTER: Final = TypeAdapter(Scenario)

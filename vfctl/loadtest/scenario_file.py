@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from vfctl.errors import InputError, UsageError
-from vfctl.loadtest.roles import ROLES
+from vfctl.errors import InputError, UsageError, VfctlError
+from vfctl.loadtest.roles import ROLES, Recorded, Role
 from vfctl.loadtest.scenario import ADAPTER, EmbeddedServer, Scenario, plain_message
 from vfctl.loadtest.stages import Hold, Ramp, Spike
+from vfctl.loadtest.traffic import load_traffic
 
 _TABLES: Final[dict[str, type]] = {
     "server": EmbeddedServer,
@@ -35,7 +36,8 @@ def load_scenario(name_or_path: str) -> Scenario:
 
     Raises:
         InputError: there is no such scenario or file, or it is not TOML.
-        UsageError: an unknown key, or a value that cannot be; every one of them, with its line.
+        UsageError: an unknown key, or a value that cannot be; every one of them, with its line. A recording whose
+            traffic cannot be had, with its line.
     """
     text = scenario_text(name_or_path)
     try:
@@ -44,10 +46,29 @@ def load_scenario(name_or_path: str) -> Scenario:
         raise InputError(f"{name_or_path}: not TOML: {error}") from None
     try:
         # By way of JSON, the only form in which pydantic is strict about scalars and yet takes lists for tuples.
-        return ADAPTER.validate_json(json.dumps(table, default=str), strict=True)
+        scenario = ADAPTER.validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         found = sorted(_explain(text, each) for each in error.errors())
         raise UsageError("\n".join(f"{name_or_path}:{line}: {message}" for line, message in found)) from None
+    return _with_traffic(name_or_path, text, scenario)
+
+
+def _with_traffic(name_or_path: str, text: str, scenario: Scenario) -> Scenario:
+    """With paths of recordings that do not depend on where we are; and what is wrong with those recordings."""
+    mix: list[Role] = list(scenario.mix)
+    for number, role in enumerate(mix):
+        if not isinstance(role, Recorded):
+            continue
+        where = f"{name_or_path}:{_line_of(text, ['mix', number, 'traffic'])}"
+        if not role.traffic:
+            raise UsageError(f"{where}: mix[{number}].traffic is missing: the recording that it repeats")
+        path = str(Path(name_or_path).parent / role.traffic)
+        mix[number] = dataclasses.replace(role, traffic=path)
+        try:
+            load_traffic(path)
+        except VfctlError as error:
+            raise UsageError(f"{where}: {error.message}", hint=error.hint) from None
+    return dataclasses.replace(scenario, mix=tuple(mix))
 
 
 def scenario_names() -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from vfctl.errors import UsageError
 from vfctl.loadtest.gates import Gate
+from vfctl.loadtest.reports.figures import gate_value
 from vfctl.loadtest.scenario import Scenario
 
 SCHEMA: Final = "vfctl.find/1"
@@ -111,6 +112,7 @@ def find(
     *,
     limit: float,
     on_probe: Callable[[Probe], None] = lambda _: None,
+    failed: Callable[[], bool] = lambda: False,
 ) -> Found:
     """Search for the highest load at which all gates hold, with the generator valid and no client failed or lost.
 
@@ -120,6 +122,7 @@ def find(
         run: runs a scenario and returns its results, gates judged.
         limit: no higher load is tried.
         on_probe: told of each.
+        failed: whether the last run has failed for reasons that are not its load, which ends the search.
 
     Raises:
         UsageError: nothing to hold, or no such search.
@@ -134,11 +137,12 @@ def find(
     while True:
         load = round(load) if what == "clients" else round(load, 2)
         document = run(apply(scenario, what, load).changed(gates=until))
-        held = not document["interrupted"] and not reasons(document, what, load)
+        ended = document["interrupted"] or failed()
+        held = not ended and not reasons(document, what, load)
         probes.append(Probe(load, held, document))
         on_probe(probes[-1])
         try:
-            if document["interrupted"]:
+            if ended:
                 break
             load = search.send(held)
         except StopIteration:
@@ -159,8 +163,10 @@ def reasons(document: dict[str, Any], what: str, load: float) -> list[str]:
     if what == "rate" and rate_hz < DELIVERED * load:
         found.append(f"only {rate_hz:.3g} messages a second and client came")
     failed = [gate for gate in document["gates"] if not gate["passed"]]
+    if failure := document.get("failure"):
+        found.append(failure)
     for gate in (*failed, document.get("aborted")):
         if gate is not None:
-            value = gate["reason"] or f"{gate['value']:g}"
+            value = gate["reason"] or gate_value(gate)
             found.append(f"{gate['expression']}: {value}")
     return found

@@ -1,4 +1,4 @@
-"""What draggers and filtered viewers need to know of the graph that is served; asked for before the run."""
+"""What roles need to know before the run: of the graph that is served, and of recorded traffic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 from vfctl.errors import PeerError, UsageError
 from vfctl.graph import Graph, from_full_graph
 from vfctl.loadtest.behaviour import World
-from vfctl.loadtest.roles import Dragger, FilteredViewer, Role
+from vfctl.loadtest.roles import Dragger, FilteredViewer, Recorded, Role
+from vfctl.loadtest.traffic import load_traffic
 from vfctl.protocol import Filter, FullGraph, Nodes
 from vfctl.stream.filters import FilterIndex
 
@@ -22,14 +23,16 @@ TRIES_PER_FILTER: Final = 200
 
 
 def explore(url: str, roles: Sequence[Role]) -> World:
-    """Ask the server for its graph, if a role needs it, and draw what the roles draw from.
+    """Ask the server for its graph, if a role needs it, and draw what the roles draw from; read recorded traffic.
 
     Raises:
+        InputError, CaptureError: a recording cannot be read, or has no messages of clients.
         PeerError: the server does not send a FullGraph.
         UsageError: the graph has no nodes to drag, or not a single filter that a role asks for.
     """
+    traffic = tuple(load_traffic(role.traffic) if isinstance(role, Recorded) else None for role in roles)
     if not any(isinstance(role, Dragger | FilteredViewer) for role in roles):
-        return World()
+        return World(traffic=traffic)
     try:
         graph, nodes = asyncio.run(asyncio.wait_for(_ask(url), ASK_TIMEOUT_S))
     except TimeoutError:
@@ -46,6 +49,7 @@ def explore(url: str, roles: Sequence[Role]) -> World:
             draw_filters(graph, role.filters, role.nodes, random.Random(0)) if isinstance(role, FilteredViewer) else ()
             for role in roles
         ),
+        traffic=traffic,
     )
 
 

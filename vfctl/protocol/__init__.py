@@ -1,7 +1,9 @@
 """The V4 wire format: bytes <-> messages, and RFC 6455 framing. Sans-IO: no clock, socket, task or log."""
 
 from vfctl.protocol.codec import decode, encode
+from vfctl.protocol.compact_encoder import CompactEncoder, History, View
 from vfctl.protocol.filter import EVERYTHING, Filter
+from vfctl.protocol.grid import Grid, positions_of
 from vfctl.protocol.layout import MessageSplitter, message_length
 from vfctl.protocol.messages import (
     CompactUpdate,
@@ -21,19 +23,23 @@ from vfctl.protocol.messages import (
     VoiceData,
     describe,
 )
+from vfctl.protocol.position_decoder import PositionDecoder
 from vfctl.protocol.wire import EDGE_DTYPE, NODE_DTYPE, Flag, MessageType
 
 __all__ = [
     "EDGE_DTYPE",
     "EVERYTHING",
     "NODE_DTYPE",
+    "CompactEncoder",
     "CompactUpdate",
     "Edges",
     "Filter",
     "FilterUpdate",
     "Flag",
     "FullGraph",
+    "Grid",
     "Heartbeat",
+    "History",
     "Message",
     "MessageSplitter",
     "MessageType",
@@ -42,12 +48,15 @@ __all__ = [
     "NodeSelect",
     "Nodes",
     "Notice",
+    "PositionDecoder",
     "PositionUpdate",
     "Reserved",
     "Trailer",
+    "View",
     "VoiceData",
     "decode",
     "describe",
     "encode",
     "message_length",
+    "positions_of",
 ]

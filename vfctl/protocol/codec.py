@@ -131,6 +131,8 @@ def _encode(message: Message) -> bytes:
     header = HEADER.pack(VERSION, TYPE_IDS[type(message)], flags, 0)
     match message:
         case PositionUpdate():
+            if message.compact:
+                raise ValueError("COMPACT, which takes a chain of states: a CompactEncoder makes it")
             return b"".join((header, *_node_section(message), _encode_trailer(message.trailer)))
         case CompactUpdate():
             _check_size(8 + message.count * NODE_DTYPE.itemsize)
@@ -160,7 +162,7 @@ def _encode(message: Message) -> bytes:
             return b"".join((header, voice, samples, _encode_trailer(message.trailer)))
 
 
-def _node_section(message: FullGraph | PositionUpdate, rest: bytes = b"") -> tuple[bytes, ...]:
+def _node_section(message: FullGraph | PositionUpdate, rest: bytes = b"") -> tuple[Buffer, ...]:
     """Node count and nodes, then `rest`; as one LZ4 block if the message is compressed."""
     count = U32.pack(len(message.nodes))
     nodes = _array_bytes(message.nodes, NODE_DTYPE)
@@ -172,7 +174,7 @@ def _node_section(message: FullGraph | PositionUpdate, rest: bytes = b"") -> tup
 
 
 def _edge_section(message: FullGraph) -> bytes:
-    section = U32.pack(len(message.edges)) + _array_bytes(message.edges, EDGE_DTYPE)
+    section = b"".join((U32.pack(len(message.edges)), _array_bytes(message.edges, EDGE_DTYPE)))
     if message.metadata is None:
         return section
     columns = {column: list(getattr(message.metadata, column)) for column in _METADATA_COLUMNS}
@@ -317,7 +319,7 @@ def _sized(payload: bytes) -> bytes:
     return U32.pack(len(payload)) + payload
 
 
-def _array_bytes(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bytes:
+def _array_bytes(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> Buffer:
     if array.dtype != dtype or array.ndim != 1:
         raise ValueError(f"array of {array.dtype} {list(array.shape)}, expected one dimension of {dtype}")
-    return array.tobytes()
+    return np.ascontiguousarray(array).view(np.uint8).data

@@ -10,12 +10,13 @@ import lz4.block
 import numpy as np
 
 from vfctl.errors import ProtocolError
+from vfctl.protocol.layout import Buffer
 from vfctl.protocol.wire import NODE_DTYPE
 
 _STRIDE = NODE_DTYPE.itemsize
 
 
-def compress(node_bytes: bytes, rest: bytes = b"") -> bytes:
+def compress(node_bytes: Buffer, rest: bytes = b"") -> bytes:
     """One LZ4 block of the shuffled nodes and, unshuffled, what follows them.
 
     Args:

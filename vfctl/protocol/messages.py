@@ -101,17 +101,20 @@ class PositionUpdate(_ByContent):
         settled: the layout is stable; frames now come at the stable interval.
         trailer: present if TIMED.
         compressed: sent (or to be sent) as an LZ4 block.
+        compact: came as a COMPACT section, as a `PositionDecoder` has read it: positions within half a step, velocities
+            left out and 0 here.
     """
 
     nodes: Nodes
     settled: bool = False
     trailer: Trailer | None = None
     compressed: bool = False
+    compact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CompactUpdate:
-    """A PositionUpdate in the COMPACT encoding, its section left opaque.
+    """A PositionUpdate in the COMPACT encoding, its section left opaque: a `PositionDecoder` reads it.
 
     Attributes:
         count: number of nodes.
@@ -219,7 +222,7 @@ def describe(message: Message) -> tuple[str, Flag]:
         flags |= Flag.FINAL
     if isinstance(message, FullGraph | PositionUpdate) and message.compressed:
         flags |= Flag.COMPRESSED
-    if isinstance(message, CompactUpdate):
+    if isinstance(message, CompactUpdate) or (isinstance(message, PositionUpdate) and message.compact):
         flags |= Flag.COMPACT
     if isinstance(message, FullGraph) and message.metadata is not None:
         flags |= Flag.METADATA

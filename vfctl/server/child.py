@@ -7,9 +7,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final
 
-from vfctl.errors import PeerError
+from vfctl.errors import PeerError, VfctlError
 from vfctl.server.process import Failed, Progress, Ready
-from vfctl.server.restarts import RestartPolicy
+from vfctl.server.restarts import Pulse, RestartPolicy
 from vfctl.server.spawn import spawn
 
 STOP_TIMEOUT_S: Final = 5.0
@@ -61,6 +61,22 @@ class Child:
             case Failed(error):
                 raise error
 
+    def last_words(self, timeout_s: float) -> VfctlError | None:
+        """Why it has not ended well, once it has been told to end; None if it has.
+
+        Args:
+            timeout_s: how long it has for that.
+        """
+        self.process.join(timeout_s)
+        if self.process.exitcode == 0:
+            return None
+        try:
+            while self.pipe.poll():
+                self.hear(lambda _: None)
+        except VfctlError as error:
+            return error
+        return PeerError(f"the {self.name} process does not end")
+
     def end(self, timeout_s: float) -> None:
         """See that the process is gone: it has been told, and has so long."""
         self.process.join(timeout_s)
@@ -76,11 +92,13 @@ class GatewayChild(Child):
     Attributes:
         number: of the gateway.
         policy: knows its deaths.
+        pulse: knows whether it hangs.
         due_s: when it is to be started again, monotonic; None while it lives.
     """
 
     def __init__(self, number: int, entry: Callable[..., None], *args: Any) -> None:
         self.number = number
         self.policy = RestartPolicy()
+        self.pulse = Pulse()
         self.due_s: float | None = None
         super().__init__(f"gateway {number}", entry, *args)

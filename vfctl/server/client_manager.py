@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from aiohttp import WSCloseCode, web
 
-from vfctl.protocol import Heartbeat, encode
+from vfctl.protocol import Heartbeat, History, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame
 from vfctl.server.clocks import unix_time_us
 from vfctl.server.connection import Connection
@@ -112,7 +112,7 @@ class ClientManager:
         while number in self._connections:
             number = number % (MAX_CLIENT_NUMBER - 1) + 1
         self._next_number = number % (MAX_CLIENT_NUMBER - 1) + 1
-        _bound_send_buffer(transport, len(audience.position_update(0, 0)))
+        _bound_send_buffer(transport, audience.largest_update_bytes())
         connection = Connection(number, websocket, transport, subscription, audience, now_us)
         self._connections[number] = connection
         heapq.heappush(self._next_looks, (now_us + self._heartbeat_us, number))
@@ -143,13 +143,29 @@ class ClientManager:
             else:
                 self.deliver(connection, sequence, interval_us, now_us)
         for audience, group in in_step.items():
-            framed = audience.position_update(sequence, interval_us)
-            fds = np.fromiter((connection.fd for connection in group), np.int32, len(group))
-            for index, taken in send_to_all(fds, framed):
-                group[index].transport.write(framed[taken:])
-            self.traffic.frames += len(group)
-            self.traffic.bytes += len(framed) * len(group)
+            if audience.compact:
+                self._deliver_compact(audience, group, sequence, interval_us)
+            else:
+                self._send_past_transports(group, audience.position_update(sequence, interval_us))
         self._ask_the_silent(now_us)
+
+    def _deliver_compact(self, audience: Audience, group: list[Connection], sequence: int, interval_us: int) -> None:
+        """To connections that are in step. Those who have the same states get the same bytes."""
+        alike: defaultdict[History | None, list[Connection]] = defaultdict(list)
+        for connection in group:
+            alike[connection.history].append(connection)
+        for history, connections in alike.items():
+            framed, with_it = audience.compact_update(history, sequence, interval_us)
+            self._send_past_transports(connections, framed)
+            for connection in connections:
+                connection.history = with_it
+
+    def _send_past_transports(self, group: list[Connection], framed: bytes) -> None:
+        fds = np.fromiter((connection.fd for connection in group), np.int32, len(group))
+        for index, taken in send_to_all(fds, framed):
+            group[index].transport.write(framed[taken:])
+        self.traffic.frames += len(group)
+        self.traffic.bytes += len(framed) * len(group)
 
     def deliver(self, connection: Connection, sequence: int, interval_us: int, now_us: int) -> None:
         """Serve one connection whose turn has come: a frame, unless earlier bytes still wait.
@@ -166,7 +182,12 @@ class ClientManager:
         if decision is Delivery.WRITE:
             if connection.owed_graph:
                 connection.owed_graph = False
+                connection.history = None
                 framed = connection.audience.full_graph(sequence, interval_us)
+            elif connection.audience.compact:
+                framed, connection.history = connection.audience.compact_update(
+                    connection.history, sequence, interval_us
+                )
             else:
                 framed = connection.audience.position_update(sequence, interval_us)
             transport.write(framed)
@@ -182,7 +203,8 @@ class ClientManager:
         if connection.transport.get_write_buffer_size():
             connection.owed_graph, connection.in_step = True, False
             return
-        self.send(connection, connection.audience.full_graph(sequence, interval_us))
+        if self.send(connection, connection.audience.full_graph(sequence, interval_us)):
+            connection.history = None
 
     def send(self, connection: Connection, framed: bytes) -> bool:
         """Write a framed message besides the states; False if the client is too far behind for it."""
@@ -194,8 +216,8 @@ class ClientManager:
         return True
 
     def _ask_the_silent(self, now_us: int) -> None:
-        """A heartbeat for those from whom nothing has come for long. Each is looked at when it may be due, not with each
-        of its frames."""
+        """A heartbeat for those from whom nothing has come for long. Each is looked at when it may be due, and not with
+        each of its frames."""
         looks = self._next_looks
         while looks and looks[0][0] <= now_us:
             number = looks[0][1]

@@ -7,7 +7,7 @@ import sys
 
 from aiohttp import web
 
-from vfctl.protocol import Trailer
+from vfctl.protocol import History, Trailer
 from vfctl.stream import Audience, Backlog, Subscription
 
 
@@ -24,6 +24,7 @@ class Connection:
             as with TLS.
         in_step: whether frames may be sent past the transport as long as nothing waits in it: it has a descriptor for
             that, took the last frame in time and is not owed a FullGraph. Kept by the ClientManager.
+        history: which states it has, if it speaks COMPACT; None: none since its last FullGraph.
         heard_us: when something last came from it, monotonic µs; a heartbeat of ours also resets it.
     """
 
@@ -33,6 +34,7 @@ class Connection:
         "backlog",
         "fd",
         "heard_us",
+        "history",
         "in_step",
         "number",
         "owed_graph",
@@ -60,6 +62,7 @@ class Connection:
         self.owed_graph = False
         self.in_step = self.fd >= 0
         self.heard_us = now_us
+        self.history: History | None = None
         self._voice_sequences: dict[int, int] | None = None
 
     def voice_trailer(self, stream: int, now_us: int) -> Trailer:

@@ -1,4 +1,4 @@
-"""The gateway's HTTP side: health, metrics, graph, physics. Whichever gateway is asked, it answers for all of them."""
+"""The gateway's HTTP side: viewer, health, metrics, graph, physics, replay. Any gateway answers for all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from vfctl import __version__
 from vfctl.graph.node_link import to_node_link
 from vfctl.server.gateway import Gateway
+from vfctl.server.pages import ViewerPages
 from vfctl.server.physics_desk import MAX_BODY_BYTES
 from vfctl.server.posting import post
 from vfctl.server.scoreboard import Scoreboard
@@ -26,6 +27,12 @@ _COUNTERS: Final = {
     "voice_messages": ("vfctl_voice_messages_sent", "VoiceData messages written."),
     "protocol_errors": ("vfctl_protocol_errors", "Client messages that were not V4."),
     "refused": ("vfctl_connections_refused", "Handshakes refused because the server was full."),
+}
+
+_RECORDING: Final = {
+    "messages": ("vfctl_recorded_messages", "Messages taken down by the server's own recording."),
+    "bytes": ("vfctl_recorded_bytes", "Bytes of those messages."),
+    "dropped": ("vfctl_recording_dropped_messages", "Messages missing from it: the disk was too slow for them."),
 }
 
 _GAUGES: Final = {
@@ -58,6 +65,10 @@ class ScoreboardCollector(Collector):
             for number, slot in slots:
                 gauge.add_metric([number], getattr(slot, field) * unit)
             yield gauge
+        recording = self._scoreboard.recording
+        if recording.began_us:
+            for field, (name, text) in _RECORDING.items():
+                yield CounterMetricFamily(name, text, getattr(recording, field))
 
 
 def health(gateway: Gateway) -> dict[str, Any]:
@@ -69,6 +80,7 @@ def health(gateway: Gateway) -> dict[str, Any]:
         "version": __version__,
         "status": "ok",
         "protocol": 4,
+        "replay": gateway.replays,
         "nodes": len(gateway.scene.nodes),
         "gateways": len(serving),
         "clients": scoreboard.clients,
@@ -96,10 +108,13 @@ def build_app(gateway: Gateway) -> web.Application:
         return web.json_response(to_node_link(gateway.graph, gateway.scene.nodes))
 
     app = web.Application(client_max_size=MAX_BODY_BYTES)
+    ViewerPages().add_to(app.router)
     app.router.add_get("/ws", gateway.websocket)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/graph.json", graph_json)
     app.router.add_get("/physics", gateway.physics.show)
     app.router.add_patch("/physics", gateway.physics.change)
+    app.router.add_get("/replay", gateway.replay.show)
+    app.router.add_patch("/replay", gateway.replay.change)
     return app

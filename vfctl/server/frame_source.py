@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from vfctl.graph import Graph
 from vfctl.physics import PhysicsParameters
@@ -78,6 +78,23 @@ class AdjustableSource(FrameSource, Protocol):
         ...
 
 
+@runtime_checkable
+class RecordedSource(FrameSource, Protocol):
+    """A source that plays a recording."""
+
+    def next_change_us(self, now_us: int) -> int | None:
+        """How long it is until `tick` has something new; None if it will not by itself."""
+        ...
+
+    def control(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Change how it is played; see `ReplaySource.control`.
+
+        Raises:
+            UsageError: one of the changes cannot be; none is made then.
+        """
+        ...
+
+
 class _ReportSteps:
     """Tells how settling goes, once in a while."""
 
@@ -104,8 +121,10 @@ def build_source(source: LiveGraph | Recording, report: Callable[[str], None]) -
     if isinstance(source, Recording):
         from vfctl.capture.replay import ReplaySource
 
-        report(f"opening {source.file}")
-        return ReplaySource(source.file, speed=source.speed, loop=source.loop, start_s=source.start_s)
+        report(f"opening {', '.join(source.files)}")
+        return ReplaySource(
+            source.files, speed=source.speed, loop=source.loop, start_s=source.start_s, paused=source.paused
+        )
     return _build_physics(source, report)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import secrets
+import time
 from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from vfctl.bus import TIMESTAMP, Envelope, Kind, Subscription
+from vfctl.bus import EVERYBODY, TIMESTAMP, Envelope, Kind, Subscription
 from vfctl.errors import ProtocolError, UsageError
 from vfctl.graph import Graph, from_full_graph
 from vfctl.protocol import (
@@ -26,12 +28,15 @@ from vfctl.protocol import (
     decode,
     encode,
 )
+from vfctl.protocol.layout import Buffer
 from vfctl.protocol.websocket import frame
 from vfctl.server.client_manager import ClientManager
 from vfctl.server.clocks import awake_us, monotonic_us, unix_time_us
 from vfctl.server.connection import Connection
-from vfctl.server.options import ServerOptions
+from vfctl.server.inquiry import Inquiry
+from vfctl.server.options import Recording, ServerOptions
 from vfctl.server.physics_desk import PhysicsDesk
+from vfctl.server.replay_desk import ReplayDesk
 from vfctl.server.scoreboard import Places
 from vfctl.stream import ClientCoordinator, Intervals, Scene
 from vfctl.stream import Subscription as ClientSubscription
@@ -53,12 +58,16 @@ class Gateway:
 
     Attributes:
         physics: what asks the source how the physics is set, and has it changed.
+        replay: the same for a replay.
+        replays: whether there is one to ask.
     """
 
     def __init__(self, options: ServerOptions, number: int, bus: Subscription, places: Places) -> None:
         self.number = number
         self.places = places
-        self.physics = PhysicsDesk(bus, number, options.admin)
+        self._inquiry = Inquiry(bus, number)
+        self.physics = PhysicsDesk(self._inquiry, options.admin)
+        self.replay = ReplayDesk(self._inquiry, options.admin)
         stall_timeout_us, heartbeat_us = _us(options.stall_timeout_s * 1000), _us(options.heartbeat_s * 1000)
         self.clients = ClientManager(stall_timeout_us, heartbeat_us, options.slow_client)
         intervals = Intervals(_us(options.active_interval_ms), _us(options.stable_interval_ms))
@@ -68,8 +77,11 @@ class Gateway:
         self._scene: Scene | None = None
         self._node_ids: frozenset[int] = frozenset()
         self._bus = bus
+        self._encoding_limit = options.encoding_limit
+        self._recorded = options.record is not None
+        self.replays = isinstance(options.source, Recording)
         self._ready = asyncio.Event()
-        self._waiting_states: dict[Kind, bytes] = {}
+        self._waiting_states: dict[Kind, Buffer] = {}
         self._tick_began_us = 0
 
     @property
@@ -97,9 +109,9 @@ class Gateway:
             case Kind.EVENT:
                 self._relay(decode(envelope.payload), envelope)
             case Kind.REPLY:
-                self.physics.take_reply(envelope)
-            case Kind.COMMAND | Kind.REQUEST:
-                log.warning("the bus brought a %s, which only gateways send", envelope.kind.name)
+                self._inquiry.take_reply(envelope)
+            case _:
+                log.warning("the bus brought a %s, which is not for gateways", envelope.kind.name)
 
     # -- towards the clients -------------------------------------------------------------------------
 
@@ -122,19 +134,22 @@ class Gateway:
             update = decode(states[Kind.FRAME])
             assert isinstance(update, PositionUpdate)
             assert update.trailer is not None
+            if update.trailer.interval_us:
+                self._begin_round(update.trailer.interval_us)
             self.scene.update(update.nodes, update.settled, update.trailer.timestamp_us)
         if Kind.CONFIRM in states:
             self.scene.confirm(TIMESTAMP.unpack(states[Kind.CONFIRM])[0])
         self._serve_due()
 
-    def _replace_graph(self, payload: bytes) -> None:
+    def _replace_graph(self, payload: Buffer) -> None:
         self._waiting_states.clear()  # they were of the graph before
         message = decode(payload)
         assert isinstance(message, FullGraph)
         assert message.trailer is not None
         self.graph = from_full_graph(message, "served graph")
         self._node_ids = frozenset(self.graph.ids.tolist())
-        self._scene = Scene(self.graph, message.nodes, settled=False, timestamp_us=message.trailer.timestamp_us)
+        timestamp_us, chain = message.trailer.timestamp_us, secrets.randbits(32)
+        self._scene = Scene(self.graph, message.nodes, settled=False, timestamp_us=timestamp_us, chain=chain)
         for connection in self.clients:
             connection.audience = self._scene.audience(connection.audience.variant)
             self._send_graph(connection)
@@ -149,6 +164,12 @@ class Gateway:
             clients.deliver_due(due.clients, due.sequence, interval_us, now_us)
         # uvloop may write only at the end of this loop iteration; what is called in the next one sees the work done.
         asyncio.get_running_loop().call_soon(self._tick_done)
+
+    def _begin_round(self, next_us: int) -> None:
+        """A recorded state has come: those who have not got the one before yet get that first."""
+        now_us, interval_us = monotonic_us(), self.coordinator.interval_us
+        for due in self.coordinator.begin_round(now_us, next_us):
+            self.clients.deliver_due(due.clients, due.sequence, interval_us, now_us)
 
     def _tick_done(self) -> None:
         now_us = monotonic_us()
@@ -166,9 +187,9 @@ class Gateway:
             case NodeSelect():
                 who = self.clients.stream_of(envelope.gateway, envelope.client)
                 notice = frame(encode(Notice({"notice": "selection", "client": who, "node_id": message.node_id})))
-                for connection in self.clients:
-                    if connection.subscription.notices:
-                        self.clients.send(connection, notice)
+                self._notify_all(notice)
+            case Notice() if envelope.client == EVERYBODY:  # a replay
+                self._notify_all(frame(encode(message)))
             case Notice() if envelope.gateway == self.number:
                 addressee = self.clients.get(envelope.client)
                 if addressee is not None:
@@ -192,6 +213,11 @@ class Gateway:
                 framed = frame(encode(VoiceData(stream, message.sample_rate_hz, message.samples, trailer)))
             self.clients.traffic.voice_messages += self.clients.send(connection, framed)
 
+    def _notify_all(self, framed: bytes) -> None:
+        for connection in self.clients:
+            if connection.subscription.notices:
+                self.clients.send(connection, framed)
+
     def _notify(self, connection: Connection, notice: Notice) -> None:
         if connection.subscription.notices:
             self.clients.send(connection, frame(encode(notice)))
@@ -201,7 +227,7 @@ class Gateway:
     async def websocket(self, request: web.Request) -> web.StreamResponse:
         """`GET /ws`: a connection, from its handshake to its end."""
         try:
-            subscription = ClientSubscription.from_query(request.query)
+            subscription = ClientSubscription.from_query(request.query, self._encoding_limit)
         except UsageError as error:
             return web.Response(status=400, text=f"{error.message}\n")
         refusal = self.places.take()
@@ -251,6 +277,9 @@ class Gateway:
 
     def _receive(self, connection: Connection, message: Message, payload: bytes) -> None:
         connection.heard_us = monotonic_us()
+        if self._recorded and isinstance(message, NodeSelect | NodeDrag | FilterUpdate | VoiceData):
+            stamped = TIMESTAMP.pack(time.time_ns()) + payload
+            self._bus.send(Envelope(Kind.HEARD, stamped, self.number, connection.number))
         match message:
             case FilterUpdate():
                 variant = connection.audience.variant.with_filter(message.filter)

@@ -17,7 +17,7 @@ from vfctl.server.child import STOP_TIMEOUT_S, Child, GatewayChild
 from vfctl.server.gateway_process import run_gateway
 from vfctl.server.options import ServerOptions
 from vfctl.server.port import Port, reserve_port
-from vfctl.server.restarts import RESTART_WINDOW_S
+from vfctl.server.restarts import RESTART_WINDOW_S, Pulse
 from vfctl.server.scoreboard import Scoreboard
 from vfctl.server.source_process import run_source
 
@@ -32,6 +32,7 @@ class Server:
         options: what was asked for.
         url: its WebSocket address.
         scoreboard: what its gateways have counted.
+        recording_failure: why its recording of itself has ended early; None if it has not.
     """
 
     def __init__(self, options: ServerOptions, port: Port, folder: Path) -> None:
@@ -44,6 +45,8 @@ class Server:
         self._folder = folder
         self._source: Child | None = None
         self._gateways: list[GatewayChild] = []
+        self._recorder: Child | None = None
+        self.recording_failure: VfctlError | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +79,8 @@ class Server:
     @property
     def _children(self) -> list[Child]:
         """The source first: when it dies the gateways do too, and its death is the one that counts."""
-        return [*([self._source] if self._source else []), *self._gateways]
+        first, last = ([child] if child else [] for child in (self._source, self._recorder))
+        return [*first, *self._gateways, *last]
 
     def start(self, on_progress: Callable[[str], None], timeout_s: float | None) -> None:
         """Start all processes; see `launch`."""
@@ -85,12 +89,18 @@ class Server:
         for number in range(self.options.workers):
             args = (self.options, number, self._held_port.for_gateway(), self.scoreboard, bus_path)
             self._gateways.append(GatewayChild(number, run_gateway, *args))
+        if self.options.record is not None:
+            from vfctl.server.recorder_process import run_recorder  # with all that reads and writes recordings
+
+            self._recorder = Child("recorder", run_recorder, self.options, self.url, self.scoreboard, bus_path)
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         while not all(child.ready for child in self._children):
             left_s = None if deadline_s is None else deadline_s - time.monotonic()
             if left_s is not None and left_s <= 0:
                 raise PeerError(f"the server was not ready within {timeout_s:g} s")
-            for child in self._heard_within(left_s):
+            # If the disk is full already, `watch` says so later: that is no reason not to serve.
+            recording = self._recorder is not None and self._recorder.ready
+            for child in self._heard_within(left_s, but=self._recorder if recording else None):
                 try:
                     child.hear(on_progress)
                 except PeerError:
@@ -100,7 +110,7 @@ class Server:
 
     def watch(self, timeout_s: float, say: Callable[[str], None] = lambda _: None) -> None:
         """Wait at most so long for news of the processes. Call it again and again: gateways that have died are
-        started anew here. The other gateways and their clients do not notice.
+        started anew here, and such as hang are ended. The other gateways and their clients do not notice.
 
         Args:
             say: told in a line of every such death.
@@ -116,17 +126,24 @@ class Server:
                     gateway.start()
                 else:
                     timeout_s = min(timeout_s, gateway.due_s - now_s)
+            elif gateway.pulse.lost(self.scoreboard[gateway.number].posted_us, now_s):
+                say(f"the {gateway.name} process hangs, it is ended")
+                gateway.process.kill()
+                gateway.pulse = Pulse()
         for child in self._heard_within(timeout_s):
             try:
                 child.hear(lambda _: None)
             except VfctlError as error:
-                if not isinstance(child, GatewayChild):
+                if child is self._recorder:
+                    self._end_recording(error, say)
+                elif not isinstance(child, GatewayChild):
                     raise
-                self._bury(child, error, say)
+                else:
+                    self._bury(child, error, say)
 
-    def _heard_within(self, timeout_s: float | None) -> list[Child]:
-        """The children that have something to say, or have died, waited for."""
-        living = [child for child in self._children if not child.pipe.closed]
+    def _heard_within(self, timeout_s: float | None, *, but: Child | None = None) -> list[Child]:
+        """The children, but for one, that have something to say, or have died, waited for."""
+        living = [child for child in self._children if not child.pipe.closed and child is not but]
         readable = wait([child.pipe for child in living], timeout_s)
         return [child for child in living if child.pipe in readable]
 
@@ -147,11 +164,23 @@ class Server:
         gateway.due_s = now_s + delay_s
         say(f"{error.message}; it is started again" + (f" in {delay_s:g} s" if delay_s else ""))
 
+    def _end_recording(self, error: VfctlError, say: Callable[[str], None]) -> None:
+        """The recorder has failed, or died; clients never notice. If the source has gone, that is the news."""
+        assert self._recorder is not None
+        assert self._source is not None
+        self.recording_failure = error
+        self._recorder.end(DYING_S)
+        while isinstance(error, PeerError) and self._source.pipe.poll(DYING_S):
+            self._source.hear(lambda _: None)
+        say(f"{error.message}; the server goes on without recording")
+
     def stop(self) -> None:
         """End all processes: gateways first, so that their clients are told."""
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
         for child in reversed(self._children):
             child.process.terminate()
+        if self._recorder is not None and self.recording_failure is None:
+            self.recording_failure = self._recorder.last_words(max(0.0, deadline_s - time.monotonic()))
         for child in self._children:
             child.end(max(0.0, deadline_s - time.monotonic()))
         self._held_port.close()

@@ -8,7 +8,7 @@ from typing import Final
 
 from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
 from vfctl.physics.device import Device
-from vfctl.stream import SlowClientPolicy
+from vfctl.stream import Encoding, SlowClientPolicy
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8765
@@ -56,16 +56,32 @@ class Recording:
     """A recording that is played back.
 
     Attributes:
-        file: path of the recording.
+        files: paths of the recording's files, in order.
         speed: 2 is twice as fast as it was.
         loop: begin again at the end.
         start_s: where to begin, in seconds from the start of the recording.
+        paused: begin in pause.
     """
 
-    file: str
+    files: tuple[str, ...]
     speed: float = 1.0
     loop: bool = False
     start_s: float = 0.0
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTo:
+    """A recording that a server makes of itself.
+
+    Attributes:
+        file: path, .mcap or .bin.
+        rotate_bytes, rotate_s: a next file is begun when one is so large, or so old; None never.
+    """
+
+    file: str
+    rotate_bytes: int | None = None
+    rotate_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +98,10 @@ class ServerOptions:
         stable_interval_ms: and once it is stable.
         stall_timeout_s: a client that takes nothing for so long is disconnected.
         slow_client: what becomes of one that has not taken its last frames when the next is due.
+        encoding_limit: encodings that take more than this one are refused.
         admin: who may change the physics while it runs.
         heartbeat_s: a client that has been silent for so long is sent a heartbeat.
+        record: what it sends and hears is also recorded there; None is nowhere.
     """
 
     source: LiveGraph | Recording = field(default_factory=LiveGraph)
@@ -96,5 +114,7 @@ class ServerOptions:
     stable_interval_ms: float = 1000.0
     stall_timeout_s: float = 20.0
     slow_client: SlowClientPolicy = SlowClientPolicy.SKIP
+    encoding_limit: Encoding = Encoding.RAW
     admin: Admin = Admin.LOCAL
     heartbeat_s: float = 30.0
+    record: RecordTo | None = None

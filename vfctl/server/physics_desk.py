@@ -5,24 +5,19 @@ A gateway keeps nothing of it. It asks the source over the bus each time, so all
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import itertools
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
 
-from vfctl.bus import Envelope, Kind, Subscription
 from vfctl.errors import UsageError
 from vfctl.physics import PARAMETERS, PhysicsParameters
+from vfctl.server.inquiry import ANSWER_TIMEOUT_S, Inquiry
 from vfctl.server.options import Admin
 
 SCHEMA: Final = "vfctl.physics/1"
-
-ANSWER_TIMEOUT_S: Final = 5.0
-"""The source answers between two ticks; a hundred thousand nodes on a busy core still leave it time for that."""
 
 MAX_BODY_BYTES: Final = 64 * 1024
 
@@ -33,40 +28,13 @@ class PhysicsDesk:
     """Takes questions to the source, and answers back.
 
     Args:
-        bus: what they travel over.
-        gateway: the number of the gateway that asks.
+        inquiry: takes them over the bus.
         admin: who may change something.
     """
 
-    def __init__(self, bus: Subscription, gateway: int, admin: Admin) -> None:
+    def __init__(self, inquiry: Inquiry, admin: Admin) -> None:
         self.admin = admin
-        self._bus = bus
-        self._gateway = gateway
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-
-    async def ask(self, changes: Mapping[str, float]) -> dict[str, Any]:
-        """Have parameters changed (none: just ask), and return what the source answers: `device` and `parameters`
-        (values by name), or `error` and `hint`.
-
-        Raises:
-            TimeoutError: the source does not answer.
-        """
-        number = next(self._numbers)
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
-        try:
-            self._bus.send(Envelope(Kind.REQUEST, json.dumps(dict(changes)).encode(), self._gateway, number))
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                return await answer
-        finally:
-            del self._waiting[number]
-
-    def take_reply(self, envelope: Envelope) -> None:
-        """The answer to a question, unless nobody waits for it any more."""
-        answer = self._waiting.get(envelope.client)
-        if answer is not None and not answer.done():
-            answer.set_result(json.loads(envelope.payload))
+        self._inquiry = inquiry
 
     async def show(self, _: web.Request) -> web.Response:
         """`GET /physics`."""
@@ -74,7 +42,7 @@ class PhysicsDesk:
 
     async def change(self, request: web.Request) -> web.Response:
         """`PATCH /physics`: all changes or, if one of them cannot be, none."""
-        refusal = why_not(request, self.admin)
+        refusal = why_not(request, self.admin, "its physics")
         if refusal is not None:
             return _refused(403, refusal, "vfctl serve --admin anyone lets everybody who reaches the port")
         try:
@@ -93,7 +61,7 @@ class PhysicsDesk:
 
     async def _respond(self, changes: Mapping[str, float]) -> web.Response:
         try:
-            answer = await self.ask(changes)
+            answer = await self._inquiry.ask("physics", changes)
         except TimeoutError:
             error = f"the physics has not answered within {ANSWER_TIMEOUT_S:g} s"
             return _refused(503, error, "GET /physics tells later whether it has changed")
@@ -107,8 +75,8 @@ class PhysicsDesk:
 _EXAMPLE: Final = """such as {"spring_k": 120, "damping": 6}"""
 
 
-def why_not(request: web.Request, admin: Admin) -> str | None:
-    """Why this request may change nothing; None if it may.
+def why_not(request: web.Request, admin: Admin, what: str = "its physics") -> str | None:
+    """Why this request may not change `what`; None if it may.
 
     `local` looks at who has connected. A proxy on this machine connects from here too, so what comes through one is
     refused; and a web page whose name was made to lead here (DNS rebinding) still says that name as the Host.
@@ -116,11 +84,11 @@ def why_not(request: web.Request, admin: Admin) -> str | None:
     if admin is Admin.ANYONE:
         return None
     if admin is Admin.NOBODY:
-        return "this server lets nobody change its physics"
+        return f"this server lets nobody change {what}"
     if not _is_loopback(request.remote or "") or any(header in request.headers for header in _PROXY_HEADERS):
-        return "this server lets its physics be changed from its own machine only"
+        return f"this server lets {what} be changed from its own machine only"
     if not _is_loopback(_host_name(request.host)):
-        return f"this server lets its physics be changed as localhost only, not as {request.host}"
+        return f"this server lets {what} be changed as localhost only, not as {request.host}"
     return None
 
 

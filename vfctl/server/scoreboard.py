@@ -74,16 +74,40 @@ class Slot(ctypes.Structure):
         return type(self).from_buffer_copy(self)
 
 
+class RecordingFigures(ctypes.Structure):
+    """What has become of a recording that the server makes of itself.
+
+    Attributes:
+        began_us: since when, unix time; 0 if there is none.
+        messages: taken down.
+        bytes: of their payloads.
+        dropped: messages that are missing, because the disk or the recorder was too slow for them.
+        files: begun so far.
+    """
+
+    _fields_ = tuple((name, ctypes.c_int64) for name in ("began_us", "messages", "bytes", "dropped", "files"))
+
+    began_us: int
+    messages: int
+    bytes: int
+    dropped: int
+    files: int
+
+
 class Scoreboard:
     """One slot a gateway. Handed to processes when they are spawned; a slot begins with zeros.
 
     Args:
         gateways: how many slots there are.
+
+    Attributes:
+        recording: what the recorder has counted.
     """
 
     def __init__(self, gateways: int) -> None:
         # An unlinked file that is mapped into every process which gets it; it goes with the last of them.
         self._slots = multiprocessing.get_context("spawn").RawArray(Slot, gateways)
+        self.recording = multiprocessing.get_context("spawn").RawValue(RecordingFigures)
 
     def __len__(self) -> int:
         return len(self._slots)

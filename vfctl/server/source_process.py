@@ -7,12 +7,13 @@ import json
 import logging
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from vfctl.bus import BusServer, Envelope, Kind
 from vfctl.errors import InputError, UsageError
 from vfctl.protocol import FullGraph, NodeDrag, NodeSelect, Notice, PositionUpdate, VoiceData, decode, encode
 from vfctl.server.clocks import unix_time_us
-from vfctl.server.frame_source import AdjustableSource, FrameSource, build_source
+from vfctl.server.frame_source import AdjustableSource, FrameSource, RecordedSource, build_source
 from vfctl.server.options import ServerOptions
 from vfctl.server.process import Parent, Progress, Ready, run_process
 
@@ -47,11 +48,14 @@ async def _tick_forever(source: FrameSource, bus: BusServer, period_s: float) ->
     """One tick a period. A tick that takes longer is followed by the next at once; what was missed is lost."""
     loop = asyncio.get_running_loop()
     graph_version = source.graph_version
+    recorded = source if isinstance(source, RecordedSource) else None
     next_tick = loop.time()
     while True:
         now_us = unix_time_us()
-        # A step may take longer than a tick, and the bus must go on; one that is settled costs nothing.
-        update = source.tick(now_us) if source.settled else await loop.run_in_executor(None, source.tick, now_us)
+        # A step may take longer than a tick, and the bus must go on; one that is settled costs nothing, unless somebody
+        # has asked for another place of a recording.
+        quick = source.settled and recorded is None
+        update = source.tick(now_us) if quick else await loop.run_in_executor(None, source.tick, now_us)
         if source.graph_version != graph_version:
             graph_version = source.graph_version
             _publish_graph(source, bus, now_us)
@@ -62,6 +66,10 @@ async def _tick_forever(source: FrameSource, bus: BusServer, period_s: float) ->
         for event in source.events(now_us):
             bus.publish_event(Envelope(Kind.EVENT, encode(event)))
         next_tick = max(next_tick + period_s, loop.time())
+        if recorded is not None:  # what was recorded comes when it did, not at the next tick
+            until_us = recorded.next_change_us(unix_time_us())
+            if until_us is not None:
+                next_tick = min(next_tick, loop.time() + until_us / 1e6)
         await asyncio.sleep(next_tick - loop.time())
 
 
@@ -97,21 +105,29 @@ def _obey(source: FrameSource, bus: BusServer, command: Envelope) -> None:
 
 
 def _answer(source: FrameSource, request: bytes) -> bytes:
-    """Change what a gateway asks for, and say how the physics is set now; `vfctl.server.physics_desk` asks.
+    """Change what a gateway asks for, and say how the physics, or the replay, is set now; `vfctl.server.physics_desk`
+    and `replay_desk` ask.
 
     Args:
-        request: a JSON object of parameters to change, by name; checked by the gateway, and here again.
+        request: a JSON object with the one key `physics` or `replay`: an object of what is to be changed, by name.
 
     Returns:
-        a JSON object: `device` and `parameters`, or why not as `error` and `hint`.
+        a JSON object, what there is now, or why not as `error` and `hint`; with `wrong` if the changes cannot be.
     """
-    if not isinstance(source, AdjustableSource):
-        reason = {"error": "this server replays a recording: there is no physics behind it", "hint": None}
-        return json.dumps(reason).encode()
+    ((what, changes),) = json.loads(request).items()
     try:
-        changes = json.loads(request)
-        if changes:
-            source.set_parameters(**changes)
+        return json.dumps(_set(source, what, changes)).encode()
     except UsageError as error:
-        return json.dumps({"error": error.message, "hint": error.hint}).encode()
-    return json.dumps({"device": source.device, "parameters": source.parameters._asdict()}).encode()
+        return json.dumps({"error": error.message, "hint": error.hint, "wrong": True}).encode()
+
+
+def _set(source: FrameSource, what: str, changes: dict[str, Any]) -> dict[str, Any]:
+    if what == "replay":
+        if not isinstance(source, RecordedSource):
+            return {"error": "this server simulates a graph: there is no recording behind it", "hint": None}
+        return source.control(changes)
+    if not isinstance(source, AdjustableSource):
+        return {"error": "this server replays a recording: there is no physics behind it", "hint": None}
+    if changes:
+        source.set_parameters(**changes)
+    return {"device": source.device, "parameters": source.parameters._asdict()}

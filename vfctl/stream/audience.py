@@ -6,11 +6,27 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from vfctl.graph import Graph
-from vfctl.protocol import Filter, FullGraph, Nodes, PositionUpdate, Trailer, encode
+from vfctl.protocol import (
+    CompactEncoder,
+    CompactUpdate,
+    Filter,
+    FullGraph,
+    History,
+    Nodes,
+    PositionUpdate,
+    Trailer,
+    View,
+    encode,
+    positions_of,
+)
 from vfctl.protocol.websocket import frame_header
 from vfctl.protocol.wire import TRAILER
 from vfctl.stream.filters import FilterIndex, Subset
 from vfctl.stream.variants import Encoding, Variant
+
+KEPT_STATES: Final = 128
+"""States that COMPACT frames can be predicted from: two seconds at 60 Hz, so that clients which are served once a
+second need no key frames."""
 
 
 class Scene:
@@ -21,9 +37,12 @@ class Scene:
         nodes: NODE_DTYPE [nodes], in the graph's node order.
         settled: whether the layout is stable.
         timestamp_us: unix time in µs at which this was valid.
+        chain: see CompactEncoder.
     """
 
-    def __init__(self, graph: Graph, nodes: Nodes, settled: bool, timestamp_us: int) -> None:
+    def __init__(self, graph: Graph, nodes: Nodes, settled: bool, timestamp_us: int, chain: int = 0) -> None:
+        self._graph = graph
+        self._compact = CompactEncoder(chain, kept_states=KEPT_STATES)
         self._index = FilterIndex(graph)
         self._audiences: WeakValueDictionary[Variant, Audience] = WeakValueDictionary()
         self._gathered: dict[Filter, Nodes] = {}
@@ -65,22 +84,56 @@ class Scene:
             nodes = self._gathered[criteria] = self._index.subset(criteria).gather(self.nodes)
         return nodes
 
+    def view(self, criteria: Filter) -> View:
+        """The nodes that a filter keeps, as the COMPACT encoding wants them."""
+        indices = self.subset(criteria).indices
+        return View(self._graph.ids if indices is None else self._graph.ids[indices], indices)
+
+    def compact_section(self, view: View, history: History | None) -> tuple[bytes, History]:
+        """The present state for connections that have `history`, see `CompactEncoder.section`.
+
+        States get their numbers whether or not they are sent to anybody, so prediction takes the numbers for times; and
+        one is put on the grid when somebody first needs it.
+        """
+        if self._compact.position != self.state:
+            self._compact.push(self.state, positions_of(self.nodes))
+        return self._compact.section(view, history)
+
 
 class Audience:
     """All connections with one variant: they receive the same bytes, made once a state and round.
 
     What changes from round to round while a layout is at rest is the trailer alone, and it comes last; so all that is
     before it is kept, and a round costs a copy of it.
+
+    Attributes:
+        variant: what they speak, and what they watch.
+        compact: their updates are COMPACT, which depend on what each connection has: they are `compact_update`s.
     """
 
-    __slots__ = ("__weakref__", "_framed", "_graph_body", "_scene", "_state", "_update_body", "_version", "variant")
+    __slots__ = (
+        "__weakref__",
+        "_compact_bodies",
+        "_framed",
+        "_graph_body",
+        "_scene",
+        "_state",
+        "_update_body",
+        "_version",
+        "_view",
+        "compact",
+        "variant",
+    )
 
     def __init__(self, scene: Scene, variant: Variant) -> None:
         self.variant = variant
+        self.compact = variant.encoding is Encoding.COMPACT
+        self._view = scene.view(variant.filter) if self.compact else None
+        self._compact_bodies: dict[History | None, tuple[bytes, History]] = {}
         self._scene = scene
         self._version = self._state = -1
         self._update_body = self._graph_body = b""
-        self._framed: dict[tuple[bool, int, int], bytes] = {}
+        self._framed: dict[tuple[object, int, int], bytes] = {}
 
     def position_update(self, sequence: int, interval_us: int) -> bytes:
         """The framed PositionUpdate of the present state for the round `sequence`."""
@@ -92,6 +145,23 @@ class Audience:
                 self._update_body = self._without_trailer(self._update())
             framed = self._framed[key] = self._update_body + self._trailer(sequence, interval_us)
         return framed
+
+    def compact_update(self, history: History | None, sequence: int, interval_us: int) -> tuple[bytes, History]:
+        """The framed CompactUpdate of the present state for those who have `history`, and what they have with it."""
+        self._drop_stale()
+        made = self._compact_bodies.get(history)
+        if made is None:
+            made = self._compact_bodies[history] = self._compact_body(history)
+        body, with_it = made
+        key = (history or False, sequence, interval_us)
+        framed = self._framed.get(key)
+        if framed is None:
+            framed = self._framed[key] = body + self._trailer(sequence, interval_us)
+        return framed, with_it
+
+    def largest_update_bytes(self) -> int:
+        """How long a framed update of the present state is; of COMPACT ones the longest, a key frame."""
+        return len(self.compact_update(None, 0, 0)[0] if self.compact else self.position_update(0, 0))
 
     def full_graph(self, sequence: int, interval_us: int) -> bytes:
         """The framed FullGraph of the subset, in the variant's encoding and with its flags."""
@@ -112,6 +182,7 @@ class Audience:
             if self._state != scene.state:
                 self._state = scene.state
                 self._update_body = self._graph_body = b""
+                self._compact_bodies.clear()
 
     def _update(self) -> PositionUpdate:
         variant, scene = self.variant, self._scene
@@ -125,9 +196,17 @@ class Audience:
         metadata = subset.metadata if variant.metadata else None
         trailer = _PLACEHOLDER if variant.timed else None
         nodes = scene.visible_nodes(variant.filter)
-        return FullGraph(nodes, subset.edges, metadata, trailer, variant.encoding is Encoding.LZ4)
+        return FullGraph(nodes, subset.edges, metadata, trailer, variant.encoding is not Encoding.RAW)
 
-    def _without_trailer(self, message: PositionUpdate | FullGraph) -> bytes:
+    def _compact_body(self, history: History | None) -> tuple[bytes, History]:
+        assert self._view is not None
+        scene = self._scene
+        section, with_it = scene.compact_section(self._view, history)
+        trailer = _PLACEHOLDER if self.variant.timed else None
+        message = CompactUpdate(self._view.count, section, scene.settled, trailer)
+        return self._without_trailer(message), with_it
+
+    def _without_trailer(self, message: PositionUpdate | CompactUpdate | FullGraph) -> bytes:
         encoded = memoryview(encode(message))
         kept = encoded[: -TRAILER.size] if self.variant.timed else encoded
         return b"".join((frame_header(len(encoded)), kept))

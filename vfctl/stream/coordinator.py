@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from vfctl.stream.overload import OverloadController
-from vfctl.stream.rounds import SLOTS, RoundClock
+from vfctl.stream.rounds import SLOTS, RoundClock, Turn
 
 CLIENTS_PER_SHARE: Final = 4 * SLOTS
 """For each so many clients, one more of a group shares a slot: at 50,000 of them 14, while 52 are in each slot."""
@@ -78,8 +78,33 @@ class ClientCoordinator(Generic[ClientT]):
 
     def set_settled(self, settled: bool) -> None:
         """Go to the stable interval, or at once back to the active one; or to what the work allows."""
+        if self._clock.waits:
+            return
         self._wanted_us = self._intervals.stable_us if settled else self._intervals.active_us
         self._clock.interval_us = self.overload.interval_us(self._wanted_us)
+
+    def begin_round(self, now_us: int, next_us: int) -> list[Due[ClientT]]:
+        """A state has come that is the only one for so long, and each client is to get it once: a recorded one.
+
+        Rounds then follow the states. (At a pace of their own, clients whose turn falls together with a state's coming
+        would see one of them twice and another never.) Half of the clients are served at once, the others at the next
+        tick. If states come faster than twice the active rate, rounds keep their own pace, and serve the newest. A
+        gateway that has no time for all states need not be told: it finds only the newest of those that wait for it.
+
+        Args:
+            next_us: until the next state.
+
+        Returns:
+            those who have not got the state before yet; it is theirs now.
+        """
+        active_us = self._intervals.active_us
+        if next_us < active_us // 2:
+            self._clock.go_on()
+            return []
+        self._wanted_us = self._clock.interval_us = next_us
+        stable_us = self._intervals.stable_us
+        wait_us = min(next_us, stable_us) + stable_us // 2
+        return self._served(self._clock.begin_round(now_us, _PARTS, wait_us))
 
     def tick_done(self, busy_us: int, now_us: int, awake_us: Callable[[], int | None] = lambda: None) -> None:
         """All that the last call of `due` gave has been written, to the last byte that the kernel took.
@@ -89,7 +114,8 @@ class ClientCoordinator(Generic[ClientT]):
             awake_us: see `OverloadController.tick`.
         """
         self.overload.tick(busy_us, self._clock.advanced_us, self.interval_us, now_us, awake_us)
-        self._clock.interval_us = self.overload.interval_us(self._wanted_us)
+        if not self._clock.waits:
+            self._clock.interval_us = self.overload.interval_us(self._wanted_us)
 
     def add(self, client: ClientT, group: Hashable = None) -> None:
         """Give a client a phase; its first turn comes within one interval.
@@ -127,8 +153,11 @@ class ClientCoordinator(Generic[ClientT]):
 
         The order within a call rotates from call to call: nobody is always the last to be written to.
         """
+        return self._served(self._clock.advance(now_us))
+
+    def _served(self, turns: list[Turn]) -> list[Due[ClientT]]:
         groups = []
-        for turn in self._clock.advance(now_us):
+        for turn in turns:
             clients = [client for slot in self._slots[turn.first : turn.end] for client in slot]
             if not clients:
                 continue
@@ -137,6 +166,9 @@ class ClientCoordinator(Generic[ClientT]):
             groups.append(Due(turn.sequence, clients[start:] + clients[:start]))
         return groups
 
+
+_PARTS: Final = 2
+"""Ticks over which the turns of a recorded state are spread; more would meet the next state if that comes early."""
 
 _GOLDEN_STEP = 593
 """960 times the golden ratio, to the nearest number that shares no factor with 960: visits every slot."""

@@ -17,6 +17,12 @@ class Encoding(StrEnum):
     LZ4 = "lz4"
     COMPACT = "compact"
 
+    @property
+    def allowed(self) -> tuple[Encoding, ...]:
+        """The encodings that are served if this one is the limit: it, and those that take less."""
+        encodings = tuple(Encoding)
+        return encodings[encodings.index(self) :]
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
@@ -41,11 +47,14 @@ class Subscription:
     notices: bool = False
 
     @classmethod
-    def from_query(cls, query: Mapping[str, str]) -> Subscription:
+    def from_query(cls, query: Mapping[str, str], limit: Encoding = Encoding.RAW) -> Subscription:
         """Read the parameters of the URL; those that are not ours are left alone.
 
+        Args:
+            limit: an encoding that takes more than this one is not served.
+
         Raises:
-            UsageError: a value that the parameter does not take, or an encoding that is not served.
+            UsageError: a value that the parameter does not take, or an encoding beyond the limit.
         """
         try:
             encoding = Encoding(query.get("encoding", Encoding.RAW))
@@ -53,8 +62,11 @@ class Subscription:
             raise UsageError(
                 f"encoding={query['encoding']!r} is unknown; the encodings are {', '.join(Encoding)}"
             ) from None
-        if encoding is Encoding.COMPACT:
-            raise UsageError("encoding=compact is not served yet; use raw or lz4")
+        if encoding not in limit.allowed:
+            raise UsageError(
+                f"this server does not serve encoding={encoding}; connect with "
+                + " or ".join(f"?encoding={allowed}" for allowed in limit.allowed)
+            )
         timed, metadata, voice, notices = (_switch(query, name) for name in ("timed", "metadata", "voice", "notices"))
         return cls(Variant(encoding, timed, metadata), voice, notices)
 

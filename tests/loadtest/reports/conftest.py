@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vfctl.errors import VfctlError
 from vfctl.loadtest.gates import parse_gate
 from vfctl.loadtest.health import Health
 from vfctl.loadtest.observations import Observations, Outcome
@@ -32,10 +33,20 @@ def a_second(t_s: int, *, stage: str = "hold", measured: bool = True) -> Second:
 
 @pytest.fixture
 def reportable(make_results: Callable[..., Results]) -> MakeReportable:
-    def make(*, interrupted: bool = False, seconds: int = 12, saturated: bool = False, **fields: Any) -> Results:
+    def make(
+        *,
+        interrupted: bool = False,
+        seconds: int = 12,
+        saturated: bool = False,
+        failure: VfctlError | None = None,
+        latencies_us: tuple[int, int] = (700, 2000),
+        **fields: Any,
+    ) -> Results:
+        """`latencies_us`: the mean of what is added, exponentially distributed, and the least."""
+        more_us, least_us = latencies_us
         random = np.random.default_rng(1)
         seen = Observations(messages=20_000, bytes=10**8, frames=20_000, gaps=3)
-        values_us = (2000 + random.exponential(700, 20_000)).astype(np.int64)
+        values_us = (least_us + random.exponential(more_us, 20_000)).astype(np.int64)
         seen.record_round(10**8, values_us, values_us + 500, values_us * 2)
         health = Health(0, wall_s=10.0, cpu_s=9.9 if saturated else 0.5)
         results = make_results(seen, outcome=Outcome(300, 297, failed=1, lost=2), health=health)
@@ -46,6 +57,7 @@ def reportable(make_results: Callable[..., Results]) -> MakeReportable:
         results.performance = replace(
             results.performance,
             interrupted=interrupted,
+            failure=failure,
             seconds=(*ramp, *hold),
             began_unix_s=1_700_000_000.0,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import io
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ import jsonschema
 import pytest
 from lxml import etree
 
-from vfctl.loadtest.gates import Verdict
+from vfctl.errors import PeerError
+from vfctl.loadtest.ab import ab_document
+from vfctl.loadtest.comparison import Comparison
+from vfctl.loadtest.gates import Verdict, parse_gate
+from vfctl.loadtest.noise import score
 from vfctl.loadtest.repeats import fold
 from vfctl.loadtest.reports import as_csv, as_junit, as_markdown
-from vfctl.loadtest.reports.schema import results_schema
-from vfctl.loadtest.results import set_verdicts
+from vfctl.loadtest.reports.schema import DOCUMENTS, schema_of
+from vfctl.loadtest.search import Found, Probe
 
 from .conftest import MakeReportable, document_of
 
@@ -32,12 +37,13 @@ def closed(schema: Any) -> Any:
     return [closed(each) for each in schema] if isinstance(schema, list) else schema
 
 
-def junit(document: dict[str, Any], *, strict: bool = False) -> Any:
-    root = etree.fromstring(as_junit.render(document, strict=strict).encode())
+def junit(document: dict[str, Any], *, strict: bool = False, render: Any = as_junit.render) -> Any:
+    root = etree.fromstring(render(document, strict=strict).encode())
     SCHEMA.assertValid(root)
     suite = root.find("testsuite")
     assert int(suite.get("tests")) == len(suite.findall("testcase"))
     assert int(suite.get("failures")) == len(suite.findall("testcase/failure"))
+    assert int(suite.get("errors")) == int(root.get("errors")) == len(suite.findall("testcase/error"))
     assert int(suite.get("skipped")) == len(suite.findall("testcase/skipped"))
     return suite
 
@@ -52,7 +58,7 @@ def test_a_gate_is_a_test_case_with_value_and_limit_in_its_failure(reportable: M
     assert case(suite, "latency_ms.p95 < 30").find("failure") is None
     failure = case(suite, "latency_ms.p99 < 0.1").find("failure")
     assert failure.get("message").startswith("latency_ms.p99 < 0.1: does not hold, the value is 5.")
-    assert failure.get("message").endswith("and the limit 0.1")
+    assert failure.get("message").endswith(" ms and the limit 0.1 ms")
     assert case(suite, "voice_ms.p95 < 200").find("failure").get("message") == "voice_ms.p95 < 200: no data"
     assert suite.get("timestamp") == "2023-11-14T22:13:20"
     assert suite.get("failures") == "2"
@@ -85,7 +91,7 @@ def test_an_aborted_run_is_partial_and_says_by_which_gate(reportable: MakeReport
     document = document_of(reportable())
     document["aborted"] = asdict(Verdict("latency_ms.p95 < 1 after 2s", 4.25, False, 1.0))
     message = case(junit(document), "the run went to its end").find("skipped").get("message")
-    assert "latency_ms.p95 < 1 after 2s: does not hold, the value is 4.25 and the limit 1." in message
+    assert "latency_ms.p95 < 1 after 2s: does not hold, the value is 4.25 ms and the limit 1 ms." in message
     assert "> **Partial.** The run was ended early by an abort gate" in as_markdown.render(document)
 
 
@@ -101,7 +107,7 @@ def test_names_that_others_have_chosen_break_neither_xml_nor_markdown(reportable
 def test_markdown_has_the_verdict_gates_and_figures(reportable: MakeReportable) -> None:
     text = as_markdown.render(document_of(reportable(saturated=True)))
     assert text.startswith("## ❌ vfctl loadtest: 300 clients, 10 s measured\n")
-    assert "| `voice_ms.p95 < 200` | no data | 200 | ❌ **failed** |" in text
+    assert "| `voice_ms.p95 < 200` | no data | 200 ms | ❌ **failed** |" in text
     assert "> **generator saturated:**" in text
     assert "1 failed, 2 lost" in text
     assert "| error | 3 | connection reset |" in text
@@ -125,7 +131,7 @@ def test_csv_has_a_row_a_second(reportable: MakeReportable) -> None:
 
 
 def test_the_schema_is_one_and_describes_every_key_of_the_results(reportable: MakeReportable) -> None:
-    schema = results_schema()
+    schema = schema_of("loadtest")
     jsonschema.Draft202012Validator.check_schema(schema)
     for results in (reportable(), reportable(interrupted=True, seconds=0)):
         jsonschema.validate(document_of(results), closed(schema))
@@ -133,10 +139,65 @@ def test_the_schema_is_one_and_describes_every_key_of_the_results(reportable: Ma
 
 def test_repeated_runs_are_described_and_told(reportable: MakeReportable) -> None:
     document = fold([reportable(url=f"ws://{number}/").to_json() for number in range(3)])
-    set_verdicts(document, [])
-    jsonschema.validate(document, closed(results_schema()))
+    jsonschema.validate(document, closed(schema_of("loadtest")))
     assert "3 runs: figures are medians" in as_markdown.render(document)
     assert junit(document).get("tests") == "3"
+
+
+def test_a_run_that_failed_is_an_error_in_every_report(reportable: MakeReportable) -> None:
+    document = document_of(reportable(failure=PeerError("a `generator` died")), "latency_ms.p95 < 30")
+    jsonschema.validate(document, closed(schema_of("loadtest")))
+    suite = junit(document)
+    assert (suite.get("errors"), suite.get("failures")) == ("1", "0")
+    message = case(suite, "the run went to its end").find("error").get("message")
+    assert message == "The run failed: a `generator` died."
+    text = as_markdown.render(document)
+    assert text.startswith("## ❌")
+    assert "> **Failed.** The run failed: a \\`generator\\` died." in text
+
+
+def test_two_servers_are_one_report(reportable: MakeReportable) -> None:
+    sides = [reportable(), reportable(saturated=True, peer="x|y")]
+    document = ab_document(sides, [parse_gate(gate) for gate in ("latency_ms.p95 <= baseline", "b.voice_ms.p95 < 9")])
+    jsonschema.validate(document, closed(schema_of("ab")))
+    assert [gate["passed"] for gate in document["gates"]] == [True, False]
+    suite = junit(document, render=as_junit.render_ab)
+    assert case(suite, "B is not slower than A").find("error").get("message").startswith("The two could not")
+    assert case(suite, "A: the generator was not the bottleneck").find("skipped") is None
+    assert case(suite, "B: the generator was not the bottleneck").find("skipped") is not None
+    text = as_markdown.render_ab(document)
+    assert text.startswith("## ❌ vfctl loadtest --ab: 300 clients")
+    assert "| latency P95 ms | " in text
+    assert "> **B: generator saturated:**" in text
+    for table in text.split("\n\n"):
+        widths = {line.replace("\\|", "").count("|") for line in table.splitlines() if line.startswith("|")}
+        assert len(widths) <= 1, table
+    rows = list(csv.DictReader(io.StringIO(as_csv.render_ab(document))))
+    assert [row["side"] for row in rows] == ["a"] * 12 + ["b"] * 12
+    document["comparison"] = {**asdict(SLOWER), "verdict": "slower"}
+    failure = case(junit(document, render=as_junit.render_ab), "B is not slower than A").find("failure")
+    assert failure.get("message").startswith("B is slower by 5.00 ms (4.90 to 5.10)")
+    jsonschema.validate(document, closed(schema_of("ab")))
+
+
+SLOWER = Comparison("slower", 95.0, 95.0, 1.0, 6.0, 5.0, 4.9, 5.1, 0.2, 1, 1)
+
+
+def test_every_document_that_is_written_has_a_schema(reportable: MakeReportable) -> None:
+    results = reportable().to_json()
+    found = Found("clients", 300.0, True, [Probe(300.0, True, results)])
+    documents = {
+        "find": json.loads(json.dumps(found.to_json())),
+        "noise": score([results, results, results]),
+        "compare": {"schema": "vfctl.compare/1", **asdict(SLOWER), "warnings": ["careful"]},
+    }
+    for name, document in documents.items():
+        schema = schema_of(name)
+        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.validate(document, closed(schema))
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**document, "schema": "vfctl.loadtest/3"}, schema)
+    assert {"loadtest", "ab", *documents} == set(DOCUMENTS)
 
 
 @pytest.mark.parametrize("key", ["latency_ms", "seconds", "schema"])
@@ -144,4 +205,4 @@ def test_the_schema_refuses_what_is_not_results(reportable: MakeReportable, key:
     document = copy.deepcopy(document_of(reportable()))
     document[key] = "vfctl.loadtest/0"
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(document, results_schema())
+        jsonschema.validate(document, schema_of("loadtest"))

@@ -11,6 +11,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from vfctl.errors import PeerError
+from vfctl.loadtest.ab import ab_document
+from vfctl.loadtest.gates import parse_gate
+from vfctl.loadtest.reports.as_html import curves_of, render_ab
+
 from .conftest import MakeReportable, a_second, page_of
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
@@ -60,6 +65,24 @@ CONTRASTS = """() => {
         }
         if (element.matches('.line, .dot')) {
             found.push({what: element.outerHTML, ratio: ratio(rgba(style.stroke), behind(element)), needed: 3});
+        }
+    }
+    return found;
+}"""
+
+
+CROWDED = """() => {
+    const found = [];
+    for (const chart of document.querySelectorAll('svg.chart')) {
+        const card = chart.closest('section').getBoundingClientRect();
+        const texts = [...chart.querySelectorAll('text')].filter(text => text.getClientRects().length);
+        const boxes = texts.map(text => [text.textContent, text.getBoundingClientRect()]);
+        for (const [number, [text, box]] of boxes.entries()) {
+            if (box.left < card.left || box.right > card.right || box.top < card.top || box.bottom > card.bottom)
+                found.push(`${chart.id}: ${text} is cut off`);
+            for (const [other, its] of boxes.slice(number + 1))
+                if (box.left < its.right - 1 && its.left < box.right - 1 && box.top < its.bottom - 3
+                    && its.top < box.bottom - 3) found.push(`${chart.id}: ${text} is on ${other}`);
         }
     }
     return found;
@@ -142,7 +165,7 @@ def test_a_partial_run_says_so_and_so_does_a_saturated_generator(
     assert page.title().endswith("(partial)")
     assert page.get_by_text("The run was interrupted before its end.").is_visible()
     assert page.get_by_text("use fewer clients or a lower rate").is_visible()
-    assert page.get_by_role("row", name="voice_ms.p95 < 200 no data 200 ✗ failed").is_visible()
+    assert page.get_by_role("row", name="voice_ms.p95 < 200 no data 200 ms ✗ failed").is_visible()
 
 
 def test_a_run_without_anything_to_show_says_that(browser: Browser, tmp_path: Path, make_results: Any) -> None:
@@ -167,9 +190,51 @@ def test_a_day_stays_small(browser: Browser, tmp_path: Path, reportable: MakeRep
     assert looked.page.locator("#cpu text", has_text="24 h").count() == 1
 
 
-def test_it_fits_a_telephone(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
-    page = opened(browser, tmp_path, page_of(reportable()), width=390).page
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+@pytest.mark.parametrize("width", [1180, 390])
+def test_axes_have_their_units_and_nothing_is_cut_off_or_on_top_of_something_else(
+    browser: Browser, tmp_path: Path, reportable: MakeReportable, width: int
+) -> None:
+    page = opened(browser, tmp_path, page_of(reportable(seconds=9, latencies_us=(400, 90_000))), width=width).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CROWDED) == []
+    units = {plot: page.locator(f"#{plot} text.unit").text_content() for plot in PLOTS}
+    assert units == {
+        "latency": "ms",
+        "percentiles": "ms",
+        "clients": "clients",
+        "messages": "messages/s",
+        "bandwidth": "MB/s",
+        "connect": "ms",
+        "cpu": "% of a core",
+    }
+    assert page.locator("#latency text.along").last.text_content() == "8 s"
+    wide = "[...document.querySelectorAll('svg.chart')].filter(c => c.scrollWidth > c.parentElement.clientWidth).length"
+    assert page.evaluate(wide) == 0
+
+
+def test_two_servers_are_two_lines_in_every_plot(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
+    sides = [reportable(seconds=9), reportable(seconds=9, peer="the new one")]
+    gates = [parse_gate("latency_ms.p95 < 30"), parse_gate("a.clients.lost == 0")]
+    document = ab_document(sides, gates)
+    looked = opened(browser, tmp_path, render_ab(document, [curves_of(side) for side in sides]), "dark")
+    assert (looked.complaints, looked.requests) == ([], [])
+    plots = {plot["id"]: plot["marks"] for plot in looked.page.evaluate(MARKS)}
+    assert list(plots) == PLOTS
+    for name, marks in plots.items():
+        assert len(marks) == 2, name
+        assert len({mark["stroke"] for mark in marks}) == 2, "they can be told apart"
+    assert looked.page.evaluate(CROWDED) == []
+    assert looked.page.title() == "vfctl loadtest --ab: 300 clients, 10 s measured"
+    assert looked.page.get_by_text("The two could not be compared.").is_visible()
+    assert looked.page.get_by_text("two seconds of measured time").is_visible()
+    assert looked.page.get_by_role("row", name="a.clients.lost == 0 2 0 ✗ failed").is_visible()
+    assert looked.page.get_by_text("the new one").first.is_visible()
+
+
+def test_a_run_that_failed_says_why(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
+    page = opened(browser, tmp_path, page_of(reportable(failure=PeerError("the server died <of fright>")))).page
+    assert page.title().endswith("(failed)")
+    assert page.get_by_text("The run failed: the server died <of fright>.").is_visible()
 
 
 def test_what_a_server_calls_itself_is_text(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import BinaryIO, Final
 
 from vfctl.capture.captured import CapturedMessage
 from vfctl.capture.exporters.as_csv import write_csv
 from vfctl.capture.exporters.as_json import write_json, write_ndjson
 from vfctl.capture.exporters.as_npz import write_npz
+from vfctl.capture.exporters.as_parquet import write_parquet
 from vfctl.capture.exporters.summary import SummaryRow, summary_rows
-from vfctl.capture.timeline import DecodedMessage, decoded
+from vfctl.capture.losses import LossLog
+from vfctl.capture.runs import UpdateRun, with_runs
+from vfctl.capture.selection import EVERYTHING, Selection, select
+from vfctl.capture.timeline import Item, decoded_items
 from vfctl.errors import InputError, UsageError, VfctlError
 
 __all__ = ["FORMATS", "SummaryRow", "export", "summary_rows"]
 
-_WRITERS: Final[dict[str, Callable[[Iterator[DecodedMessage], BinaryIO], None]]] = {
+_WRITERS: Final[dict[str, Callable[[Iterator[Item], BinaryIO], None]]] = {
     "json": write_json,
     "ndjson": write_ndjson,
     "csv": write_csv,
     "npz": write_npz,
+    "parquet": write_parquet,
 }
 
 FORMATS: Final = tuple(_WRITERS)
-"""The formats of `export`: `json` one array, `ndjson` one object a line, `csv` one row a node, `npz` NumPy columns."""
+"""The formats of `export`: `json` one array, `ndjson` one object a line, `csv` and `parquet` one row a node, `npz`
+NumPy columns."""
 
 
-def export(messages: Iterable[CapturedMessage], format: str, out: BinaryIO, limit: int | None = None) -> None:
+def export(
+    messages: Iterable[CapturedMessage],
+    format: str,
+    out: BinaryIO,
+    selection: Selection = EVERYTHING,
+    *,
+    undecodable: LossLog | None = None,
+    on_offset: Callable[[int], None] | None = None,
+) -> None:
     """Write a recording in another format, with flat memory.
 
     Where a recording is damaged, what was readable is written and the document properly closed before the error comes.
@@ -36,20 +49,25 @@ def export(messages: Iterable[CapturedMessage], format: str, out: BinaryIO, limi
         messages: a Capture, or any messages.
         format: one of FORMATS.
         out: need not be seekable.
-        limit: most messages to read; None reads them all.
+        selection: what of it is wanted.
+        undecodable: where to note each message that is framed well and cannot be decoded.
+        on_offset: told how far reading has come in the file, message by message.
 
     Raises:
         UsageError: no such format.
         BrokenPipeError: nobody reads `out` any more.
         InputError: `out` or a temporary file cannot be written.
+        MissingError: the format needs a package that is not installed.
         VfctlError: as for iterating `messages` and for decoding them.
     """
     writer = _WRITERS.get(format)
     if writer is None:
         raise UsageError(f"no export format is called {format!r}", hint=f"the formats are {', '.join(FORMATS)}")
     damage: list[VfctlError] = []
+    source = watched(with_runs(messages), on_offset)
     try:
-        writer(_until_damage(decoded(islice(messages, limit)), damage), out)
+        writer(_until_damage(select(decoded_items(source, undecodable), selection), damage), out)
+        out.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -58,9 +76,26 @@ def export(messages: Iterable[CapturedMessage], format: str, out: BinaryIO, limi
         raise damage[0]
 
 
-def _until_damage(messages: Iterator[DecodedMessage], damage: list[VfctlError]) -> Iterator[DecodedMessage]:
-    """All messages; instead of raising, leave the error for later, so that a writer can close its document."""
+def watched(
+    messages: Iterable[CapturedMessage | UpdateRun], on_offset: Callable[[int], None] | None
+) -> Iterable[CapturedMessage | UpdateRun]:
+    """The same, telling the offset of each."""
+    if on_offset is None:
+        return messages
+    return _telling(messages, on_offset)
+
+
+def _telling(
+    messages: Iterable[CapturedMessage | UpdateRun], on_offset: Callable[[int], None]
+) -> Iterator[CapturedMessage | UpdateRun]:
+    for message in messages:
+        on_offset(message.offset)
+        yield message
+
+
+def _until_damage(items: Iterator[Item], damage: list[VfctlError]) -> Iterator[Item]:
+    """All items; instead of raising, leave the error for later, so that a writer can close its document."""
     try:
-        yield from messages
+        yield from items
     except VfctlError as error:
         damage.append(error)

@@ -1,26 +1,26 @@
-"""JSON: one array of objects, or one object a line."""
+"""JSON: one array of objects, or one object a line; orjson writes the numbers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
-from vfctl.capture.timeline import DecodedMessage
+from vfctl.capture.captured import Direction
+from vfctl.capture.exporters.records import split_flags
+from vfctl.capture.timeline import DecodedMessage, DecodedRun, Item, form_name
 from vfctl.protocol import (
     CompactUpdate,
-    Edges,
     FilterUpdate,
     FullGraph,
     Heartbeat,
     Message,
     Metadata,
     NodeDrag,
-    Nodes,
     NodeSelect,
     Notice,
     PositionUpdate,
@@ -29,36 +29,87 @@ from vfctl.protocol import (
     VoiceData,
     describe,
 )
+from vfctl.protocol.deployed import DeployedFrame
 
-_NOT_FINITE = frozenset(("nan", "inf", "-inf"))
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+_COLUMN_BYTES: Final = 2**19
+"""Of a run so much is put into columns at once: it stays in the processor's cache until it is written."""
 
 
-def write_ndjson(messages: Iterator[DecodedMessage], out: BinaryIO) -> None:
+def write_ndjson(items: Iterator[Item], out: BinaryIO) -> None:
     """One object a line, each handed on at once: the recording may come live through a pipe."""
-    for item in messages:
-        out.write(to_json(item.message).encode() + b"\n")
-        out.flush()
+    options = _OPTIONS | orjson.OPT_APPEND_NEWLINE
+    for item in items:
+        if isinstance(item, DecodedRun):
+            out.writelines(_run_lines(item, options))
+        else:
+            out.write(to_json(item, options))
+            out.flush()
 
 
-def write_json(messages: Iterator[DecodedMessage], out: BinaryIO) -> None:
+def write_json(items: Iterator[Item], out: BinaryIO) -> None:
     """One array of the same objects, closed whatever happens to the messages."""
     out.write(b"[")
     separator = b"\n"
-    for item in messages:
-        out.write(separator + to_json(item.message).encode())
-        separator = b",\n"
+    for item in items:
+        for line in _run_lines(item) if isinstance(item, DecodedRun) else (to_json(item),):
+            out.write(separator)
+            out.write(line)
+            separator = b",\n"
     out.write(b"\n]\n")
 
 
-def to_json(message: Message) -> str:
-    """One message as a JSON object without line breaks: `type` first, then `flags`, then what the message has.
+def to_json(item: DecodedMessage, options: int = _OPTIONS) -> bytes:
+    """One message as a JSON object without line breaks: `type` and `flags`, its place, then what the message has.
 
-    float32 is printed with the fewest digits that round-trip as float32; what is not finite becomes null.
+    Nodes and edges are columns, as METADATA has them. float32 is printed with the fewest digits that round-trip as
+    float32; what is not finite becomes null.
     """
-    name, flags = describe(message)
-    fields = {"type": json.dumps(name), "flags": dump([flag.name for flag in flags])}
-    fields.update(_fields(message))
-    return _object(fields.keys(), fields.values())
+    message = item.message
+    if isinstance(message, DeployedFrame):
+        name, flags = form_name(message.form), []
+    else:
+        name, flag_bits = describe(message)
+        flags = [flag.name or "" for flag in flag_bits]
+    place = _place(name, flags, item.number, item.time_s, item.direction, item.connection)
+    return orjson.dumps(place | _fields(message), option=options)
+
+
+def _run_lines(run: DecodedRun, options: int = _OPTIONS) -> Iterator[bytes]:
+    at_once = max(1, _COLUMN_BYTES // max(1, run.bytes))
+    for first in range(0, len(run), at_once):
+        yield from _lines(run.where(slice(first, first + at_once)), options)
+
+
+def _lines(run: DecodedRun, options: int) -> Iterator[bytes]:
+    flags = (["TIMED"] if run.trailers is not None else []) + (["SETTLED"] if run.settled else [])
+    columns = _columns(run.nodes)
+    trailers = run.trailers.tolist() if run.trailers is not None else [None] * len(run)
+    times_s = (np.rint(run.times_s * 1e6) / 1e6).tolist()
+    line = _place("PositionUpdate", flags, 0, 0.0, Direction.SERVER, 0)
+    for number, time_s, trailer, *values in zip(
+        run.numbers.tolist(), times_s, trailers, *columns.values(), strict=True
+    ):
+        line["message"], line["time_s"] = number, time_s
+        if trailer:
+            line["sequence"], line["timestamp_us"], line["interval_us"] = trailer
+        line["count"] = len(values[0])
+        line["nodes"] = dict(zip(columns, values, strict=True))
+        yield orjson.dumps(line, option=options)
+
+
+def _place(
+    name: str, flags: list[str], number: int, time_s: float, direction: Direction, connection: int
+) -> dict[str, Any]:
+    """What every object begins with. µs are enough for a time, and more digits are noise of the subtraction."""
+    return {
+        "type": name,
+        "flags": flags,
+        "message": number,
+        "time_s": round(time_s * 1e6) / 1e6,
+        "direction": direction.value,
+        "connection": connection,
+    }
 
 
 def dump(value: Any) -> str:
@@ -79,85 +130,66 @@ def _compact_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def float32_texts(values: npt.NDArray[np.float32]) -> list[str]:
-    """The fewest digits that round-trip as float32; `nan`, `inf` and `-inf` for the others."""
-    return [str(value) for value in values]
-
-
-def _fields(message: Message) -> dict[str, str]:
-    """The fields behind `type` and `flags`, each as JSON text."""
+def _fields(message: Message | DeployedFrame) -> dict[str, Any]:
+    """The fields behind those of its place, each as orjson takes it."""
     match message:
         case FullGraph():
-            fields = {**_trailer(message.trailer), "count": str(len(message.nodes)), "nodes": _records(message.nodes)}
-            fields["edges"] = _records(message.edges)
+            fields = {**_trailer(message.trailer), "count": len(message.nodes), "nodes": _columns(message.nodes)}
+            fields["edges"] = _columns(message.edges)
             if message.metadata is not None:
                 fields["metadata"] = _metadata(message.metadata)
             return fields
         case PositionUpdate():
-            return {**_trailer(message.trailer), "count": str(len(message.nodes)), "nodes": _records(message.nodes)}
+            return {**_trailer(message.trailer), "count": len(message.nodes), "nodes": _columns(message.nodes)}
+        case DeployedFrame():
+            sequence = {} if message.sequence is None else {"sequence": message.sequence}
+            return {**sequence, "count": len(message.records), "nodes": _columns(split_flags(message))}
         case CompactUpdate():
-            return {**_trailer(message.trailer), "count": str(message.count), "bytes": str(len(message.section))}
+            return {**_trailer(message.trailer), "count": message.count, "bytes": len(message.section)}
         case NodeSelect():
-            return {"node_id": dump(message.node_id)}
+            return {"node_id": message.node_id}
         case NodeDrag():
-            x, y, z = _json_numbers(np.array([message.x, message.y, message.z], np.float32))
-            return {"node_id": str(message.node_id), "x": x, "y": y, "z": z}
+            x, y, z = (np.float32(value) for value in (message.x, message.y, message.z))
+            return {"node_id": message.node_id, "x": x, "y": y, "z": z}
         case Heartbeat():
-            fields = {"timestamp_us": str(message.timestamp_us)}
+            fields = {"timestamp_us": message.timestamp_us}
             if message.responder_timestamp_us is not None:
-                fields["responder_timestamp_us"] = str(message.responder_timestamp_us)
+                fields["responder_timestamp_us"] = message.responder_timestamp_us
             return fields
         case FilterUpdate():
-            return {"filter": dump(message.filter.to_json())}
+            return {"filter": _foreign(message.filter.to_json())}
         case VoiceData():
             return {
                 **_trailer(message.trailer),
-                "stream": str(message.stream),
-                "sample_rate_hz": str(message.sample_rate_hz),
-                "samples": str(len(message.samples)),
+                "stream": message.stream,
+                "sample_rate_hz": message.sample_rate_hz,
+                "samples": len(message.samples),
             }
         case Notice():
-            return {"notice": dump(message.body)}
+            return {"notice": _foreign(message.body)}
         case Reserved():
-            return {"type_id": str(message.type_id), "bytes": str(len(message.payload))}
+            return {"type_id": message.type_id, "bytes": len(message.payload)}
 
 
-def _trailer(trailer: Trailer | None) -> dict[str, str]:
+def _trailer(trailer: Trailer | None) -> dict[str, int]:
     if trailer is None:
         return {}
     return {
-        "sequence": str(trailer.sequence),
-        "timestamp_us": str(trailer.timestamp_us),
-        "interval_us": str(trailer.interval_us),
+        "sequence": trailer.sequence,
+        "timestamp_us": trailer.timestamp_us,
+        "interval_us": trailer.interval_us,
     }
 
 
-def _metadata(metadata: Metadata) -> str:
-    columns = ("label", "kind", "depth", "cluster")
-    return dump({column: getattr(metadata, column) for column in columns})
+def _metadata(metadata: Metadata) -> dict[str, Any]:
+    return {column: getattr(metadata, column) for column in ("label", "kind", "depth", "cluster")}
 
 
-def _object(keys: Iterable[str], values: Iterable[str]) -> str:
-    return "{" + ",".join(f'"{key}":{value}' for key, value in zip(keys, values, strict=True)) + "}"
+def _foreign(value: Any) -> orjson.Fragment:
+    """JSON that somebody else has sent: it may hold integers beyond 64 bits and more levels than orjson goes down."""
+    return orjson.Fragment(dump(value))
 
 
-def _records(records: Nodes | Edges) -> str:
-    """A structured array as a JSON array of objects, one a record, keyed by field."""
-    names = records.dtype.names or ()
-    columns = [_json_numbers(records[name]) for name in names]
-    template = _record_template(names)
-    return "[" + ",".join(template % row for row in zip(*columns, strict=True)) + "]"
-
-
-@lru_cache
-def _record_template(names: tuple[str, ...]) -> str:
-    return _object(names, ("%s",) * len(names))
-
-
-def _json_numbers(values: npt.NDArray[Any]) -> list[str]:
-    if values.dtype.kind != "f":
-        return list(map(str, values.tolist()))
-    texts = float32_texts(values)
-    if not np.isfinite(values).all():
-        texts = ["null" if text in _NOT_FINITE else text for text in texts]
-    return texts
+def _columns(records: npt.NDArray[np.void]) -> dict[str, npt.NDArray[Any]]:
+    """A structured array as one array a field, each contiguous, as orjson wants them."""
+    return {name: np.ascontiguousarray(records[name]) for name in records.dtype.names or ()}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
-from vfctl.capture.captured import CapturedMessage
+import numpy as np
+
+from vfctl.capture.captured import CapturedMessage, Direction
 from vfctl.capture.exporters.as_json import dump
-from vfctl.capture.timeline import decoded
+from vfctl.capture.losses import LossLog
+from vfctl.capture.runs import UpdateRun
+from vfctl.capture.selection import EVERYTHING, Selection, select
+from vfctl.capture.timeline import DecodedRun, decoded, type_name_of
 from vfctl.protocol import (
     CompactUpdate,
     FilterUpdate,
@@ -23,6 +27,7 @@ from vfctl.protocol import (
     VoiceData,
     describe,
 )
+from vfctl.protocol.deployed import DeployedFrame, NodeFlag
 
 _DETAIL_CHARACTERS = 80
 
@@ -36,6 +41,8 @@ class SummaryRow:
         time_s: seconds from the start of the recording.
         type: name of the type.
         flags: names of the flags.
+        direction: who sent it.
+        connection: number of its connection within the file.
         bytes: length of the message.
         count: nodes (or voice samples) in it, None for types without.
         sequence: of its trailer, None if it is not TIMED.
@@ -46,36 +53,47 @@ class SummaryRow:
     time_s: float
     type: str
     flags: tuple[str, ...]
+    direction: Direction
+    connection: int
     bytes: int
     count: int | None
     sequence: int | None
     detail: str
 
 
-def summary_rows(messages: Iterable[CapturedMessage], limit: int | None = None) -> Iterator[SummaryRow]:
-    """One row a message, at most `limit` of them.
+def summary_rows(
+    messages: Iterable[CapturedMessage | UpdateRun],
+    selection: Selection = EVERYTHING,
+    *,
+    undecodable: LossLog | None = None,
+) -> Iterator[SummaryRow]:
+    """One row a message that is wanted.
 
     Raises:
         VfctlError: as for iterating `messages` and for decoding them; once all readable ones have been yielded.
     """
-    for item in decoded(islice(messages, limit)):
+    for item in select(decoded(messages, undecodable), selection):
+        assert not isinstance(item, DecodedRun), "only runs become runs"
         message = item.message
-        name, flags = describe(message)
         trailer = getattr(message, "trailer", None)
         yield SummaryRow(
             number=item.number,
             time_s=item.time_s,
-            type=name,
-            flags=tuple(flag.name or "" for flag in flags),
-            bytes=len(item.captured.payload),
+            type=type_name_of(message),
+            flags=() if isinstance(message, DeployedFrame) else tuple(flag.name or "" for flag in describe(message)[1]),
+            direction=item.direction,
+            connection=item.connection,
+            bytes=item.bytes,
             count=_count(message),
-            sequence=trailer.sequence if trailer else None,
+            sequence=message.sequence if isinstance(message, DeployedFrame) else trailer and trailer.sequence,
             detail=_short(_detail(message)),
         )
 
 
-def _count(message: Message) -> int | None:
+def _count(message: Message | DeployedFrame) -> int | None:
     match message:
+        case DeployedFrame():
+            return len(message.records)
         case FullGraph() | PositionUpdate():
             return len(message.nodes)
         case CompactUpdate():
@@ -92,8 +110,10 @@ def _short(text: str) -> str:
     return printable + "…" if len(text) > _DETAIL_CHARACTERS else printable
 
 
-def _detail(message: Message) -> str:
+def _detail(message: Message | DeployedFrame) -> str:
     match message:
+        case DeployedFrame():
+            return _deployed_detail(message)
         case FullGraph():
             return f"{len(message.edges)} edges"
         case PositionUpdate():
@@ -117,3 +137,10 @@ def _detail(message: Message) -> str:
             return dump(message.body)
         case Reserved():
             return f"type 0x{message.type_id:02x}"
+
+
+def _deployed_detail(frame: DeployedFrame) -> str:
+    """How many nodes have which flags in their ids."""
+    flags = frame.flags
+    counts = ((flag.name or "", int(np.count_nonzero(flags & np.uint32(flag)))) for flag in NodeFlag)
+    return ", ".join(f"{count} {name.lower()}" for name, count in counts if count)

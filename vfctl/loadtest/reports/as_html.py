@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 from vfctl.loadtest.reports import charts
 from vfctl.loadtest.reports.charts import Chart, over_time, percentile_curves
 from vfctl.loadtest.reports.figures import (
     byte_scale,
     bytes_per_s,
-    gate_number,
+    decision,
+    failure,
+    gate_limit,
+    gate_value,
     headline,
     partial,
     repeats,
@@ -57,26 +60,98 @@ def render(document: Mapping[str, Any], curves: Mapping[str, Curve]) -> str:
         curves: percentile curves by key of the results: `latency_ms`, `latency_corrected_ms`, `connect_ms`,
             `reconnect_ms`; what is missing is not drawn.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(ms=three_digits, rate=bytes_per_s, gate_number=gate_number)
-    template = environment.from_string(resources.files(__package__).joinpath("report.html.j2").read_text("utf-8"))
     gates = document["gates"]
-    return template.render(
+    latency = {"P50": "p50_ms", "P95": "p95_ms", "P99": "p99_ms"}
+    by_percentile = {
+        label: (curves.get(key, ()), document[key])
+        for label, key in (("latency", "latency_ms"), ("against the schedule", "latency_corrected_ms"))
+    }
+    connects = {
+        label: (curves.get(key, ()), document[key])
+        for label, key in (("connect", "connect_ms"), ("back after a loss", "reconnect_ms"))
+        if key == "connect_ms" or document[key]["count"]
+    }
+    schedule = " Against the schedule: from when a round was promised, missed ones included."
+    return _template("report.html.j2").render(
+        command="vfctl loadtest",
         document=document,
         headline=headline(document),
+        failure=failure(document),
         partial=partial(document),
         repeats=repeats(document),
         verdict="failed" if not all(gate["passed"] for gate in gates) else "passed" if gates else "",
-        charts=_charts(document, curves),
+        charts=_charts(document["seconds"], latency, {"": ""}, by_percentile, connects, schedule),
         size=charts,
     )
 
 
-def _charts(document: Mapping[str, Any], curves: Mapping[str, Curve]) -> list[Chart]:
-    seconds = document["seconds"]
+def render_ab(document: Mapping[str, Any], curves: Sequence[Mapping[str, Curve]]) -> str:
+    """The page of two servers, each of which is a line in every plot.
+
+    Args:
+        document: results of schema `vfctl.ab`.
+        curves: percentile curves of A and B.
+    """
+    sides = {"A": document["a"], "B": document["b"]}
+    seconds = [
+        {"stage": a["stage"], "measured": a["measured"]}
+        | {f"{label} {name}": value for label, each in (("A", a), ("B", b)) for name, value in each.items()}
+        for a, b in zip(*(side["seconds"] for side in sides.values()), strict=False)
+    ]
+    by_percentile, connects = (
+        {label: (of.get(key, ()), side[key]) for (label, side), of in zip(sides.items(), curves, strict=True)}
+        for key in ("latency_ms", "connect_ms")
+    )
+    latency = {f"{label}, P95": f"{label} p95_ms" for label in sides}
+    return _template("ab.html.j2").render(
+        command="vfctl loadtest --ab",
+        document=document,
+        headline=headline(sides["A"]),
+        failure=failure(document),
+        partial=partial(sides["A"]),
+        decision=decision(document),
+        charts=_charts(seconds, latency, {label: f"{label} " for label in sides}, by_percentile, connects),
+        size=charts,
+    )
+
+
+def _template(name: str) -> Template:
+    folder = resources.files(__package__)
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda wanted: folder.joinpath(wanted).read_text("utf-8")),
+    )
+    environment.filters.update(ms=three_digits, rate=bytes_per_s, gate_value=gate_value, gate_limit=gate_limit)
+    return environment.get_template(name)
+
+
+def _charts(
+    seconds: Sequence[Mapping[str, Any]],
+    latency: Mapping[str, str],
+    sides: Mapping[str, str],
+    by_percentile: Mapping[str, tuple[Curve, Mapping[str, Any]]],
+    connects: Mapping[str, tuple[Curve, Mapping[str, Any]]],
+    schedule: str = "",
+) -> list[Chart]:
+    """All plots of a page.
+
+    Args:
+        seconds: of the run.
+        latency: key in `seconds` by label.
+        sides: what keys in `seconds` begin with, by label; the label is empty if there is one side only.
+        by_percentile, connects: percentile curves and summaries, by label.
+        schedule: more to say of the percentile curves.
+    """
     shaded = "Shaded: measured."
-    divisor, unit = byte_scale(max((second["bytes_per_s"] for second in seconds), default=0.0))
-    latency = {"P50": "p50_ms", "P95": "p95_ms", "P99": "p99_ms"}
+    bytes_keys = [f"{prefix}bytes_per_s" for prefix in sides.values()]
+    divisor, unit = byte_scale(max((second[key] for second in seconds for key in bytes_keys), default=0.0))
+
+    def series(name: str, key: str) -> dict[str, str]:
+        return {label or name: f"{prefix}{key}" for label, prefix in sides.items()}
+
     return [
         over_time(
             seconds,
@@ -88,17 +163,11 @@ def _charts(document: Mapping[str, Any], curves: Mapping[str, Curve]) -> list[Ch
             worst=True,
         ),
         percentile_curves(
-            {
-                label: (curves.get(key, ()), document[key])
-                for label, key in (("latency", "latency_ms"), ("against the schedule", "latency_corrected_ms"))
-            },
-            key="percentiles",
-            title="Latency by percentile",
-            note="Of all measured time. Against the schedule: from when a round was promised, missed ones included.",
+            by_percentile, key="percentiles", title="Latency by percentile", note=f"Of all measured time.{schedule}"
         ),
         over_time(
             seconds,
-            {"connected": "connected"},
+            series("connected", "connected"),
             key="clients",
             title="Clients over time",
             unit="clients",
@@ -106,7 +175,7 @@ def _charts(document: Mapping[str, Any], curves: Mapping[str, Curve]) -> list[Ch
         ),
         over_time(
             seconds,
-            {"messages": "messages_per_s"},
+            series("messages", "messages_per_s"),
             key="messages",
             title="Messages over time",
             unit="messages/s",
@@ -114,7 +183,7 @@ def _charts(document: Mapping[str, Any], curves: Mapping[str, Curve]) -> list[Ch
         ),
         over_time(
             seconds,
-            {"bandwidth": "bytes_per_s"},
+            series("bandwidth", "bytes_per_s"),
             key="bandwidth",
             title="Bandwidth over time",
             unit=unit,
@@ -122,18 +191,14 @@ def _charts(document: Mapping[str, Any], curves: Mapping[str, Curve]) -> list[Ch
             divisor=divisor,
         ),
         percentile_curves(
-            {
-                label: (curves.get(key, ()), document[key])
-                for label, key in (("connect", "connect_ms"), ("back after a loss", "reconnect_ms"))
-                if key == "connect_ms" or document[key]["count"]
-            },
+            connects,
             key="connect",
             title="Connect time by percentile",
             note="TCP connect to the end of the handshake, of the whole run.",
         ),
         over_time(
             seconds,
-            {"CPU": "cpu_percent"},
+            series("CPU", "cpu_percent"),
             key="cpu",
             title="Generator's CPU over time",
             unit="% of a core",

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from vfctl.loadtest.reports.figures import bytes_per_s, gate_number, headline, partial, repeats, three_digits
+from vfctl.loadtest.reports.figures import (
+    bytes_per_s,
+    decision,
+    failure,
+    gate_limit,
+    gate_value,
+    headline,
+    partial,
+    repeats,
+    three_digits,
+)
 
 _LATENCIES: Final = (
     ("latency", "latency_ms", True),
@@ -24,36 +34,87 @@ def render(document: Mapping[str, Any]) -> str:
     Args:
         document: results of schema `vfctl.loadtest`.
     """
-    gates, generator = document["gates"], document["generator"]
-    failed = [gate for gate in gates if not gate["passed"]]
+    gates = document["gates"]
+    failed = failure(document) or not all(gate["passed"] for gate in gates)
     mark = "❌" if failed else "✅" if gates else "📈"
-    lines = [f"## {mark} vfctl loadtest: {headline(document)}", ""]
-    if reason := partial(document):
-        lines += [f"> **Partial.** {_escaped(reason)}", ""]
+    lines = [f"## {mark} vfctl loadtest: {headline(document)}", "", *_how_it_ended(document)]
     if note := repeats(document):
         lines += [note, ""]
-    if generator["advice"]:
-        lines += [f"> **{generator['verdict']}:** {_escaped(generator['advice'])}", ""]
-    if gates:
-        rows = (
-            (
-                _code(gate["expression"]),
-                gate_number(gate["value"]),
-                gate_number(gate["limit"]),
-                "✅" if gate["passed"] else "❌ **failed**",
-            )
-            for gate in gates
-        )
-        lines += [*_table(("gate", "value", "limit", ""), rows), ""]
+    lines += [*_doubts(document), *_gates(gates)]
     latencies = (
         (label, *(three_digits(document[key][name]) for name in _PERCENTILES))
         for label, key, always in _LATENCIES
         if always or document[key]["count"]
     )
-    lines += [*_table(("ms", *(name.upper() if name[0] == "p" else name for name in _PERCENTILES)), latencies), ""]
+    lines += [*_table(("ms", *map(_heading, _PERCENTILES)), latencies, numbers=4), ""]
     lines += [*_table(("", "", ""), _figures(document)), ""]
-    lines += [f"{_code(document['url'])} ({_escaped(document['peer'])}), {document['began_at']}", ""]
+    lines += [_where(document), ""]
     return "\n".join(lines)
+
+
+def render_ab(document: Mapping[str, Any]) -> str:
+    """The same of two servers: the decision, the gates, then both in one table.
+
+    Args:
+        document: results of schema `vfctl.ab`.
+    """
+    a, b, comparison, gates = document["a"], document["b"], document["comparison"], document["gates"]
+    slower = comparison is not None and comparison["verdict"] == "slower"
+    failed = document["failure"] or slower or not all(gate["passed"] for gate in gates)
+    mark = "❌" if failed else "📈" if comparison is None else "✅"
+    lines = [f"## {mark} vfctl loadtest --ab: {headline(a)}", "", *_how_it_ended({**a, "failure": document["failure"]})]
+    lines += [f"**{_escaped(decision(document))}**", ""]
+    for warning in document["warnings"]:
+        lines += [f"> {_escaped(warning)}", ""]
+    lines += [*_doubts(a, "A: "), *_doubts(b, "B: "), *_gates(gates)]
+    rows = [
+        (f"{label} {_heading(name)} ms", *(three_digits(side[key][name]) for side in (a, b)))
+        for label, key, always in _LATENCIES
+        if always or a[key]["count"] or b[key]["count"]
+        for name in _PERCENTILES
+    ]
+    for (name, *of_a), (_, *of_b) in zip(_figures(a), _figures(b), strict=False):
+        if name != "error":
+            rows.append((name, ", ".join(of_a), ", ".join(of_b)))
+    lines += [*_table(("", "A", "B"), rows, numbers=2), ""]
+    lines += [f"A: {_where(a)}", "", f"B: {_where(b)}", ""]
+    return "\n".join(lines)
+
+
+def _heading(name: str) -> str:
+    return name.upper() if name[0] == "p" else name
+
+
+def _where(document: Mapping[str, Any]) -> str:
+    return f"{_code(document['url'])} ({_escaped(document['peer'])}), {document['began_at']}"
+
+
+def _how_it_ended(document: Mapping[str, Any]) -> list[str]:
+    if reason := failure(document):
+        return [f"> **Failed.** {_escaped(reason)}", ""]
+    if reason := partial(document):
+        return [f"> **Partial.** {_escaped(reason)}", ""]
+    return []
+
+
+def _doubts(document: Mapping[str, Any], name: str = "") -> list[str]:
+    generator = document["generator"]
+    return [f"> **{name}{generator['verdict']}:** {_escaped(generator['advice'])}", ""] if generator["advice"] else []
+
+
+def _gates(gates: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not gates:
+        return []
+    rows = (
+        (
+            _code(gate["expression"]),
+            gate_value(gate),
+            gate_limit(gate),
+            "✅" if gate["passed"] else "❌ **failed**",
+        )
+        for gate in gates
+    )
+    return [*_table(("gate", "value", "limit", ""), rows, numbers=2), ""]
 
 
 def _figures(document: Mapping[str, Any]) -> Iterable[Sequence[str]]:
@@ -69,9 +130,9 @@ def _figures(document: Mapping[str, Any]) -> Iterable[Sequence[str]]:
         yield "error", f"{count:,}", _escaped(reason)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The first column to the left, numbers after it to the right."""
-    rule = ["---", "---:", *(["---"] if len(head) == 3 else ["---:"] * (len(head) - 2))]
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 1) -> list[str]:
+    """The first column to the left, so many after it to the right, as numbers are."""
+    rule = ["---", *["---:"] * numbers, *["---"] * (len(head) - 1 - numbers)]
     return [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
 
 

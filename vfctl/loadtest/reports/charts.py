@@ -10,8 +10,8 @@ from typing import Any, Final
 from vfctl.loadtest.reports.figures import three_digits
 
 WIDTH: Final = 720
-HEIGHT: Final = 240
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 18, 28
+HEIGHT: Final = 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 32, 28
 POINTS: Final = 400
 """A line has no more: a day of seconds would be megabytes, and a screen shows no more."""
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from vfctl.loadtest.comparison import Comparison
+from vfctl.loadtest.units import unit_of
 
 
 def three_digits(value: float | None) -> str:
@@ -32,11 +36,34 @@ def headline(document: Mapping[str, Any]) -> str:
     return f"{document['clients']['target']:,} clients, {document['duration_s']:g} s measured"
 
 
+def failure(document: Mapping[str, Any]) -> str:
+    """What has gone wrong with the run itself, as sentences; empty if nothing has."""
+    reason = document.get("failure")
+    return f"The run failed: {reason}.{_which_run(document)}" if reason else ""
+
+
 def partial(document: Mapping[str, Any]) -> str:
-    """Why these are the results of a part of the run, as a sentence; empty if it went to its end."""
+    """Why these are the results of a part of the run, as sentences; empty if it went to its end, or failed."""
+    if document.get("failure"):
+        return ""
     if document["aborted"] is not None:
-        return f"The run was ended early by an abort gate: {gate_finding(document['aborted'])}."
-    return "The run was interrupted before its end." if document["interrupted"] else ""
+        return f"The run was ended early by an abort gate: {gate_finding(document['aborted'])}.{_which_run(document)}"
+    return f"The run was interrupted before its end.{_which_run(document)}" if document["interrupted"] else ""
+
+
+def _which_run(document: Mapping[str, Any]) -> str:
+    repeat = document.get("repeat")
+    if repeat is None:
+        return ""
+    before = repeat["begun"] - 1
+    counted = (
+        ""
+        if not before
+        else " Figures are of the one before."
+        if before == 1
+        else f" Figures are of the {before} before."
+    )
+    return f" It was run {repeat['begun']} of {repeat['asked']}.{counted}"
 
 
 def repeats(document: Mapping[str, Any]) -> str:
@@ -45,14 +72,39 @@ def repeats(document: Mapping[str, Any]) -> str:
     return f"{count} runs: figures are medians, of faults the worst; plots are of the middle run." if count > 1 else ""
 
 
+def decision(document: Mapping[str, Any]) -> str:
+    """What a run against two servers has decided, as a sentence."""
+    if document["comparison"] is None:
+        return "The two could not be compared."
+    sentence = Comparison(**document["comparison"]).sentence
+    return f"{sentence[:1].upper()}{sentence[1:]}."
+
+
 def gate_finding(gate: Mapping[str, Any]) -> str:
     """What a gate has found: `latency_ms.p95 < 30ms: does not hold, the value is 42.5 and the limit 30`."""
     if gate["value"] is None or gate["limit"] is None:
         return f"{gate['expression']}: {gate['reason']}"
     verdict = "holds" if gate["passed"] else "does not hold"
-    return f"{gate['expression']}: {verdict}, the value is {gate['value']:.6g} and the limit {gate['limit']:.6g}"
+    return f"{gate['expression']}: {verdict}, the value is {gate_value(gate)} and the limit {gate_limit(gate)}"
 
 
-def gate_number(number: float | None) -> str:
-    """A gate's value or limit."""
-    return "no data" if number is None else f"{number:,.6g}"
+def gate_value(gate: Mapping[str, Any]) -> str:
+    """What a gate has judged, with its unit."""
+    return _gate_number(gate["expression"], gate["value"])
+
+
+def gate_limit(gate: Mapping[str, Any]) -> str:
+    """What it was compared with, with its unit."""
+    return _gate_number(gate["expression"], gate["limit"])
+
+
+def _gate_number(expression: str, number: float | None) -> str:
+    if number is None:
+        return "no data"
+    path = re.match(r"\s*[\w.-]*", expression)
+    unit = None if path is None else unit_of(path[0].strip())
+    if unit is not None and unit.name == "B/s":
+        divisor, name = byte_scale(abs(number))
+        return f"{number / divisor:,.6g} {name}"
+    text = f"{number:,.0f}" if abs(number) >= 1e6 else f"{number:,.6g}"
+    return text if unit is None else f"{text}{unit.name}" if unit.name == "/s" else f"{text} {unit.name}"

@@ -1,15 +1,13 @@
-"""The schema of the results, as types: `vfctl schema loadtest` prints it, tests hold real results against it.
+"""The schemas of the documents, as types: `vfctl schema` prints them, tests hold real documents against them.
 
 A reader should expect keys that are not in it: within one version keys are added, none is taken away or changed.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from vfctl.loadtest.results import SCHEMA
 
 
 class _Object(BaseModel):
@@ -180,10 +178,49 @@ class Environment(_Object):
     cpus: int | None
 
 
+class RoleAsked(_Object):
+    """A role of the mix, with all its settings."""
+
+    model_config = ConfigDict(extra="allow")
+
+    role: str
+    name: str
+    share: float
+
+
+class StageAsked(_Object):
+    """A stage of the course, as it was asked for."""
+
+    name: str
+    kind: Literal["ramp", "hold", "spike"]
+    measured: bool
+    clients: int
+    over_s: float
+    """In which they connect or leave."""
+
+
+class Asked(_Object):
+    """What was asked for: runs of which this differs are not compared."""
+
+    description: str
+    encoding: str | None
+    roles: list[RoleAsked]
+    stages: list[StageAsked]
+
+
+class Repeat(_Object):
+    """Of runs that were repeated."""
+
+    asked: int
+    begun: int
+    counted: int
+    """Those that the figures are of: a last one that was ended early is not among them, if there are others."""
+
+
 class LoadtestResults(_Object):
     """The results of one `vfctl loadtest`."""
 
-    version: str = Field(alias="schema", json_schema_extra={"const": SCHEMA})
+    version: Literal["vfctl.loadtest/3"] = Field(alias="schema")
     url: str
     peer: str
     """Who answered."""
@@ -220,9 +257,115 @@ class LoadtestResults(_Object):
     """One; several where runs were repeated."""
     spread: dict[str, Any] | None
     """How far repeated runs lie apart; null for a single one."""
+    failure: str | None = None
+    """What has gone wrong with the run itself: these are partial results, or none."""
+    scenario: Asked | None = None
+    """What was asked for."""
+    repeat: Repeat | None = None
+    """Of repeated runs; null for a single one."""
 
 
-def results_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of the results."""
-    schema = LoadtestResults.model_json_schema(mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": SCHEMA}
+class Comparison(_Object):
+    """Whether B is slower than A."""
+
+    verdict: Literal["no difference", "slower", "faster"]
+    percentile: float
+    confidence_percent: float
+    a_ms: float
+    """The percentile; of several runs the median."""
+    b_ms: float
+    difference_ms: float
+    """B - A, and its confidence interval."""
+    low_ms: float
+    high_ms: float
+    smallest_ms: float
+    """The smallest difference that matters."""
+    runs_a: int
+    runs_b: int
+
+
+class ComparisonDocument(Comparison):
+    """What `vfctl compare --json` prints."""
+
+    version: Literal["vfctl.compare/1"] = Field(alias="schema")
+    warnings: list[str]
+    """What should be known before it is believed."""
+
+
+class AbResults(_Object):
+    """The results of one `vfctl loadtest --ab`."""
+
+    version: Literal["vfctl.ab/1"] = Field(alias="schema")
+    comparison: Comparison | None
+    """Null if there was too little to compare; the warnings say why."""
+    warnings: list[str]
+    failure: str | None = None
+    """What has gone wrong with the run itself, or with one of the servers."""
+    gates: list[GateVerdict] = []
+    """All of them, in order; a and b have their own."""
+    a: LoadtestResults
+    b: LoadtestResults
+
+
+class Probe(_Object):
+    """One load that was tried."""
+
+    load: float
+    held: bool
+    results: LoadtestResults
+
+
+class FindResults(_Object):
+    """The results of one `vfctl loadtest --find`."""
+
+    version: Literal["vfctl.find/1"] = Field(alias="schema")
+    find: Literal["clients", "rate"]
+    load: float | None
+    """The highest that held; null if not even the lowest did."""
+    at_limit: bool
+    """Nothing higher was allowed."""
+    probes: list[Probe]
+
+
+class NoiseFigures(_Object):
+    """How much a percentile differs from run to run, in ms."""
+
+    median: float
+    min: float
+    max: float
+    spread_ms: float
+    """Standard deviation."""
+    two_runs_differ_ms: float
+    """In 95 % of cases by less."""
+    detectable_ms: dict[str, float]
+    """The regression that shows in four of five comparisons, by runs on each side."""
+
+
+class NoiseScore(_Object):
+    """What `vfctl noise --json` prints."""
+
+    version: Literal["vfctl.noise/1"] = Field(alias="schema")
+    runs: int
+    clients: int
+    steal_percent: float | None
+    """CPU time that the host took; null where the system does not say."""
+    scheduling_lag_p99_ms: float
+    latency_ms: dict[str, NoiseFigures]
+    """By percentile."""
+
+
+DOCUMENTS: Final[dict[str, type[_Object]]] = {
+    "loadtest": LoadtestResults,
+    "ab": AbResults,
+    "find": FindResults,
+    "noise": NoiseScore,
+    "compare": ComparisonDocument,
+}
+"""By the name that `vfctl schema` knows them by."""
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """JSON Schema (2020-12) of one of `DOCUMENTS`."""
+    schema = DOCUMENTS[name].model_json_schema(mode="serialization")
+    title = schema["properties"]["schema"]["const"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}

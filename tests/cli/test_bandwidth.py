@@ -1,0 +1,115 @@
+"""`vfctl bandwidth`, whole: graphs and recordings in, figures, a table and a plot out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vfctl.cli.app import run
+from vfctl.protocol import (
+    EDGE_DTYPE,
+    NODE_DTYPE,
+    CompactEncoder,
+    CompactUpdate,
+    FullGraph,
+    PositionUpdate,
+    View,
+    encode,
+)
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    path = tmp_path / "graph.json"
+    nodes = [{"id": node} for node in range(40)]
+    links = [{"source": node, "target": node // 2} for node in range(1, 40)]
+    path.write_text(json.dumps({"nodes": nodes, "links": links}))
+    return path
+
+
+def recording(path: Path, compact: bool) -> Path:
+    """Nodes that fly straight on, then rest."""
+    count, random = 300, np.random.default_rng(0)
+    nodes = np.zeros(count, NODE_DTYPE)
+    nodes["id"] = range(count)
+    positions = random.normal(0, 100, (3, count)).astype(np.float32)
+    velocities = random.normal(0, 0.5, (3, count)).astype(np.float32)
+    encoder, view, history = CompactEncoder(), View(nodes["id"]), None
+    messages = [encode(FullGraph(nodes, np.zeros(0, EDGE_DTYPE)))]
+    for frame in range(20):
+        settled = frame > 15
+        if not settled:
+            positions += velocities
+            encoder.push(frame, positions)
+        if compact:
+            section, history = encoder.section(view, history)
+            messages.append(encode(CompactUpdate(count, section, settled)))
+        else:
+            nodes["x"], nodes["y"], nodes["z"] = positions
+            messages.append(encode(PositionUpdate(nodes, settled)))
+    path.write_bytes(b"".join(messages))
+    return path
+
+
+def test_a_graph_is_laid_out_to_rest(graph: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    plot = tmp_path / "plot.svg"
+    assert run(["bandwidth", str(graph), "--json", "--plot", str(plot)]) == 0
+    out, err = capfd.readouterr()
+    document = json.loads(out)
+    assert (document["schema"], document["source"], document["nodes"]) == ("vfctl.bandwidth/1", str(graph), 40)
+    assert 4000 < document["steps_per_extent"] < 5500
+    for phase in ("moving", "at_rest"):
+        uses = document["phases"][phase]
+        assert uses["raw"]["bytes_per_frame"] == 8 + 40 * 28
+        assert (uses["raw"]["of_raw"], uses["raw"]["worst_error_units"], uses["lz4"]["worst_error_units"]) == (1, 0, 0)
+        assert uses["lz4"]["bytes_per_s"] == 20 * uses["lz4"]["bytes_per_frame"]
+        assert 0 < uses["compact"]["worst_error_of_extent"] < 1 / 8000
+        assert all(use["encode_ms"] > 0 < use["decode_ms"] for use in uses.values())
+    moving, resting = (document["phases"][phase]["compact"]["bytes_per_frame"] for phase in ("moving", "at_rest"))
+    assert resting == pytest.approx(28, abs=5), "the first frame at rest still has the last step in it"
+    assert moving < 0.2 * 1128
+    assert document["phases"]["at_rest"]["raw"]["frames"] == 20
+    assert "physics on cpu" in err
+    assert "<svg" in plot.read_text()
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_a_recording_of_any_encoding(tmp_path: Path, capfd: pytest.CaptureFixture[str], compact: bool) -> None:
+    path = recording(tmp_path / "capture.bin", compact)
+    assert run(["bandwidth", str(path), "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert (document["nodes"], document["key_frames"]) == (300, 1)
+    assert [document["phases"][phase]["raw"]["frames"] for phase in ("moving", "at_rest")] == [16, 4]
+    error = document["phases"]["moving"]["compact"]["worst_error_units"]
+    assert error < 1e-4 if compact else 0.01 < error < 0.2  # what was on a grid before stays there
+
+
+def test_the_table_is_for_people(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["bandwidth", str(recording(tmp_path / "capture.bin", False))]) == 0
+    out = capfd.readouterr().out
+    assert "moving, 16 frames" in out
+    assert "at rest, 4 frames" in out
+    for name in ("raw", "lz4", "compact", "168 kB/s", "exact"):
+        assert name in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nowhere.json"], 1, "nowhere.json"),
+        (["CAPTURE", "--nodes", "5"], 2, "is a recording"),
+        (["--plot", "plot.txt"], 2, "a picture is one of"),
+        (["EMPTY"], 1, "there are no positions to encode"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    empty = tmp_path / "empty.bin"
+    empty.write_bytes(encode(FullGraph(np.zeros(0, NODE_DTYPE), np.zeros(0, EDGE_DTYPE))))
+    places = {"CAPTURE": str(recording(tmp_path / "capture.bin", False)), "EMPTY": str(empty)}
+    assert run(["bandwidth", *(places.get(argument, argument) for argument in arguments)]) == code
+    assert message in capfd.readouterr().err

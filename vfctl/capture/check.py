@@ -1,0 +1,102 @@
+"""Whether a recording is as it should be: framing, checksums, every message decoded, and what the stream left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from vfctl.capture.captured import CapturedMessage, Direction, Form, trailer_of
+from vfctl.capture.copying import OnOffset
+from vfctl.capture.losses import LossLog
+from vfctl.capture.reader import Capture
+from vfctl.capture.timeline import CaptureDecoder, in_recording, note_undecodable, timeline
+from vfctl.errors import ProtocolError, VfctlError
+from vfctl.protocol import MessageType
+
+
+@dataclass(slots=True)
+class CheckReport:
+    """What a check found.
+
+    Attributes:
+        messages: how many could be read and decoded.
+        losses: what could not be read.
+        undecodable: each that is framed well and cannot be decoded.
+        missing_rounds: by connection, rounds between two updates that did not come: the server left them out for a slow
+            client, or the recorder lost them. Only connections with some.
+        backwards: how many messages arrived before the one in front of them.
+        graphless: connections that have positions and never a FullGraph.
+        damage: the error that this makes; None if the recording is whole.
+    """
+
+    messages: int = 0
+    losses: LossLog = field(default_factory=LossLog)
+    undecodable: LossLog = field(default_factory=LossLog)
+    missing_rounds: Counter[int] = field(default_factory=Counter)
+    backwards: int = 0
+    graphless: list[int] = field(default_factory=list)
+    damage: VfctlError | None = None
+
+
+def check(capture: Capture, on_offset: OnOffset | None = None) -> CheckReport:
+    """Read and decode a recording to its end.
+
+    Raises:
+        InputError: the operating system cannot read on.
+    """
+    report = CheckReport()
+    decoder, rounds = CaptureDecoder(), _Rounds(report.missing_rounds)
+    latest_s = 0.0
+    with_graph: set[int] = set()
+    with_positions: set[int] = set()
+    try:
+        for timed in timeline(capture):
+            captured = timed.captured
+            if on_offset:
+                on_offset(captured.offset)
+            if timed.time_s < latest_s:
+                report.backwards += 1
+            latest_s = max(latest_s, timed.time_s)
+            try:
+                decoder.decode(captured)
+            except ProtocolError as error:
+                note_undecodable(report.undecodable, timed.number, captured, error)
+                report.damage = report.damage or in_recording(error, timed)
+                continue
+            report.messages += 1
+            if captured.direction is Direction.SERVER and captured.form is Form.V4:
+                rounds.follow(captured)
+                kind = captured.payload[1]
+                if kind == MessageType.FULL_GRAPH:
+                    with_graph.add(captured.connection)
+                elif kind == MessageType.POSITION_UPDATE:
+                    with_positions.add(captured.connection)
+    except VfctlError as error:
+        if error.exit_code != 5:
+            raise
+        report.damage = report.damage or error
+    report.losses.extend(capture.losses)
+    report.graphless = sorted(with_positions - with_graph)
+    return report
+
+
+class _Rounds:
+    """Counts the numbers that are missing in the sequences of each connection; a FullGraph begins a new count."""
+
+    def __init__(self, missing: Counter[int]) -> None:
+        self._missing = missing
+        self._latest: dict[int, int] = {}
+
+    def follow(self, captured: CapturedMessage) -> None:
+        """The next message of the server."""
+        kind, number = captured.payload[1], captured.connection
+        if kind not in (MessageType.FULL_GRAPH, MessageType.POSITION_UPDATE):
+            return
+        trailer = trailer_of(captured.payload)
+        if trailer is None:
+            self._latest.pop(number, None)
+            return
+        latest = self._latest.get(number)
+        if kind == MessageType.POSITION_UPDATE and latest is not None and trailer.sequence > latest + 1:
+            self._missing[number] += trailer.sequence - latest - 1
+        self._latest[number] = trailer.sequence

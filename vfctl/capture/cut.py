@@ -1,0 +1,81 @@
+"""A stretch of a recording, as a recording that decodes and replays by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from vfctl.capture.captured import CapturedMessage, Direction, Form, flags_of, trailer_of
+from vfctl.capture.copying import Copy, CopyReport, OnOffset, copy_to, finish, has_room, readable
+from vfctl.capture.opening import OpeningState
+from vfctl.capture.reader import Capture
+from vfctl.capture.stamped import StampedMessage
+from vfctl.protocol import Flag, MessageType
+from vfctl.protocol.wire import TRAILER
+
+BEYOND_S: Final = 1.0
+"""How far behind the end reading goes on: arrival times may be a little out of order."""
+
+
+def cut(
+    capture: Capture,
+    target: Path,
+    from_s: float = 0.0,
+    to_s: float | None = None,
+    *,
+    overwrite: bool = False,
+    on_offset: OnOffset | None = None,
+) -> CopyReport:
+    """Copy what happened from `from_s` (inclusive) to `to_s` (exclusive), in seconds of the recording.
+
+    In front stands, for each connection, what it takes to show the first moment: the FullGraph that held then and the
+    newest positions (of a COMPACT chain a key frame, from which it goes on), as if they had just come.
+
+    Raises:
+        UsageError: another suffix than `.mcap` and `.bin`.
+        InputError: there is nothing in that stretch; or a file cannot be read or written.
+    """
+    report = CopyReport()
+    openings: dict[int, OpeningState] = {}
+    begun = False
+    with copy_to(target, overwrite=overwrite) as copy:
+        for stamp in readable(capture, report, on_offset):
+            captured, time_s = stamp.timed.captured, stamp.timed.time_s
+            if to_s is not None and time_s >= to_s + BEYOND_S:
+                break
+            wanted = time_s >= from_s and (to_s is None or time_s < to_s)
+            if wanted and not begun:
+                begun = True
+                _begin(copy, openings, stamp, capture)
+                openings.clear()
+            elif not begun and captured.direction is Direction.SERVER and captured.form is Form.V4:
+                openings.setdefault(captured.connection, OpeningState()).take(captured.payload)
+            if wanted and has_room(target, captured):
+                copy.write(captured, stamp, capture.metadata)
+            else:
+                report.left_out += 1
+        return finish(copy, capture, report)
+
+
+def _begin(copy: Copy, openings: dict[int, OpeningState], stamp: StampedMessage, capture: Capture) -> None:
+    """Write what stands in front."""
+    first = stamp.timed.captured
+    brings_graph = first.form is Form.V4 and first.payload[1] == MessageType.FULL_GRAPH
+    for number, opening in sorted(openings.items()):
+        if number == first.connection and brings_graph:
+            continue
+        for payload in _as_of_now(opening.payloads() or []):
+            captured = CapturedMessage(payload, stamp.arrival_ns, first.offset, connection=number)
+            copy.write(captured, stamp, capture.metadata)
+
+
+def _as_of_now(payloads: list[bytes]) -> list[bytes]:
+    """The graph with the trailer of the positions behind it: it belongs to their round, and time begins with them."""
+    if len(payloads) < 2:
+        return payloads
+    graph, update = payloads
+    trailer = trailer_of(update)
+    if trailer is None or Flag.TIMED not in flags_of(graph):
+        return payloads
+    fresh = TRAILER.pack(trailer.sequence, trailer.timestamp_us, trailer.interval_us)
+    return [graph[: -TRAILER.size] + fresh, update]

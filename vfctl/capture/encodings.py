@@ -1,0 +1,182 @@
+"""What each encoding makes of the same states: bytes, time, error. Measured as one connection would get them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from vfctl.capture.timeline import DecodedMessage
+from vfctl.errors import InputError
+from vfctl.protocol import (
+    EDGE_DTYPE,
+    CompactEncoder,
+    CompactUpdate,
+    FullGraph,
+    History,
+    Nodes,
+    PositionDecoder,
+    PositionUpdate,
+    View,
+    decode,
+    encode,
+    positions_of,
+)
+
+ENCODINGS: Final = ("raw", "lz4", "compact")
+MOVING: Final = "moving"
+AT_REST: Final = "at rest"
+RATE_HZ: Final = 20
+"""Frames a second while a layout moves, for the bytes a second. One at rest is sent once a second."""
+
+_NO_EDGES: Final = np.zeros(0, EDGE_DTYPE)
+_Done = TypeVar("_Done")
+
+
+@dataclass(frozen=True, slots=True)
+class SampledState:
+    """A state as one frame would carry it.
+
+    Attributes:
+        time_s: seconds from the first.
+        nodes: NODE_DTYPE [nodes].
+        settled: whether the layout is stable.
+    """
+
+    time_s: float
+    nodes: Nodes
+    settled: bool
+
+
+@dataclass(slots=True)
+class _Use:
+    """What one encoding has used in one phase."""
+
+    node_count: int = 0
+    total_bytes: int = 0
+    encode_ns: list[int] = field(default_factory=list)
+    decode_ns: list[int] = field(default_factory=list)
+    worst_error: float = 0.0
+    worst_share: float = 0.0
+
+    def to_json(self, raw: _Use) -> dict[str, Any]:
+        frames = len(self.encode_ns)
+        return {
+            "frames": frames,
+            "bytes_per_frame": self.total_bytes / frames,
+            "bytes_per_node": self.total_bytes / max(1, self.node_count),
+            "of_raw": self.total_bytes / frames / (raw.total_bytes / len(raw.encode_ns)),
+            "bytes_per_s": RATE_HZ * self.total_bytes / frames,
+            "encode_ms": statistics.median(self.encode_ns) / 1e6,
+            "decode_ms": statistics.median(self.decode_ns) / 1e6,
+            "worst_error_units": self.worst_error,
+            "worst_error_of_extent": self.worst_share,
+        }
+
+
+class EncodingComparison:
+    """Encodes states in every encoding and decodes them again. COMPACT is one connection that misses nothing.
+
+    Attributes:
+        times_s: of all frames.
+        bytes_per_node: of each encoding, frame by frame.
+        key_frames: of COMPACT.
+        steps_per_extent: of its newest grid.
+    """
+
+    def __init__(self) -> None:
+        self.times_s: list[float] = []
+        self.bytes_per_node: dict[str, list[float]] = {name: [] for name in ENCODINGS}
+        self.key_frames = 0
+        self.steps_per_extent = 0.0
+        self.nodes = 0
+        self._uses = {phase: {name: _Use() for name in ENCODINGS} for phase in (MOVING, AT_REST)}
+        self._ids: np.ndarray[Any, Any] | None = None
+        self._last: Nodes | None = None
+
+    def add(self, state: SampledState) -> None:
+        """Measure one frame. The number of its state is its time in ticks of 1/60 s."""
+        nodes = state.nodes
+        if self._ids is None or not np.array_equal(nodes["id"], self._ids):
+            self._begin(nodes)
+        self.times_s.append(state.time_s)
+        uses = self._uses[AT_REST if state.settled else MOVING]
+        positions = positions_of(nodes).astype(np.float64)
+        finite = np.isfinite(positions).all(axis=0)
+        extent = float(np.ptp(positions[:, finite], axis=1).max()) if finite.any() else 0.0
+        plain, packed = PositionUpdate(nodes, state.settled), PositionUpdate(nodes, state.settled, None, True)
+        encoders: dict[str, Callable[[], bytes]] = {
+            "raw": lambda: encode(plain),
+            "lz4": lambda: encode(packed),
+            "compact": lambda: self._compact(state),
+        }
+        for name, encoder in encoders.items():
+            encode_ns, buffer = _timed(encoder)
+            decode_ns, message = _timed(lambda buffer=buffer: self._decoder.feed(decode(buffer)))  # type: ignore[misc]
+            assert isinstance(message, PositionUpdate)
+            use = uses[name]
+            use.encode_ns.append(encode_ns)
+            use.decode_ns.append(decode_ns)
+            use.total_bytes += len(buffer)
+            use.node_count += len(nodes)
+            error = float(np.abs(positions_of(message.nodes) - positions).max(where=finite, initial=0.0))
+            use.worst_error = max(use.worst_error, error)
+            use.worst_share = max(use.worst_share, error / extent if extent else 0.0)
+            self.bytes_per_node[name].append(len(buffer) / max(1, len(nodes)))
+        self.key_frames = self._keys_before + self._encoder.key_frames
+        self.steps_per_extent = extent / self._encoder.grid.step
+        self._last = nodes
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, one object a phase and encoding; a phase without frames is left out.
+
+        Raises:
+            InputError: no frame has been added.
+        """
+        phases = {phase: uses for phase, uses in self._uses.items() if all(use.encode_ns for use in uses.values())}
+        if not phases:
+            raise InputError("there are no positions to encode")
+        return {
+            "nodes": self.nodes,
+            "rate_hz": RATE_HZ,
+            "key_frames": self.key_frames,
+            "steps_per_extent": self.steps_per_extent,
+            "phases": {
+                phase.replace(" ", "_"): {name: uses[name].to_json(uses["raw"]) for name in ENCODINGS}
+                for phase, uses in phases.items()
+            },
+        }
+
+    def _begin(self, nodes: Nodes) -> None:
+        self._ids = nodes["id"].copy()
+        self.nodes = max(self.nodes, len(nodes))
+        self._keys_before = self.key_frames
+        self._encoder, self._view = CompactEncoder(), View(nodes["id"])
+        self._history: History | None = None
+        self._decoder = PositionDecoder()
+        self._decoder.feed(FullGraph(nodes, _NO_EDGES))
+        self._last = None
+
+    def _compact(self, state: SampledState) -> bytes:
+        if self._last is None or not np.array_equal(self._last, state.nodes):
+            number = max(round(state.time_s * 60), self._encoder.position + 1)
+            self._encoder.push(number, positions_of(state.nodes))
+        section, self._history = self._encoder.section(self._view, self._history)
+        return encode(CompactUpdate(self._view.count, section, state.settled))
+
+
+def recorded_states(items: Iterable[DecodedMessage]) -> Iterator[SampledState]:
+    """The states of a recording, whatever encoding it was made in."""
+    for item in items:
+        if isinstance(item.message, PositionUpdate):
+            yield SampledState(item.time_s, item.message.nodes, item.message.settled)
+
+
+def _timed(work: Callable[[], _Done]) -> tuple[int, _Done]:
+    start_ns = time.perf_counter_ns()
+    done = work()
+    return time.perf_counter_ns() - start_ns, done

@@ -1,0 +1,285 @@
+"""V4 messages one after another, in a file or a pipe; where one is damaged, from the next one on."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from vfctl.capture.captured import CapturedMessage
+from vfctl.capture.report import Report
+from vfctl.capture.source import ByteSource, Window
+from vfctl.errors import ProtocolError
+from vfctl.protocol.layout import measure
+from vfctl.protocol.wire import HEADER, NODE_DTYPE, TRAILER, U32, VERSION, Flag, MessageType
+
+_HEAD = struct.Struct("<Q")
+"""The header in the lower half, in the upper what is the node count in most messages."""
+_KNOWN_HEADS: Final = 8
+"""So many different starts of messages are remembered: one that was seen before is likely real where it comes again."""
+_COMMON: Final[dict[int, int]] = {
+    VERSION | MessageType.POSITION_UPDATE << 8 | flags << 16: _HEAD.size + (TRAILER.size if flags & Flag.TIMED else 0)
+    for flags in (0, Flag.TIMED, Flag.SETTLED, Flag.TIMED | Flag.SETTLED)
+}
+"""The headers of which a recording has most, and how many bytes such messages have besides their nodes."""
+
+_START = re.compile(rb"\x04(?=[\x01-\x0f][\x00-\x3f])", re.DOTALL)
+"""Where a message may begin."""
+_MAX_BLIND_BYTES: Final = 2**23
+"""A message that claims to be larger is only waited for if there is something behind it, where that can be seen."""
+
+
+def read_concatenated(source: ByteSource, report: Report) -> Iterator[CapturedMessage]:
+    """Every message, front to back.
+
+    A message is believed once the next one begins where it says that it ends. What comes from a live pipe is handed
+    over before that can be seen.
+
+    Raises:
+        InputError: the operating system cannot read on.
+    """
+    yield from _Splitter(source, report).messages()
+
+
+class _Splitter:
+    def __init__(self, source: ByteSource, report: Report) -> None:
+        self._window = Window(source)
+        self._patient = source.rereadable
+        self._losses = report.losses
+        self._known: dict[int, int] = {}  # the first eight bytes of messages that there were, and how long those were
+
+    def messages(self) -> Iterator[CapturedMessage]:
+        window = self._window
+        least = HEADER.size
+        while True:
+            if window.fill(least) < least and window.available == 0:
+                return
+            yield from self._intact()
+            least = self._needed()
+            if window.available >= least or (window.fill(least) < least and window.available):
+                yield from self._past_damage()
+                least = HEADER.size
+
+    def _intact(self) -> Iterator[CapturedMessage]:
+        """The messages that are whole in the window and followed by another (or by nothing that has come yet)."""
+        window = self._window
+        buffer, position, end = window.buffer, window.start, len(window.buffer)
+        view, known = memoryview(buffer), self._known
+        base = window.offset - position
+        try:
+            while end - position >= _HEAD.size:
+                (head,) = _HEAD.unpack_from(buffer, position)
+                length = _COMMON.get(head & 0xFFFFFF)
+                if length is not None:
+                    length += (head >> 32) * NODE_DTYPE.itemsize
+                elif (length := _length(buffer, position, end)) is None:
+                    break
+                after = position + length
+                if after + HEADER.size > end:
+                    if after > end or (self._patient and not self._ends_at(after)):
+                        break
+                elif not _begins(buffer, after, end):
+                    break
+                if head not in known and head & 0xFFFFFF in _COMMON:
+                    if self._swallows(position, length):
+                        break
+                    self._remember(position, length)
+                payload = bytes(view[position:after])
+                window.start = after
+                yield CapturedMessage(payload, None, base + position)
+                position = after
+        finally:
+            view.release()
+
+    def _remember(self, index: int, length: int) -> None:
+        """Keep in mind how the message at `index` begins, if many may begin like that."""
+        (head,) = _HEAD.unpack_from(self._window.buffer, index)
+        if head & 0xFFFFFF in _COMMON:
+            if len(self._known) == _KNOWN_HEADS:
+                del self._known[next(iter(self._known))]
+            self._known[head] = length
+
+    def _swallows(self, index: int, length: int) -> bool:
+        """Whether another message begins within this one, just where one with a count seen before would have ended.
+
+        A count that lies may well end where a message does.
+        """
+        buffer = self._window.buffer
+        for known in self._known.values():
+            at = index + known
+            if known < length and at + _HEAD.size <= len(buffer) and _HEAD.unpack_from(buffer, at)[0] in self._known:
+                return True
+        return False
+
+    def _ends_at(self, index: int) -> bool:
+        window = self._window
+        return window.ended and index == len(window.buffer)
+
+    def _needed(self) -> int:
+        """How many bytes have to be there from here on before there is more to say; 0 if there never will be."""
+        window = self._window
+        try:
+            needed, whole = measure(window.buffer, window.start)
+        except ProtocolError:
+            return 0
+        if needed > max(window.available, _MAX_BLIND_BYTES) and self._foreseen(window.offset + needed, whole) is False:
+            return 0
+        return needed + (HEADER.size if whole and self._patient else 0)
+
+    def _foreseen(self, offset: int, whole: bool) -> bool | None:
+        """Whether the file goes on at `offset`, behind a whole message with another; None if that cannot be seen."""
+        around = self._window.source.look(offset - 1, 1 + _HEAD.size)
+        if around is None:
+            return None
+        return len(around) > 0 and (not whole or len(around) == 1 or _begins(around, 1, len(around)))
+
+    def _past_damage(self) -> Iterator[CapturedMessage]:
+        """Here is a message that cannot be, that is not followed by one, or that is cut off: go on with the next."""
+        window = self._window
+        length = _length(window.buffer, window.start, len(window.buffer))
+        after = None if length is None or length > window.available else length
+        believed = False
+        if after is not None and not self._swallows(window.start, after):
+            believed = _HEAD.unpack_from(window.buffer, window.start)[0] in self._known
+            self._remember(window.start, after)
+            if after == window.available and window.ended:
+                yield self._hand_over(after)
+                return
+        found = self._find(1)
+        if after is not None and (found is None or found >= after) and (believed or not self._explained(after, found)):
+            yield self._hand_over(after)
+            found = None if found is None else found - after
+        at = window.offset
+        reason, cut_off = self._reason()
+        while found is None and not window.ended:
+            window.let_go(max(1, window.available - _HEAD.size))
+            found = self._find(0)
+        window.let_go(window.available if found is None else found)
+        self._losses.note(at, reason, window.offset - at, cut_off=cut_off and found is None)
+
+    def _hand_over(self, length: int) -> CapturedMessage:
+        window = self._window
+        payload, at = bytes(window.buffer[window.start : window.start + length]), window.offset
+        window.let_go(length)
+        return CapturedMessage(payload, None, at)
+
+    def _find(self, ahead: int) -> int | None:
+        """How far ahead the next message begins that another one follows, or the end; None if there is none so soon."""
+        window = self._window
+        while True:
+            waiting: int | None = None
+            for match in _START.finditer(window.buffer, window.start + ahead):
+                certain = self._is_certain(match.start())
+                if certain:
+                    return match.start() - window.start
+                if certain is None and waiting is None:
+                    waiting = match.start() - window.start
+            # All that could begin here has been looked at; the last bytes may be the start of something.
+            ahead = waiting if waiting is not None else max(ahead, window.available - _HEAD.size)
+            if window.ended or (waiting is None and window.available > _MAX_BLIND_BYTES):
+                return None
+            window.fill(max(window.available + 1, window.available * 3 // 2 if waiting is not None else 0))
+
+    def _is_certain(self, index: int) -> bool | None:
+        """Whether a message begins there that another one follows; None if that takes more bytes than there are."""
+        window = self._window
+        end = len(window.buffer)
+        try:
+            needed, whole = measure(window.buffer, index)
+        except ProtocolError:
+            return False
+        after = index + needed
+        if (
+            whole
+            and after <= end
+            and index + _HEAD.size <= end
+            and _HEAD.unpack_from(window.buffer, index)[0] in self._known
+        ):
+            return True
+        if whole and after + HEADER.size <= end:
+            return _begins(window.buffer, after, end)
+        if window.ended:
+            return whole and after == end
+        if needed > _MAX_BLIND_BYTES or after > end:
+            return self._foreseen(window.offset + after - window.start, whole) and (True if whole else None)
+        return None
+
+    def _explained(self, after: int, found: int | None) -> bool:
+        """Whether a single wrong bit made the message here end at `after`, where nothing begins, and not at `found`.
+
+        Else the damage is in what begins at `after`, and the message before it is intact.
+        """
+        window = self._window
+        if found is None and not window.ended:
+            return False
+        here = window.buffer[window.start : len(window.buffer) if found is None else window.start + found]
+        return not _flips_to(here[after:]) and _flips_to(here)
+
+    def _reason(self) -> tuple[str, bool]:
+        """What is wrong with the message here, and whether it is that the file ends."""
+        window = self._window
+        try:
+            needed, whole = measure(window.buffer, window.start)
+        except ProtocolError as error:
+            return error.reason, False
+        if needed > window.available:
+            more = "" if whole else " or more"
+            return f"{window.available} bytes of a message that needs {needed}{more}, expected the rest", True
+        return f"a message of {needed} bytes, behind which none begins", False
+
+
+def holds_messages(start: bytes) -> bool:
+    """Whether there are three messages one behind another in these bytes, wherever they begin."""
+    buffer = bytearray(start)
+    for match in _START.finditer(buffer):
+        at, number = match.start(), 0
+        while number < _ENOUGH_MESSAGES and (length := _length(buffer, at, len(buffer))) is not None:
+            at, number = at + length, number + 1
+        if number == _ENOUGH_MESSAGES and at <= len(buffer):
+            return True
+    return False
+
+
+_ENOUGH_MESSAGES: Final = 3
+
+
+def _length(buffer: bytearray, start: int, end: int) -> int | None:
+    """Length of the message at `start`; None if it is not there as far as that, or none."""
+    try:
+        needed, whole = measure(buffer, start, end)
+    except ProtocolError:
+        return None
+    return needed if whole else None
+
+
+def _begins(buffer: bytearray | bytes, start: int, end: int) -> bool:
+    """Whether a message begins at `start`, where there are four bytes or more."""
+    if end - start >= _HEAD.size and _HEAD.unpack_from(buffer, start)[0] & 0xFFFFFF in _COMMON:
+        return True
+    try:
+        measure(buffer, start, end)
+    except ProtocolError:
+        return False
+    return True
+
+
+def _flips_to(message: bytearray) -> bool:
+    """Whether one other bit in the fields that say its length would make this one whole message."""
+    if len(message) < _HEAD.size:
+        return False
+    counts = [*range(min(len(message), 16))]
+    (nodes,) = U32.unpack_from(message, 4)
+    edges = _HEAD.size + nodes * NODE_DTYPE.itemsize
+    counts += range(min(edges, len(message)), min(edges + 4, len(message)))
+    for at in counts:
+        for bit in range(8):
+            message[at] ^= 1 << bit
+            try:
+                fits = measure(message) == (len(message), True)
+            except ProtocolError:
+                fits = False
+            message[at] ^= 1 << bit
+            if fits:
+                return True
+    return False

@@ -1,0 +1,66 @@
+"""A file that is one frame of a deployed server: V2, V3, V5 or `0x42`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from vfctl.capture.captured import CapturedMessage
+from vfctl.capture.report import Report
+from vfctl.capture.source import ByteSource
+from vfctl.errors import ProtocolError
+from vfctl.protocol.deployed import Form, decode_deployed, whole_records
+from vfctl.protocol.wire import MAX_MESSAGE_BYTES
+
+_SMALLEST: Final = 1e-20
+_LARGEST: Final = 1e9
+_COORDINATES: Final = ("x", "y", "z", "vx", "vy", "vz")
+
+
+def read_deployed_file(source: ByteSource, report: Report) -> Iterator[CapturedMessage]:
+    """The one frame; of a file that is cut off, the nodes that are whole.
+
+    Raises:
+        InputError: the operating system cannot read on.
+    """
+    content = source.read(MAX_MESSAGE_BYTES)
+    form = decode_form(content)
+    whole = whole_records(content)
+    if whole:
+        yield CapturedMessage(content[:whole], None, 0, form=form)
+    lost = len(content) - whole
+    while piece := source.read_some():
+        lost += len(piece)
+    if lost:
+        report.losses.note(
+            whole,
+            f"{lost} bytes that are no whole node of a {form.value.capitalize()} frame, expected the rest",
+            lost,
+            cut_off=True,
+        )
+
+
+def looks_deployed(start: bytes) -> bool:
+    """Whether a file that begins like this holds nodes. Its first byte alone would make nodes of anything.
+
+    At least half of the nodes need to have places and velocities as they occur: zero, not a number, or of a size
+    between 1e-20 and 1e9. Of random bytes, three in a thousand are such a node.
+    """
+    try:
+        whole = whole_records(start)
+        records = decode_deployed(start[:whole]).records
+    except ProtocolError:
+        return False
+    if not len(records):
+        return False
+    values = np.stack([records[name] for name in _COORDINATES])
+    sizes = np.abs(values)
+    usual = (sizes == 0) | ((sizes > _SMALLEST) & (sizes < _LARGEST)) | ~np.isfinite(values)
+    return bool(usual.all(axis=0).mean() >= 0.5)
+
+
+def decode_form(content: bytes) -> Form:
+    """By the first byte, which is one of those of deployed servers."""
+    return decode_deployed(content[: whole_records(content)]).form

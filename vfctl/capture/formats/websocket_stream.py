@@ -1,0 +1,399 @@
+"""A stream of bytes that holds WebSocket frames: from its start or from anywhere, whole or with pieces missing.
+
+A stream is one direction of a TCP connection, or both directions one behind another as `socat` and the like write them
+down; which frame is whose, its mask tells (RFC 6455, section 5.1: clients mask, servers do not).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from vfctl.capture.captured import CapturedMessage, Direction
+from vfctl.capture.formats.http_upgrade import REQUEST, RESPONSE, Head, may_be_head, read_head
+from vfctl.capture.formats.websocket_frames import (
+    BINARY_START,
+    HEADER_BYTES,
+    RSV1,
+    agrees,
+    is_ours,
+    payload_of,
+    read_header,
+)
+from vfctl.capture.formats.websocket_messages import MessageAssembler, WebSocketConnection
+from vfctl.errors import ProtocolError
+from vfctl.protocol.layout import message_length
+from vfctl.protocol.websocket import FrameHeader, Opcode
+from vfctl.protocol.wire import VERSION
+
+_HANDSHAKE: Final = re.compile(REQUEST.pattern + b"|" + RESPONSE.pattern)
+_TLS: Final = re.compile(rb"[\x14-\x17]\x03[\0-\x04]")
+_HEAD_STARTS: Final = frozenset(b"GH")
+"""No frame begins with these: opcodes 7 and 8 with a reserved bit."""
+
+_V4: Final = bytes((VERSION,))
+_MAX_SEARCHED_BYTES: Final = 2**26
+"""A stream in which no frame is found in so many bytes holds none."""
+_MAX_UNSURE_BYTES: Final = 2**20
+"""So much of what may not have been frames is gone over again at most."""
+_COMPACT_BYTES: Final = 2**16
+
+
+class WebSocketStream:
+    """Fed with the bytes of a stream, in order, it gives back the messages.
+
+    Args:
+        connection: to whom they belong; both directions of a TCP connection share it.
+        from_start: whether the stream is known to begin where the connection did.
+        renew: makes the next connection, for a file of frames: there several may stand one behind another, and both
+            directions; and each byte has a place of its own in the file, which in a packet it has not.
+
+    Attributes:
+        foreign: nothing more is expected of this stream.
+    """
+
+    def __init__(
+        self,
+        connection: WebSocketConnection,
+        *,
+        from_start: bool,
+        renew: Callable[[], WebSocketConnection] | None = None,
+    ) -> None:
+        self.foreign = False
+        self._connection = connection
+        self._renew = renew
+        self._assemblers: dict[Direction, MessageAssembler] = {}
+        self._buffer = bytearray()
+        self._start = 0
+        self._base = 0  # place of the buffer in the stream
+        self._wanted = 0  # how long the buffer has to be before there is more to see
+        self._marks: deque[tuple[int, int]] = deque()  # of each piece: place in the stream, place in the file
+        self._time_ns: int | None = None
+        self._unsure: int | None = None  # place in the stream from which on nothing proves that the frames were some
+        self._skip = 0  # bytes of a frame of which parts are missing
+        self._at_start = from_start
+        self._midway = not from_start
+        self._searching = not from_start
+        self._searched = 0
+        self._loss: tuple[int, int, str] | None = None  # place in the stream and in the file, reason
+        self._seen_frames = False
+
+    def feed(self, data: bytes | memoryview, offset: int, time_ns: int | None) -> Iterator[CapturedMessage]:
+        """The next bytes, which stand at `offset` in the file; the messages that they complete."""
+        if self.foreign:
+            return iter(())
+        self._marks.append((self._base + len(self._buffer), offset))
+        self._buffer += data
+        self._time_ns = time_ns
+        return self._messages(ended=False) if len(self._buffer) >= self._wanted else iter(())
+
+    def gap(self, length: int, offset: int) -> None:
+        """So many bytes are missing here; what comes next stands at `offset` in the file."""
+        if self.foreign:
+            return
+        waiting = len(self._buffer) - self._start
+        frame_left = self._skip
+        if not self._skip and not self._searching and waiting:
+            header = read_header(self._buffer, self._start)
+            frame_left = header.header_length + header.payload_length - waiting if header else 0
+        for assembler in self._assemblers.values():
+            assembler.interrupted()
+        if not self._searching:
+            at = self._offset(self._start) if waiting else offset
+            self._loss = (self._base + self._start, at, f"{length} bytes of the stream were not captured")
+        self._start = len(self._buffer)
+        self._compact(everything=True)
+        self._base += length
+        self._marks.append((self._base, offset))
+        if 0 < length <= frame_left:
+            # The frame goes on behind the gap, so where the next one begins is known.
+            self._skip = frame_left - length
+            self._close_loss(self._skip)
+        else:
+            self._searching, self._searched, self._skip, self._at_start = True, 0, 0, False
+
+    def finish(self, *, closed: bool) -> Iterator[CapturedMessage]:
+        """The stream ends here.
+
+        Args:
+            closed: whether its connection was closed, and it is not just the capture that ends.
+        """
+        if self.foreign:
+            return
+        yield from self._messages(ended=True)
+        waiting = len(self._buffer) - self._start
+        left = waiting + self._skip + sum(each.waiting_bytes for each in self._assemblers.values())
+        if self._searching:
+            self._close_loss(waiting)
+        elif left and self._seen_frames:
+            if closed:
+                self._connection.lost(self._offset(self._start), f"{left} bytes of a message without its end", left)
+            elif self._connection.ours:
+                self._connection.tally.open_ends += 1
+        self.foreign = True
+        self._buffer.clear()
+
+    # --- what comes next
+
+    def _messages(self, *, ended: bool) -> Iterator[CapturedMessage]:
+        while not self.foreign:
+            if self._skip:
+                step = min(self._skip, len(self._buffer) - self._start)
+                self._skip -= step
+                self._start += step
+            if self._searching and not self._search(ended):
+                break
+            available = len(self._buffer) - self._start
+            if not available:
+                break
+            if self._buffer[self._start] in _HEAD_STARTS and may_be_head(self._peek(7)):
+                if not self._take_head():
+                    break
+                continue
+            if self._at_start and self._is_encrypted():
+                break
+            try:
+                header = read_header(self._buffer, self._start)
+            except ProtocolError as error:
+                self._lost_frame(error.reason)
+                continue
+            if header is None:
+                break
+            whole = header.header_length + header.payload_length
+            if available < whole:
+                if self._may_become(header) and not (ended and self._holds_another()):
+                    self._wanted = self._start + whole
+                    break
+                self._lost_frame(f"a frame of {whole} bytes, which is not there")
+                continue
+            message = self._take_frame(header)
+            if message:
+                yield message
+        if self._start == len(self._buffer) or self._start > _COMPACT_BYTES:
+            self._compact()
+
+    def _peek(self, length: int) -> bytes:
+        return bytes(self._buffer[self._start : self._start + length])
+
+    def _take_head(self) -> bool:
+        """A request or a response; False if its end is not there yet."""
+        try:
+            head = read_head(self._buffer, self._start)
+        except ValueError as error:
+            self._lost_frame(str(error))
+            return True
+        if head is None:
+            return False
+        if head.upgrades:
+            if head.status is None and self._seen_frames and self._renew:
+                self._connection.ended()
+                self._connection = self._renew()
+                self._assemblers.clear()
+                self._seen_frames = False
+            self._agree(head)
+        self._start += head.length
+        self._at_start, self._midway, self._unsure = False, False, None
+        self._searching = not head.upgrades
+        return True
+
+    def _agree(self, head: Head) -> None:
+        connection = self._connection
+        connection.found_websocket()
+        if head.status is None:
+            connection.label = f"{connection.label} {head.url}".strip()
+            return
+        deflate = head.deflate
+        connection.deflates = {
+            Direction.SERVER: deflate.server_keeps_context if deflate else None,
+            Direction.CLIENT: deflate.client_keeps_context if deflate else None,
+        }
+
+    def _is_encrypted(self) -> bool:
+        """Whether the stream begins as TLS does; then there is nothing to be had from it."""
+        self._at_start = False
+        self.foreign = _TLS.match(self._buffer, self._start) is not None
+        if self.foreign:
+            self._connection.tally.tls += 1
+            self._buffer.clear()
+            self._start = 0
+        return self.foreign
+
+    def _may_become(self, header: FrameHeader) -> bool:
+        """Whether a frame that is not whole yet does not contradict itself: megabytes are not waited for in vain."""
+        whole_message = header.fin and header.opcode is Opcode.BINARY and not self._buffer[self._start] & RSV1
+        if header.payload_length < _MAX_UNSURE_BYTES or not whole_message:
+            return True
+        return agrees(payload_of(self._buffer, self._start, header, 64), header)
+
+    def _holds_another(self) -> bool:
+        """Whether there is a frame within what should be the payload of one that is not whole: its length lies."""
+        matches = BINARY_START.finditer(self._buffer, self._start + 1)
+        return any(self._is_certain(match.start(), True) for match in matches)
+
+    def _take_frame(self, header: FrameHeader) -> CapturedMessage | None:
+        start = self._start
+        deflated = bool(self._buffer[start] & RSV1)
+        whole = header.header_length + header.payload_length
+        payload = payload_of(self._buffer, start, header, header.payload_length)
+        sure = header.fin and header.opcode is Opcode.BINARY and not deflated and is_ours(payload)
+        after = start + whole
+        if not sure and after < len(self._buffer) and not (self._may_begin(after) and self._is_its_end(header, after)):
+            self._lost_frame(f"a frame of {whole} bytes, behind which there is none")
+            return None
+        message = None
+        if header.opcode < Opcode.CLOSE:
+            direction = Direction.SERVER if header.mask is None else Direction.CLIENT
+            assembler = self._assemblers.get(direction)
+            if assembler is None:
+                assembler = self._assemblers[direction] = MessageAssembler(self._connection, direction)
+            message = assembler.take(header, deflated, payload, self._offset(start), self._time_ns)
+        place = self._base + start
+        if message:
+            self._unsure = None
+        elif self._unsure is None or place - self._unsure > _MAX_UNSURE_BYTES:
+            self._unsure = place
+        self._start += whole
+        if not self._seen_frames:
+            self._seen_frames, self._at_start = True, False
+            self._connection.found_websocket()
+        return message
+
+    def _may_begin(self, index: int) -> bool:
+        """Whether a frame or a handshake may begin at `index`, as far as can be seen."""
+        if self._buffer[index] in _HEAD_STARTS:
+            return may_be_head(bytes(self._buffer[index : index + 7]))
+        try:
+            read_header(self._buffer, index)
+        except ProtocolError:
+            return False
+        return True
+
+    def _is_its_end(self, header: FrameHeader, after: int) -> bool:
+        """Whether the frame here ends at `after`, and it is its message that is wrong, as far as can be seen.
+
+        It is not if there is another frame where the message would end.
+        """
+        start = payload_of(self._buffer, self._start, header, 64)
+        if not header.fin or header.opcode is not Opcode.BINARY or start[:1] != _V4:
+            return True
+        try:
+            length = message_length(start)
+        except ProtocolError:
+            return True
+        end = self._start + header.header_length + (length or 0)
+        return length is None or end in (after, len(self._buffer)) or not self._is_certain(end, False)
+
+    # --- what is lost
+
+    def _lost_frame(self, reason: str) -> None:
+        """No frame begins here: look for the next one, behind the last place that is certain."""
+        for assembler in self._assemblers.values():
+            assembler.interrupted()
+        if self._unsure is not None:
+            self._start, self._unsure = max(0, self._unsure - self._base), None
+        self._searching, self._searched = True, 0
+        self._loss = (self._base + self._start, self._offset(self._start), reason)
+        self._start += 1
+
+    def _search(self, ended: bool) -> bool:
+        """Go on to where a frame or a handshake begins; False if there is none in what has come."""
+        buffer = self._buffer
+        found, waiting = None, None
+        for match in BINARY_START.finditer(buffer, self._start):
+            certain = self._is_certain(match.start(), ended)
+            if certain:
+                found = match.start()
+                break
+            if certain is None and waiting is None:
+                waiting = match.start()
+        head = _HANDSHAKE.search(buffer, self._start, len(buffer) if found is None else found)
+        if head:
+            found = head.start()
+        if found is None:
+            keep = len(buffer) - HEADER_BYTES if waiting is None else waiting
+            self._give_up(max(self._start, keep))
+            return False
+        self._close_loss(found - self._start)
+        self._start = found
+        self._searching = False
+        if self._midway:
+            self._midway = False
+            self._connection.tally.midway += self._connection.ours == 0
+        return True
+
+    def _give_up(self, index: int) -> None:
+        """Nothing begins before `index`."""
+        self._searched += index - self._start
+        self._start = index
+        self._compact()
+        self._wanted = len(self._buffer) + min(len(self._buffer) // 2, 2**20)
+        if self._searched > _MAX_SEARCHED_BYTES and not self._seen_frames:
+            self.foreign = True
+            self._buffer.clear()
+            self._start = 0
+
+    def _close_loss(self, ahead: int) -> None:
+        """What is lost ends so many bytes ahead."""
+        if self._loss is not None:
+            (place, offset, reason), self._loss = self._loss, None
+            self._connection.lost(offset, reason, self._base + self._start + ahead - place)
+
+    def _is_certain(self, index: int, ended: bool) -> bool | None:
+        """Whether a binary frame begins at `index`; None if that takes more bytes.
+
+        A V4 message that is as long as its frame is proof enough; anything else needs frames behind it.
+        """
+        buffer = self._buffer
+        unknown = False if ended else None
+        try:
+            header = read_header(buffer, index)
+            if header is None:
+                return unknown
+            payload = payload_of(buffer, index, header, 64)
+            deflated = bool(buffer[index] & RSV1)
+            if not deflated:
+                if not payload:
+                    return unknown
+                if not agrees(payload, header):
+                    return False
+                if header.fin and payload[0] == VERSION and len(payload) >= min(8, header.payload_length):
+                    return True
+            at = index
+            for number in range(6 if deflated else 3):
+                following = read_header(buffer, at)
+                if following is None:
+                    return unknown
+                if number and self._renew is None and (following.mask is None) != (header.mask is None):
+                    return False
+                at += following.header_length + following.payload_length
+                if ended and at == len(buffer):
+                    return True
+        except ProtocolError:
+            return False
+        return True
+
+    # --- the buffer
+
+    def _offset(self, index: int) -> int:
+        """Place in the file of a place in the buffer."""
+        place = self._base + index
+        at, offset = place, 0
+        for mark in self._marks:
+            if mark[0] > place:
+                break
+            at, offset = mark
+        return offset + place - at if self._renew else offset
+
+    def _compact(self, *, everything: bool = False) -> None:
+        """Let go of what is done with, except for what may have to be gone over again."""
+        if everything:
+            self._unsure = None
+        keep = self._start if self._unsure is None else max(0, min(self._start, self._unsure - self._base))
+        del self._buffer[:keep]
+        self._base += keep
+        self._start -= keep
+        self._wanted = 0
+        while len(self._marks) > 1 and self._marks[1][0] <= self._base:
+            self._marks.popleft()

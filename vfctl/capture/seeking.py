@@ -1,0 +1,151 @@
+"""Where in a finished MCAP file a moment is, so that playing can begin there without reading all that is before it."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from mcap.data_stream import RecordBuilder
+from mcap.exceptions import McapError
+from mcap.reader import SeekingReader
+from mcap.records import ChunkIndex
+from mcap.summary import Summary
+
+from vfctl.capture.mcap_records import MAGIC
+from vfctl.errors import InputError
+
+MAX_SUMMARY_RECORD_BYTES: Final = 2**26
+"""More than any index of ours has; a length that lies is not believed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeekIndex:
+    """The chunks of one file, in file order.
+
+    Attributes:
+        path: of the file.
+        start_ns, end_ns: unix time of the first and the last message.
+        starts_ns: int64 [chunks], of the earliest message in each.
+        offsets, lengths: int64 [chunks], where each chunk record is.
+        graphs, updates: bool [chunks], whether a FullGraph or a PositionUpdate of the server is in it.
+        head: magic, schemas and channels: what a reader needs to know before the first chunk.
+    """
+
+    path: Path
+    start_ns: int
+    end_ns: int
+    starts_ns: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    graphs: npt.NDArray[np.bool_]
+    updates: npt.NDArray[np.bool_]
+    head: bytes
+
+    def open_at(self, time_ns: int, *, whole: bool = False) -> Tail:
+        """The file without what is not needed to show how it was at that moment, and all that comes after it.
+
+        Args:
+            whole: with all from the graph on, not only the newest positions before that moment: in a COMPACT chain
+                each depends on the one before.
+
+        Raises:
+            InputError: the file cannot be read any more.
+        """
+        before = self.starts_ns <= time_ns
+        first = _last(before & self.updates)
+        graph = _last((before & self.graphs)[: first + 1])
+        parts = [(int(self.offsets[graph]), int(self.lengths[graph]))] if graph < first and not whole else []
+        return Tail(self.path, self.head, parts, int(self.offsets[graph if whole else first]))
+
+
+def seek_index(path: Path) -> SeekIndex | None:
+    """The index at the end of an MCAP file; None if it has none that is of use, or is no such file."""
+    try:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                return None
+            file.seek(0)
+            summary = SeekingReader(file, record_size_limit=MAX_SUMMARY_RECORD_BYTES).get_summary()
+    except (OSError, McapError, struct.error, ValueError, OverflowError, MemoryError, StopIteration):
+        return None
+    if summary is None or summary.statistics is None or not summary.chunk_indexes:
+        return None
+    chunks = sorted(summary.chunk_indexes, key=lambda chunk: chunk.chunk_start_offset)
+    statistics = summary.statistics
+    return SeekIndex(
+        path=path,
+        start_ns=statistics.message_start_time,
+        end_ns=statistics.message_end_time,
+        starts_ns=np.array([chunk.message_start_time for chunk in chunks], np.int64),
+        offsets=np.array([chunk.chunk_start_offset for chunk in chunks], np.int64),
+        lengths=np.array([chunk.chunk_length for chunk in chunks], np.int64),
+        graphs=_having(chunks, summary, "/FullGraph"),
+        updates=_having(chunks, summary, "/PositionUpdate"),
+        head=_head(summary),
+    )
+
+
+class Tail(io.RawIOBase):
+    """Parts of a file, and all from some offset on, as one stream that only goes forwards.
+
+    Args:
+        head: what comes first.
+        parts: offset and length of what comes then.
+        start: where the rest begins.
+    """
+
+    def __init__(self, path: Path, head: bytes, parts: list[tuple[int, int]], start: int) -> None:
+        try:
+            self._file = path.open("rb")
+            for offset, length in parts:
+                self._file.seek(offset)
+                head += self._file.read(length)
+            self._file.seek(start)
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from None
+        self.shift = start - len(head)
+        """What a place in the stream is behind the same place in the file, once `head` and `parts` are over."""
+        self._head = head
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to so many bytes."""
+        if self._head:
+            piece, self._head = self._head[:size], self._head[size:]
+            return piece
+        return self._file.read(size)
+
+    read1 = read
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+def _last(which: npt.NDArray[np.bool_]) -> int:
+    """Index of the last that is true, else 0."""
+    found = np.flatnonzero(which)
+    return int(found[-1]) if len(found) else 0
+
+
+def _having(chunks: list[ChunkIndex], summary: Summary, topic: str) -> npt.NDArray[np.bool_]:
+    wanted = {number for number, channel in summary.channels.items() if channel.topic == topic}
+    return np.array([not wanted.isdisjoint(chunk.message_index_offsets) for chunk in chunks], np.bool_)
+
+
+def _head(summary: Summary) -> bytes:
+    builder = RecordBuilder()
+    for schema in summary.schemas.values():
+        schema.write(builder)
+    for channel in summary.channels.values():
+        channel.write(builder)
+    return MAGIC + bytes(builder.end())  # type: ignore[no-untyped-call]

@@ -1,0 +1,175 @@
+"""A recording of any length: a file, or a series of files each of which can be read alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from vfctl.capture.captured import Direction, Form
+from vfctl.capture.digest import graph_facts
+from vfctl.capture.mcap_records import METADATA_NAME
+from vfctl.capture.opening import OpeningState
+from vfctl.capture.rotation import Rotation, numbered, numbers_taken
+from vfctl.capture.writer import CaptureWriter, Closing, check_target, open_writer
+from vfctl.protocol import MessageType
+
+MAX_CHUNKS: Final = 50_000
+"""A file is also full with so many chunks: its index of them is kept in memory until its end, some 600 bytes a chunk,
+so that is 30 MB at most. There is a chunk for every second or MiB: a file of 14 hours at least, or of 50 GB."""
+
+
+class SeriesWriter(Closing):
+    """A CaptureWriter that goes over to a next file when one is full.
+
+    Each file begins with the newest FullGraph and the newest positions, so it decodes alone. Without a rotation the
+    first file has the name that was given; with one all have numbers, after those that are there already.
+
+    Args:
+        path: `.mcap` or `.bin`.
+        metadata: as for `open_writer`; `file_number` is added in a series.
+        rotation: when a file is full.
+        overwrite: whether files of that name may be replaced; those of an earlier series are removed.
+        max_chunks: a file is also full with so many.
+
+    Attributes:
+        files: the files begun so far.
+
+    Raises:
+        UsageError: another suffix.
+        InputError: the file exists, or cannot be written. Nothing is created before the first message.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        metadata: Mapping[str, str],
+        rotation: Rotation | None = None,
+        overwrite: bool = False,
+        max_chunks: int = MAX_CHUNKS,
+    ) -> None:
+        self.files: list[Path] = []
+        self._path = path
+        self._metadata = metadata
+        self._rotation = rotation or Rotation()
+        self._numbered = rotation is not None
+        self._overwrite = overwrite
+        self._max_chunks = max_chunks
+        self._opening = OpeningState()
+        self._writer: CaptureWriter | None = None
+        self._finished_bytes = 0
+        self._messages = 0
+        self._first_ns = 0
+        self._graph: Mapping[str, str] = {}
+        check_series(path, rotation, overwrite=overwrite)
+        taken = numbers_taken(path) if self._numbered else []
+        self._stale = [numbered(path, number) for number in taken] if overwrite else []
+        self._number = taken[-1] if taken and not overwrite else 0
+
+    @property
+    def size(self) -> int:
+        """Of all files together; see CaptureWriter."""
+        return self._finished_bytes + (self._writer.size if self._writer else 0)
+
+    @property
+    def chunks(self) -> int:
+        """Of the present file; see CaptureWriter."""
+        return self._writer.chunks if self._writer else 0
+
+    def write(
+        self,
+        payload: bytes,
+        arrival_ns: int,
+        *,
+        direction: Direction = Direction.SERVER,
+        connection: int = 0,
+        form: Form = Form.V4,
+    ) -> None:
+        """As for CaptureWriter; may begin a file."""
+        if self._writer is None:
+            self._begin(arrival_ns, ())
+        elif self._is_full(len(payload), arrival_ns):
+            is_graph = direction is Direction.SERVER and form is Form.V4 and payload[1] == MessageType.FULL_GRAPH
+            opening = () if is_graph else self._opening.payloads()
+            if opening is not None:
+                self._begin(arrival_ns, opening)
+        assert self._writer is not None
+        self._writer.write(payload, arrival_ns, direction=direction, connection=connection, form=form)
+        self._messages += 1
+        if direction is Direction.SERVER and form is Form.V4:
+            self._opening.take(payload)
+            if payload[1] == MessageType.FULL_GRAPH:
+                self._note_graph(payload)
+
+    def note(self, name: str, values: Mapping[str, str]) -> None:
+        """As for CaptureWriter; lost if there is no file yet."""
+        if self._writer is not None:
+            self._writer.note(name, values)
+
+    def flush(self, *, older_than_s: float = 0.0) -> None:
+        """As for CaptureWriter."""
+        if self._writer is not None:
+            self._writer.flush(older_than_s=older_than_s)
+
+    def close(self) -> None:
+        """As for CaptureWriter."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _is_full(self, more_bytes: int, now_ns: int) -> bool:
+        assert self._writer is not None
+        if not self._messages:  # one message at least besides those that it begins with
+            return False
+        most = self._rotation
+        return (
+            (most.max_bytes is not None and self._writer.size + more_bytes > most.max_bytes)
+            or (most.max_s is not None and now_ns - self._first_ns >= most.max_s * 1e9)
+            or self._writer.chunks >= self._max_chunks
+        )
+
+    def _begin(self, now_ns: int, opening: Sequence[bytes]) -> None:
+        """Go over to the next file.
+
+        Args:
+            opening: what it has to begin with.
+        """
+        if self._writer is not None:
+            self._finished_bytes += self._writer.size
+            self._writer.close()
+        for stale in self._stale:
+            stale.unlink(missing_ok=True)
+        self._stale = []
+        self._number += 1
+        first = not self._numbered and self._number == 1
+        while not first and not self._overwrite and numbered(self._path, self._number).exists():
+            self._number += 1
+        path = self._path if first else numbered(self._path, self._number)
+        metadata = dict(self._metadata)
+        if not first:
+            metadata["file_number"] = str(self._number)
+        self._writer = open_writer(path, metadata=metadata, overwrite=self._overwrite)
+        self.files.append(path)
+        self._messages = 0
+        self._first_ns = now_ns
+        self._graph = {}
+        for payload in opening:
+            self._writer.write(payload, now_ns)
+            if payload[1] == MessageType.FULL_GRAPH:
+                self._note_graph(payload)
+
+    def _note_graph(self, payload: bytes) -> None:
+        facts = graph_facts(payload)
+        if facts != self._graph:
+            self._graph = facts
+            self.note(METADATA_NAME, facts)
+
+
+def check_series(path: Path, rotation: Rotation | None, *, overwrite: bool = False) -> None:
+    """See early that a recording can be written there; nothing is created.
+
+    Raises:
+        UsageError: a suffix that names no format.
+        InputError: the file exists, or there is no such folder.
+    """
+    check_target(numbered(path, (numbers_taken(path) or [0])[-1] + 1) if rotation else path, overwrite=overwrite)

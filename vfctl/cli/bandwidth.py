@@ -1,0 +1,193 @@
+"""`vfctl bandwidth`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vfctl.cli.graph_options import (
+    Device,
+    DeviceOption,
+    GeneratorOption,
+    NodesOption,
+    SeedOption,
+    SetOption,
+    live_graph,
+    with_settings,
+)
+from vfctl.cli.output import bytes_per_s, check_writable, data, people, replace_file, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from vfctl.capture.encodings import EncodingComparison, SampledState
+
+_TICKS_PER_FRAME = 3
+"""The physics ticks 60 times a second, a client gets 20 frames."""
+
+_FRAMES_AT_REST = 20
+
+
+def command(
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Graph file or recording; its content tells which. Without it, a bundled ontology of 316 nodes.",
+            metavar="[GRAPH|RECORDING]",
+        ),
+    ] = None,
+    nodes: NodesOption = None,
+    generator: GeneratorOption = None,
+    seed: SeedOption = 0,
+    settings: SetOption = None,
+    device: DeviceOption = Device.AUTO,
+    max_steps: Annotated[int, typer.Option(help="Let the physics take so many steps at most.", min=1)] = 20_000,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Plot bytes a node over time: .png, .svg or .pdf. Needs vfctl\\[plot].", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Compare the encodings: bytes, time and error of the same layout as raw, lz4 and compact.
+
+    A graph is laid out from its first step to rest, sampled 20 times a second as one client would see it; a recording
+    is taken frame by frame. Ctrl-C ends the sampling; what was measured is printed, with exit code 130.
+    """
+    import json
+
+    from vfctl.capture.encodings import EncodingComparison
+    from vfctl.errors import EXIT_INTERRUPTED, UsageError
+    from vfctl.graph.picture import picture_format
+
+    picture = picture_format(plot) if plot is not None else ""
+    check_writable(plot)
+    if _is_recording(source):
+        if nodes is not None or generator is not None or settings:
+            raise UsageError(f"{source} is a recording: its graph and physics are what they were")
+        name, states = f"{source}", _recorded(str(source))
+    else:
+        name, states = _computed(source, nodes, generator, seed, settings, device, max_steps)
+    comparison, interrupted = EncodingComparison(), False
+    with people().status("encoding") as status:
+        try:
+            for state in states:
+                comparison.add(state)
+                status.update(
+                    f"encoding: {state.time_s:.1f} s, {comparison.bytes_per_node['compact'][-1]:.2f} bytes a node"
+                )
+        except KeyboardInterrupt:
+            interrupted = True
+    figures = comparison.to_json()
+    if json_output:
+        typer.echo(json.dumps({"schema": "vfctl.bandwidth/1", "source": name, **figures}, indent=2))
+    else:
+        for phase, uses in figures["phases"].items():
+            data().print(_table(phase.replace("_", " "), uses))
+        data().print(
+            f"{name}: {figures['nodes']:,} nodes; compact: {figures['key_frames']} key frames, "
+            f"{figures['steps_per_extent']:,.0f} steps to the extent"
+        )
+    if plot is not None:
+        _draw(comparison, name, plot, picture)
+    if interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _is_recording(source: Path | None) -> bool:
+    """By the first bytes: a graph file is text, and neither starts with MCAP's magic nor with a V4 header."""
+    if source is None:
+        return False
+    if str(source) == "-":
+        return True
+    try:
+        with source.open("rb") as file:
+            start = file.read(1)
+    except OSError:
+        return False  # who loads the graph says what is wrong
+    return start in (b"\x89", b"\x04")
+
+
+def _recorded(path: str) -> Iterator[SampledState]:
+    from vfctl.capture import open_capture
+    from vfctl.capture.encodings import recorded_states
+    from vfctl.capture.timeline import decoded
+
+    with open_capture(path) as capture:
+        yield from recorded_states(decoded(capture))
+
+
+def _computed(
+    source: Path | None,
+    nodes: int | None,
+    generator: Any,
+    seed: int,
+    settings: list[str] | None,
+    device: Device,
+    max_steps: int,
+) -> tuple[str, Iterator[SampledState]]:
+    """The name of the graph, and its states from the first step to rest, and some at rest."""
+    from vfctl.physics import DEFAULT_PARAMETERS
+    from vfctl.physics.device import use_device
+    from vfctl.server.frame_source import build_graph
+
+    live = live_graph(source, nodes, generator, seed)
+    parameters = with_settings(DEFAULT_PARAMETERS, settings)
+    graph = build_graph(live, lambda _: None)
+    with people().status("looking for a device"):
+        on = use_device(device.value)
+    say(f"{len(graph):,} nodes, {len(graph.edges):,} edges; physics on {on}")
+
+    def states() -> Iterator[SampledState]:
+        from vfctl.capture.encodings import SampledState
+        from vfctl.physics import PhysicsOrchestrator  # not before the device is chosen: it loads JAX
+
+        orchestrator = PhysicsOrchestrator(graph, parameters, seed=seed)
+        step, rested = 0, 0
+        while rested < _FRAMES_AT_REST:
+            update = orchestrator.position_update(0)
+            yield SampledState(step / 60, update.nodes, update.settled)
+            rested += update.settled
+            if step >= max_steps and not rested:
+                say(f"not at rest after {step:,} steps; more --max-steps may bring it there")
+                return
+            for _ in range(_TICKS_PER_FRAME):
+                step += 1
+                orchestrator.tick(step * 1_000_000 // 60)
+
+    name = str(source) if source else f"{live.generator} graph" if live.generator else "bundled ontology"
+    return name, states()
+
+
+def _table(phase: str, uses: dict[str, dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"{phase}, {uses['raw']['frames']:,} frames")
+    table.add_column("", no_wrap=True)
+    for title in ("B/node", "of raw", "at 20 Hz", "enc ms", "dec ms", "error ≤", "extent"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, use in uses.items():
+        error, share = use["worst_error_units"], use["worst_error_of_extent"]
+        table.add_row(
+            name,
+            f"{use['bytes_per_node']:.3f}",
+            f"{use['of_raw']:.4f}",
+            bytes_per_s(use["bytes_per_s"]),
+            f"{use['encode_ms']:.3f}",
+            f"{use['decode_ms']:.3f}",
+            f"{error:.3g}" if error else "exact",
+            f"1/{1 / share:,.0f}" if share else "",
+        )
+    return table
+
+
+def _draw(comparison: EncodingComparison, name: str, path: Path, format: str) -> None:
+    from vfctl.capture.encodings_plot import draw
+
+    buffer = io.BytesIO()
+    draw(comparison, f"{name}, {comparison.nodes:,} nodes", buffer, format)
+    replace_file(path, buffer.getvalue())
+    say(f"wrote {path}")

@@ -1,0 +1,284 @@
+"""`vfctl capture`: what there is to do with recordings besides decoding and replaying them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vfctl.cli.decode import introduce, tell_losses
+from vfctl.cli.output import byte_count, data, say, until_reader_leaves
+from vfctl.cli.progress import Progress, length_of, tidy_when_terminated
+
+if TYPE_CHECKING:
+    from vfctl.capture import Capture
+    from vfctl.capture.check import CheckReport
+    from vfctl.capture.copying import CopyReport
+    from vfctl.capture.info import CaptureInfo
+    from vfctl.capture.losses import Loss
+    from vfctl.errors import VfctlError
+
+group = typer.Typer(no_args_is_help=True, help="Look into recordings, mend, cut, merge and convert them.")
+
+
+class Encoding(StrEnum):
+    """How positions can be written anew; a test holds them against the converter's."""
+
+    RAW = "raw"
+    LZ4 = "lz4"
+
+
+FileArgument = Annotated[str, typer.Argument(help="A recording in any format that vfctl knows; - is stdin.")]
+OutArgument = Annotated[Path, typer.Argument(help="File to write: .mcap, or .bin for the server's plain messages.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="As one JSON object on stdout.")]
+
+
+@group.command("info")
+def info(file: FileArgument, json_output: JsonOption = False) -> None:
+    """What a recording is and holds. A damaged one is summed up as far as it is intact; the exit code is 5."""
+    from vfctl.capture.info import summary_of
+
+    with _opened(file, "reading") as (capture, progress):
+        summary = summary_of(capture, progress)
+    with until_reader_leaves():
+        if json_output:
+            typer.echo(json.dumps(_info_document(summary), ensure_ascii=False))
+        else:
+            _print_info(summary)
+    _end(summary.damage)
+
+
+@group.command("check")
+def check(
+    file: FileArgument,
+    json_output: JsonOption = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Missing rounds, and times that run backwards, are failures as well.")
+    ] = False,
+) -> None:
+    """Read and decode all of a recording. Exit code 0: it is whole; 5: it is damaged; 1: it is no recording."""
+    from vfctl.capture.check import check as examine
+    from vfctl.errors import CaptureError, InputError
+
+    try:
+        with _opened(file, "checking") as (capture, progress):
+            report = examine(capture, progress)
+    except CaptureError as error:  # it was not even recognised
+        raise InputError(error.message, hint=error.hint) from None
+    with until_reader_leaves():
+        if json_output:
+            typer.echo(json.dumps(_check_document(report)))
+        else:
+            _print_check(report)
+    if not report.messages and report.damage:
+        raise InputError(report.damage.message, hint=report.damage.hint)
+    _end(report.damage)
+    if strict and (report.missing_rounds or report.backwards):
+        raise CaptureError("the recording is whole, but its stream is not (--strict)")
+
+
+@group.command("repair")
+def repair(file: FileArgument, out: OutArgument, overwrite: OverwriteOption = False) -> None:
+    """Recover every intact message into a new .mcap. Exit code 0: all; 5: some are lost, it says where; 1: nothing."""
+    from vfctl.capture.repair import repair as recover
+    from vfctl.errors import CaptureError, InputError
+
+    try:
+        with _opened(file, "repairing") as (capture, progress):
+            report = recover(capture, out, overwrite=overwrite, on_offset=progress)
+    except CaptureError as error:
+        raise InputError(error.message, hint=error.hint) from None
+    say(f"{out}: {report.messages:,} messages")
+    _tell_of_times(report)
+    tell_losses(report.losses, report.undecodable)
+    if report.lost_nothing:
+        return
+    places = report.losses.places + report.undecodable.places
+    lost = sum(loss.bytes for log in (report.losses, report.undecodable) for loss in log)
+    raise CaptureError(f"{byte_count(lost)} in {places:,} {_plural('place', places)} could not be recovered")
+
+
+@group.command("cut")
+def cut(
+    file: FileArgument,
+    out: OutArgument,
+    from_: Annotated[
+        str, typer.Option("--from", help="Begin there: seconds of the recording, or 10s, 1.5min.", metavar="TIME")
+    ] = "0",
+    to: Annotated[str | None, typer.Option(help="End before there.", metavar="TIME")] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Copy a stretch of a recording. In front stands the graph and the positions that held when it begins."""
+    from vfctl.capture.cut import cut as copy
+    from vfctl.cli.durations import parse_duration_s
+    from vfctl.errors import UsageError
+
+    from_s = parse_duration_s(from_, "--from")
+    to_s = None if to is None else parse_duration_s(to, "--to")
+    if to_s is not None and to_s <= from_s:
+        raise UsageError(f"--to {to} is not behind --from {from_}: nothing is between them")
+    with _opened(file, "cutting") as (capture, progress):
+        report = copy(capture, out, from_s, to_s, overwrite=overwrite, on_offset=progress)
+    _finish(out, report, "outside")
+
+
+@group.command("merge")
+def merge(
+    files: Annotated[list[str], typer.Argument(help="The recordings, in any order; then the file to write.")],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Put recordings together by arrival: FILE FILE… OUT. The files of a rotated series become one recording again."""
+    from vfctl.capture.merge import merge as combine
+    from vfctl.errors import UsageError
+
+    *paths, out = files
+    if not paths:
+        raise UsageError("merging takes recordings and the file to write: vfctl capture merge A.mcap B.mcap OUT.mcap")
+    lengths = [length_of(path) for path in paths]
+    total = sum(length or 0 for length in lengths) if all(lengths) else None
+    with tidy_when_terminated(), Progress("merging", total) as progress:
+        report = combine(paths, Path(out), overwrite=overwrite, on_offset=progress)
+    _finish(Path(out), report, "of clients, for which a .bin has no room")
+
+
+@group.command("convert")
+def convert(
+    file: FileArgument,
+    out: OutArgument,
+    encoding: Annotated[
+        Encoding | None, typer.Option(help="Write graphs and positions so; else every message stays as it is.")
+    ] = None,
+    connection: Annotated[
+        int | None, typer.Option(help="Only this connection of a packet capture or HAR.", min=0, metavar="N")
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write a recording in another format: any to .mcap, or to .bin (what the server sent, one after another)."""
+    from vfctl.capture import convert as converting
+
+    chosen = converting.Encoding(encoding) if encoding else None
+    with _opened(file, "converting") as (capture, progress):
+        report = converting.convert(
+            capture, out, encoding=chosen, connection=connection, overwrite=overwrite, on_offset=progress
+        )
+    _finish(out, report, "of clients or other connections")
+
+
+@contextmanager
+def _opened(file: str, what: str) -> Iterator[tuple[Capture, Progress]]:
+    from vfctl.capture import open_capture
+
+    with open_capture(file) as capture:
+        introduce(capture, file)
+        with tidy_when_terminated(), Progress(what, length_of(file)) as progress:
+            yield capture, progress
+
+
+def _finish(out: Path, report: CopyReport, where: str) -> None:
+    size = f", {byte_count(out.stat().st_size)}" if os.path.isfile(out) else ""  # noqa: PTH113
+    say(f"{out}: {report.messages:,} messages{size}")
+    if report.left_out:
+        say(f"{report.left_out:,} {_plural('message', report.left_out)} left out ({where})")
+    _tell_of_times(report)
+    if len(report.losses) + len(report.undecodable) > 1 or report.undecodable:
+        tell_losses(report.losses, report.undecodable)
+    _end(report.damage)
+    if report.undecodable:
+        from vfctl.errors import CaptureError
+
+        raise CaptureError(f"{report.undecodable.places:,} messages could not be decoded and are left out")
+
+
+def _tell_of_times(report: CopyReport) -> None:
+    if report.made_up_times:
+        say("the recording does not tell when its messages arrived: 50 ms a frame, from 1970 on")
+
+
+def _end(damage: VfctlError | None) -> None:
+    if damage:
+        raise damage
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _loss(loss: Loss) -> dict[str, Any]:
+    return {"offset": loss.offset, "bytes": loss.bytes, "reason": loss.reason, "places": loss.places}
+
+
+def _info_document(summary: CaptureInfo) -> dict[str, Any]:
+    document = asdict(summary)
+    document["losses"] = [_loss(loss) for loss in summary.losses]
+    document["damage"] = summary.damage and summary.damage.message
+    return {"schema": "vfctl.capture-info/1", **document}
+
+
+def _check_document(report: CheckReport) -> dict[str, Any]:
+    return {
+        "schema": "vfctl.capture-check/1",
+        "whole": report.damage is None,
+        "messages": report.messages,
+        "losses": [_loss(loss) for loss in report.losses],
+        "undecodable": [_loss(loss) for loss in report.undecodable],
+        "missing_rounds": {str(number): missing for number, missing in sorted(report.missing_rounds.items())},
+        "backwards": report.backwards,
+        "graphless": report.graphless,
+        "damage": report.damage and report.damage.message,
+    }
+
+
+def _print_info(summary: CaptureInfo) -> None:
+    from datetime import UTC, datetime
+
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    rows = [("format", summary.description), ("messages", f"{summary.messages:,}, {byte_count(summary.bytes)}")]
+    rows += [("", f"{count:,} {name}") for name, count in summary.counts.items()]
+    if summary.began_ns is not None:
+        rows.append(("began", f"{datetime.fromtimestamp(summary.began_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S.%f} UTC"))
+    rows.append(("duration", f"{summary.duration_s:.3f} s"))
+    if summary.updates_per_s is not None:
+        rows.append(("updates", f"{summary.updates_per_s:.3g} a second"))
+    if summary.encodings:
+        rows.append(("encodings", ", ".join(f"{count:,} {name}" for name, count in summary.encodings.items())))
+    if summary.nodes is not None:
+        edges = "" if summary.edges is None else f", {summary.edges:,} edges"
+        rows.append(("graph", f"{summary.nodes:,} nodes{edges}"))
+    for each in summary.connections[:20] if len(summary.connections) > 1 or summary.connections[:1] else ():
+        sent = f"{each.from_server:,} from the server, {each.from_client:,} from the client"
+        rows.append((f"connection {each.number}", f"{sent}{f'; {each.about}' if each.about else ''}"))
+    if len(summary.connections) > 20:
+        rows.append(("", f"… and {len(summary.connections) - 20:,} more connections"))
+    rows += sorted(summary.metadata.items())
+    rows += [("note", note) for note in summary.notes]
+    rows += [("lost", f"byte {loss.offset}: {loss.reason} ({loss.bytes:,} bytes)") for loss in summary.losses[:20]]
+    if len(summary.losses) > 20:
+        rows.append(("", f"… and {len(summary.losses) - 20:,} more places"))
+    for name, value in rows:
+        # What a peer or a file says is shown without the control characters by which it could steer a terminal.
+        shown = "".join(character if character.isprintable() else "�" for character in value)
+        table.add_row(f"[bold]{escape(name)}[/]", escape(shown))
+    data().print(table)
+
+
+def _print_check(report: CheckReport) -> None:
+    lines = [f"{report.messages:,} messages read and decoded"]
+    for number, missing in sorted(report.missing_rounds.items()):
+        lines.append(f"connection {number}: {missing:,} {_plural('round', missing)} did not come")
+    if report.backwards:
+        lines.append(f"{report.backwards:,} messages arrived before the one in front of them")
+    lines += [f"connection {number} has positions and no FullGraph" for number in report.graphless]
+    lines.append("damaged" if report.damage else "whole")
+    typer.echo("\n".join(lines))
+    tell_losses(report.losses, report.undecodable)

@@ -1,0 +1,132 @@
+"""How far a long read has come: a bar on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from vfctl.cli.output import people, say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+LINE_EVERY_S: Final = 5.0
+_BAR_EVERY_S: Final = 0.1
+_BAR_AFTER_S: Final = 0.5
+"""Nobody needs a bar for what is over by then."""
+
+
+class Progress:
+    """Told how far reading has come in a file.
+
+    Args:
+        what: what is being done, for example `decoding`.
+        total_bytes: length of the file; None where that is not known.
+        silent: show nothing, for output on the same terminal.
+    """
+
+    def __init__(self, what: str, total_bytes: int | None, *, silent: bool = False) -> None:
+        self._what = what
+        self._total_bytes = total_bytes
+        self._silent = silent
+        self._live = sys.stderr.isatty()
+        self._started_s = time.monotonic()
+        self._next_s = self._started_s + (_BAR_AFTER_S if self._live else LINE_EVERY_S)
+        self._bar: Bar | None = None
+        self._task: Any = None
+
+    def __call__(self, offset: int) -> None:
+        """Reading has come to this byte."""
+        now_s = time.monotonic()
+        if self._silent or now_s < self._next_s:
+            return
+        if self._live:
+            self._show(offset)
+            self._next_s = now_s + _BAR_EVERY_S
+            return
+        self._next_s = now_s + LINE_EVERY_S
+        say(f"{self._what}: {self._far(offset)}, {now_s - self._started_s:.0f} s")
+
+    def _far(self, offset: int) -> str:
+        from vfctl.cli.output import byte_count
+
+        if not self._total_bytes:
+            return byte_count(offset)
+        share = min(100, 100 * offset // self._total_bytes)
+        return f"{share} % ({byte_count(offset)} of {byte_count(self._total_bytes)})"
+
+    def _show(self, offset: int) -> None:
+        if self._bar is None:
+            from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+                TimeRemainingColumn(),
+                console=people(),
+                transient=True,
+            )
+            self._task = self._bar.add_task(self._what, total=self._total_bytes)
+            self._bar.start()
+        self._bar.update(self._task, completed=offset)
+
+    def close(self) -> None:
+        """Take the bar away; what is printed from now on stands below it."""
+        if self._bar:
+            self._bar.stop()
+            self._silent = True
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def length_of(file: str) -> int | None:
+    """Length of a file that is one, for a Progress."""
+    try:
+        return None if file == "-" or not Path(file).is_file() else os.stat(file).st_size  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+
+
+def stdout_is_watched() -> bool:
+    """Whether data go to the terminal, where a bar would stand between them."""
+    return sys.stdout.isatty()
+
+
+@contextmanager
+def tidy_when_terminated() -> Iterator[None]:
+    """SIGTERM ends the block as an exception does, so that drafts are removed; then the process, as it would have."""
+
+    class Terminated(BaseException):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except Terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,256 @@
+"""Playing what clients sent in a recording against a server, at the times they did."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final
+
+from vfctl.capture.captured import type_name
+from vfctl.capture.client_traffic import ClientMessage, client_messages
+from vfctl.client.connection import Connection, connect
+from vfctl.errors import PeerError, ProtocolError, UsageError, VfctlError
+from vfctl.protocol import FilterUpdate, decode
+
+MAX_CONNECTIONS: Final = 1000
+"""More recorded connections than this are left out: a load test plays any number."""
+
+MAX_WAITING: Final = 1000
+"""Messages that wait for one connection, because the server does not take them; beyond it new ones are not sent."""
+
+AHEAD_S: Final = 1.0
+"""So long before its first message a connection is opened."""
+
+FINISH_S: Final = 5.0
+"""How long the last messages have to be taken."""
+
+
+@dataclass(slots=True)
+class PlaybackSummary:
+    """What has been played (so far).
+
+    Attributes:
+        connections: recorded connections that were played, one connection for each.
+        sent: messages sent.
+        by_type: the same per type name.
+        late: of those, sent more than LATE_MS after their time.
+        latest_ms: how late the latest was.
+        unsent: messages that were not sent: their connection was not there, or there were too many connections.
+        reconnects: connections lost and opened again.
+        position_s: seconds from the recording's start.
+        duration_s: how long it took.
+        interrupted: it was ended before the recording was.
+    """
+
+    LATE_MS: ClassVar[float] = 20.0
+
+    connections: int = 0
+    sent: int = 0
+    by_type: Counter[str] = field(default_factory=Counter)
+    late: int = 0
+    latest_ms: float = 0.0
+    unsent: int = 0
+    reconnects: int = 0
+    position_s: float = 0.0
+    duration_s: float = 0.0
+    interrupted: bool = False
+
+
+async def play_to(
+    url: str,
+    paths: Sequence[str | Path],
+    *,
+    speed: float = 1.0,
+    start_s: float = 0.0,
+    stop: asyncio.Event,
+    on_progress: Callable[[PlaybackSummary], None] | None = None,
+) -> PlaybackSummary:
+    """Play selections, drags, filters and speech, each recorded connection on one of its own.
+
+    Connections that are lost are opened again, and their filters set once more.
+
+    Args:
+        paths: files of one recording, in order.
+        speed: 2 plays twice as fast as it was.
+        start_s: seconds into the recording to begin at.
+        stop: ends it early.
+        on_progress: told the summary so far, several times a second.
+
+    Raises:
+        PeerError: the server cannot be reached.
+        InputError: a file cannot be read, or has no messages of clients (from `start_s` on).
+        CaptureError: a file is no recording.
+        UsageError: a speed or start that cannot be.
+    """
+    if not 0 < speed < float("inf"):
+        raise UsageError(f"a replay at speed {speed:g}, expected a positive number")
+    if not 0 <= start_s < float("inf"):
+        raise UsageError(f"a replay from {start_s:g} s, expected 0 or more")
+    return await _Playback(url, speed, start_s, stop, on_progress).run(client_messages(paths))
+
+
+class _Playback:
+    def __init__(
+        self,
+        url: str,
+        speed: float,
+        start_s: float,
+        stop: asyncio.Event,
+        on_progress: Callable[[PlaybackSummary], None] | None,
+    ) -> None:
+        self._url = url
+        self._speed = speed
+        self._start_s = start_s
+        self._stop = stop
+        self._on_progress = on_progress
+        self._players: dict[int, _Player] = {}
+        self._summary = PlaybackSummary()
+
+    async def run(self, messages: Iterator[ClientMessage]) -> PlaybackSummary:
+        ahead: list[tuple[float, int, ClientMessage]] = []  # a heap: recorders are a few ms out of order
+        numbers = itertools.count()
+        upcoming = next((each for each in messages if each.time_s >= self._start_s), None)
+        if upcoming is None:
+            raise UsageError(f"no client sends anything after {self._start_s:g} s of this recording")
+        await self._player(upcoming.connection, first=True)
+        origin_s = time.monotonic() + AHEAD_S / 2
+        try:
+            while (upcoming is not None or ahead) and not self._stop.is_set():
+                now_s = time.monotonic()
+                while upcoming is not None and self._due_s(upcoming, origin_s) <= now_s + AHEAD_S:
+                    await self._player(upcoming.connection)
+                    heapq.heappush(ahead, (self._due_s(upcoming, origin_s), next(numbers), upcoming))
+                    upcoming = next(messages, None)
+                while ahead and ahead[0][0] <= now_s:
+                    due_s, _, message = heapq.heappop(ahead)
+                    self._hand_over(message, due_s)
+                self._tell()
+                waits_s = ahead[0][0] - time.monotonic() if ahead else AHEAD_S / 2
+                await self._sleep(min(waits_s, AHEAD_S / 4))
+        finally:
+            self._summary.interrupted = self._stop.is_set()
+            self._summary.duration_s = time.monotonic() - origin_s
+            await self._close()
+        return self._summary
+
+    def _due_s(self, message: ClientMessage, origin_s: float) -> float:
+        return origin_s + (message.time_s - self._start_s) / self._speed
+
+    def _hand_over(self, message: ClientMessage, due_s: float) -> None:
+        self._summary.position_s = message.time_s
+        player = self._players.get(message.connection)
+        if player is None or not player.put(message.payload, due_s):
+            self._summary.unsent += 1
+
+    async def _player(self, number: int, *, first: bool = False) -> None:
+        """See that a recorded connection has one of ours."""
+        if number in self._players or len(self._players) >= MAX_CONNECTIONS:
+            return
+        player = self._players[number] = _Player(self._url, self._summary)
+        self._summary.connections += 1
+        if first:
+            await player.opened()
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    def _tell(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self._summary)
+
+    async def _close(self) -> None:
+        if self._players:
+            await asyncio.gather(*(player.close() for player in self._players.values()))
+        self._tell()
+
+
+class _Player:
+    """One connection: what it is given is sent in order, what it hears is read and forgotten."""
+
+    def __init__(self, url: str, summary: PlaybackSummary) -> None:
+        self._connection = connect(url)
+        self._summary = summary
+        self._waiting: asyncio.Queue[tuple[bytes, float]] = asyncio.Queue(MAX_WAITING)
+        self._open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._life = asyncio.create_task(self._live())
+
+    async def opened(self) -> None:
+        """Until it is connected.
+
+        Raises:
+            PeerError: it cannot be.
+        """
+        await self._open
+
+    def put(self, payload: bytes, due_s: float) -> bool:
+        """Have a message sent; False if the connection has gone, or does not take what it has been given."""
+        if self._life.done() or self._waiting.full():
+            return False
+        self._waiting.put_nowait((payload, due_s))
+        return True
+
+    async def close(self) -> None:
+        """Once what waits has been sent, as far as the server takes it."""
+        try:
+            async with asyncio.timeout(FINISH_S):
+                await self._waiting.join()
+        except TimeoutError:
+            pass  # what still waits then is not sent
+        self._summary.reconnects += self._connection.reconnects
+        self._life.cancel()
+        await asyncio.wait({self._life})
+
+    async def _live(self) -> None:
+        try:
+            async with self._connection as connection:
+                self._open.set_result(None)
+                sending = asyncio.create_task(self._send_forever(connection))
+                try:
+                    async for _ in connection.payloads():
+                        pass
+                finally:
+                    sending.cancel()
+                    await asyncio.wait({sending})
+        except VfctlError as error:
+            if not self._open.done():
+                self._open.set_exception(error)
+                self._open.exception()  # if nobody waits for it, it shows in what is not sent
+        finally:
+            while not self._waiting.empty():
+                self._waiting.get_nowait()
+                self._waiting.task_done()
+                self._summary.unsent += 1
+
+    async def _send_forever(self, connection: Connection) -> None:
+        while True:
+            payload, due_s = await self._waiting.get()
+            try:
+                message = decode(payload)
+                if isinstance(message, FilterUpdate):
+                    await connection.set_filter(message.filter)
+                else:
+                    await connection.send(message)
+            except (PeerError, ProtocolError):
+                self._summary.unsent += 1
+            else:
+                self._count(payload, due_s)
+            finally:
+                self._waiting.task_done()
+
+    def _count(self, payload: bytes, due_s: float) -> None:
+        self._summary.sent += 1
+        self._summary.by_type[type_name(payload)] += 1
+        late_ms = (time.monotonic() - due_s) * 1e3
+        self._summary.latest_ms = max(self._summary.latest_ms, late_ms)
+        self._summary.late += late_ms > PlaybackSummary.LATE_MS
