@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from mcap.writer import CompressionType, IndexType, Writer
 
 from vfctl.capture import open_capture
-from vfctl.capture.mcap_records import MAX_CHUNK_BYTES
+from vfctl.capture.formats.mcap import MAX_CHUNK_BYTES
 from vfctl.errors import CaptureError, InputError, ProtocolError, VfctlError
 from vfctl.protocol import NODE_DTYPE, Heartbeat, Message, NodeSelect, PositionUpdate, encode
 

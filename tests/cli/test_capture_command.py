@@ -11,7 +11,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from vfctl.capture import open_capture
-from vfctl.capture.convert import Encoding as ConverterEncoding
+from vfctl.capture.tools.convert import Encoding as ConverterEncoding
 from vfctl.cli.app import app, run
 from vfctl.cli.capture import Encoding, group
 from vfctl.protocol import (

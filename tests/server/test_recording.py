@@ -20,7 +20,7 @@ from vfctl.bus import unix_socket as bus_module
 from vfctl.bus.envelope import CLIENTS_PER_GATEWAY
 from vfctl.capture import open_capture
 from vfctl.capture.captured import CapturedMessage, Direction, type_name
-from vfctl.capture.series import SeriesWriter
+from vfctl.capture.recording.series import SeriesWriter
 from vfctl.errors import InputError, VfctlError
 from vfctl.protocol import (
     EVERYTHING,

@@ -3,7 +3,7 @@
 from vfctl.capture.captured import CapturedMessage
 from vfctl.capture.info import CaptureInfo, summarize
 from vfctl.capture.reader import Capture, open_capture
-from vfctl.capture.writer import CaptureWriter, open_writer
+from vfctl.capture.recording.writer import CaptureWriter, open_writer
 
 __all__ = [
     "Capture",

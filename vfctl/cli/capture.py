@@ -19,10 +19,10 @@ from vfctl.cli.progress import Progress, length_of, tidy_when_terminated
 
 if TYPE_CHECKING:
     from vfctl.capture import Capture
-    from vfctl.capture.check import CheckReport
-    from vfctl.capture.copying import CopyReport
     from vfctl.capture.info import CaptureInfo
     from vfctl.capture.losses import Loss
+    from vfctl.capture.tools.check import CheckReport
+    from vfctl.capture.tools.copying import CopyReport
     from vfctl.errors import VfctlError
 
 group = typer.Typer(no_args_is_help=True, help="Look into recordings, mend, cut, merge and convert them.")
@@ -65,7 +65,7 @@ def check(
     ] = False,
 ) -> None:
     """Read and decode all of a recording. Exit code 0: it is whole; 5: it is damaged; 1: it is no recording."""
-    from vfctl.capture.check import check as examine
+    from vfctl.capture.tools.check import check as examine
     from vfctl.errors import CaptureError, InputError
 
     try:
@@ -88,7 +88,7 @@ def check(
 @group.command("repair")
 def repair(file: FileArgument, out: OutArgument, overwrite: OverwriteOption = False) -> None:
     """Recover every intact message into a new .mcap. Exit code 0: all; 5: some are lost, it says where; 1: nothing."""
-    from vfctl.capture.repair import repair as recover
+    from vfctl.capture.tools.repair import repair as recover
     from vfctl.errors import CaptureError, InputError
 
     try:
@@ -117,7 +117,7 @@ def cut(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Copy a stretch of a recording. In front stands the graph and the positions that held when it begins."""
-    from vfctl.capture.cut import cut as copy
+    from vfctl.capture.tools.cut import cut as copy
     from vfctl.cli.durations import parse_duration_s
     from vfctl.errors import UsageError
 
@@ -136,7 +136,7 @@ def merge(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Put recordings together by arrival: FILE FILE… OUT. The files of a rotated series become one recording again."""
-    from vfctl.capture.merge import merge as combine
+    from vfctl.capture.tools.merge import merge as combine
     from vfctl.errors import UsageError
 
     *paths, out = files
@@ -162,7 +162,7 @@ def convert(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a recording in another format: any to .mcap, or to .bin (what the server sent, one after another)."""
-    from vfctl.capture import convert as converting
+    from vfctl.capture.tools import convert as converting
 
     chosen = converting.Encoding(encoding) if encoding else None
     with _opened(file, "converting") as (capture, progress):

@@ -74,7 +74,7 @@ def command(
     then says where the rest is; the exit code is 5.
     """
     from vfctl.capture import open_capture
-    from vfctl.capture.draft import check_free
+    from vfctl.capture.tools.draft import check_free
     from vfctl.errors import UsageError
 
     if plot is not None and (format is not None or output is not None):
@@ -157,7 +157,7 @@ def _selection(
 def _to_file(
     capture: Capture, format: Format, selection: Selection, target: Path, overwrite: bool, progress: Progress
 ) -> None:
-    from vfctl.capture.draft import draft_of
+    from vfctl.capture.tools.draft import draft_of
     from vfctl.errors import VfctlError
 
     damage: VfctlError | None = None
@@ -195,13 +195,13 @@ def _tell_rest(capture: Capture, undecodable: LossLog) -> None:
 
 
 def _plot(capture: Capture, selection: Selection, plot: Path, overwrite: bool, progress: Progress) -> None:
-    from vfctl.capture.draft import draft_of
     from vfctl.capture.exporters import watched
     from vfctl.capture.exporters.plot import CapturePlot
     from vfctl.capture.losses import LossLog
     from vfctl.capture.runs import with_runs
     from vfctl.capture.selection import select
     from vfctl.capture.timeline import decoded_items
+    from vfctl.capture.tools.draft import draft_of
     from vfctl.errors import VfctlError
     from vfctl.graph.picture import picture_format
 

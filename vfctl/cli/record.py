@@ -11,7 +11,7 @@ from vfctl.cli.output import check_duration, people, say
 from vfctl.cli.stopping import stop_on_signals
 
 if TYPE_CHECKING:
-    from vfctl.capture.rotation import Rotation
+    from vfctl.capture.recording.rotation import Rotation
     from vfctl.client.record import RecordSummary
 
 RotateOption = Annotated[
@@ -43,7 +43,7 @@ def command(
     """
     import asyncio
 
-    from vfctl.capture.rotation import parse_rotation, parse_size
+    from vfctl.capture.recording.rotation import parse_rotation, parse_size
 
     check_duration(duration)
     max_bytes = parse_size(max_size, "--max-size") if max_size is not None else None

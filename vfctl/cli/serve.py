@@ -296,8 +296,8 @@ async def _until_stopped(
 
 
 def _record_to(file: Path | None, rotate: str | None) -> RecordTo | None:
-    from vfctl.capture.rotation import parse_rotation
-    from vfctl.capture.series import check_series
+    from vfctl.capture.recording.rotation import parse_rotation
+    from vfctl.capture.recording.series import check_series
     from vfctl.errors import UsageError
     from vfctl.server.options import RecordTo
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from vfctl.capture.captured import type_name
-from vfctl.capture.client_traffic import ClientMessage, client_messages
+from vfctl.capture.playback.client_traffic import ClientMessage, client_messages
 from vfctl.client.connection import Connection, connect
 from vfctl.errors import PeerError, ProtocolError, UsageError, VfctlError
 from vfctl.protocol import FilterUpdate, decode

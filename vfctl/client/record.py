@@ -13,10 +13,10 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from vfctl.capture.captured import type_name
-from vfctl.capture.mcap_records import METADATA_NAME
-from vfctl.capture.rotation import Rotation
-from vfctl.capture.series import SeriesWriter
-from vfctl.capture.writer import FLUSH_AGE_S
+from vfctl.capture.formats.mcap import METADATA_NAME
+from vfctl.capture.recording.rotation import Rotation
+from vfctl.capture.recording.series import SeriesWriter
+from vfctl.capture.recording.writer import FLUSH_AGE_S
 from vfctl.client.connection import Connection, connect
 from vfctl.client.lifecycle import State
 from vfctl.client.url import shown

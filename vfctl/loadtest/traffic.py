@@ -72,7 +72,7 @@ def recorded_mix(path: Path, mix: Sequence[Role]) -> tuple[Role, ...]:
 
 @lru_cache(maxsize=4)
 def _load(path: str, version: tuple[int, int]) -> Traffic:
-    from vfctl.capture.client_traffic import client_messages
+    from vfctl.capture.playback.client_traffic import client_messages
 
     connections: defaultdict[int, list[tuple[float, bytes]]] = defaultdict(list)
     size = 0

@@ -119,7 +119,7 @@ def build_source(source: LiveGraph | Recording, report: Callable[[str], None]) -
         VfctlError: the file cannot be read, or does not hold what it should.
     """
     if isinstance(source, Recording):
-        from vfctl.capture.replay import ReplaySource
+        from vfctl.capture.playback.replay import ReplaySource
 
         report(f"opening {', '.join(source.files)}")
         return ReplaySource(

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from vfctl import __version__
 from vfctl.bus import TIMESTAMP, Envelope, Kind, UnixSubscription, subscribe
-from vfctl.capture.rotation import Rotation
-from vfctl.capture.series import SeriesWriter
+from vfctl.capture.recording.rotation import Rotation
+from vfctl.capture.recording.series import SeriesWriter
 from vfctl.errors import InputError, PeerError, VfctlError
 from vfctl.server.clocks import unix_time_us
 from vfctl.server.options import RecordTo, ServerOptions

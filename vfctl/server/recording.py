@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from vfctl.bus import TIMESTAMP, Envelope, Kind
 from vfctl.capture.captured import Direction
-from vfctl.capture.series import SeriesWriter
-from vfctl.capture.writer import FLUSH_AGE_S
+from vfctl.capture.recording.series import SeriesWriter
+from vfctl.capture.recording.writer import FLUSH_AGE_S
 from vfctl.errors import VfctlError
 from vfctl.protocol import MessageType, NodeSelect, Notice, Trailer, VoiceData, decode, encode
 from vfctl.protocol.wire import TRAILER

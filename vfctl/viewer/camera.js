@@ -52,7 +52,7 @@ export class Camera {
     const free = Math.max(160, Math.min(width - left - right, height - top - bottom));
     this.#radius = radius;
     this.#goal.target = [...centre];
-    this.#goal.distance = (1.06 * radius * FOCAL * height) / free;
+    this.#goal.distance = (0.98 * radius * FOCAL * height) / free;
     if (at_once) this.#now = structuredClone(this.#goal);
   }
 

@@ -33,10 +33,10 @@ export class Labels {
     this.#chosenAt = -Infinity;
   }
 
-  /** `forced`: indices that always have theirs, the most important first. */
-  draw(stage, forced, now_ms) {
+  /** `forced`: indices that always have theirs, the most important first; with `alone` no others have one. */
+  draw(stage, forced, now_ms, { alone = false } = {}) {
     if (now_ms - this.#chosenAt >= CHOOSE_MS) {
-      this.#choose(stage, forced);
+      this.#choose(stage, forced, alone);
       this.#chosenAt = now_ms;
     }
     for (const [index, element] of this.#shown) {
@@ -50,11 +50,11 @@ export class Labels {
     }
   }
 
-  #choose(stage, forced) {
+  #choose(stage, forced, alone) {
     const { graph, screen } = stage;
     const wanted = forced.slice(0, FORCED_MOST);
     const must = new Set(wanted);
-    if (this.enabled) wanted.push(...this.#nearest(stage, must));
+    if (this.enabled && !alone) wanted.push(...this.#nearest(stage, must));
     const boxes = [];
     const keep = new Set();
     for (const index of wanted) {

@@ -145,7 +145,7 @@ function draw(frameMs) {
   if (scene.graph && motion.latest) {
     if (!drag) pointer.hoverAgain();
     renderer?.draw(stage.view, lookNow(), stage.progress, motion.held);
-    labels.draw(stage, scene.labelled, began);
+    labels.draw(stage, scene.labelled, began, { alone: scene.selectedIndex >= 0 });
     rings.draw(stage, ringsNow());
     statistics.drawn(began);
   }
@@ -344,6 +344,7 @@ function arrange() {
     const sheet = document.querySelector(".sheet:not([hidden])");
     insets.bottom = height - (sheet ?? element("tools")).getBoundingClientRect().top;
   } else {
+    insets.bottom = height - element("foot").getBoundingClientRect().top;
     if (!element("filter").hidden) insets.left = element("filter").getBoundingClientRect().right;
     if (!element("statistics").hidden || !element("details").hidden) insets.right = width - element("side").getBoundingClientRect().left;
   }

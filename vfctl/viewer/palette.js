@@ -61,7 +61,7 @@ export function colouring(mode, graph, facets, dark) {
   return (index) => ranks.get(values[index]) ?? other;
 }
 
-const FAINT = 0.16;
+const FAINT = 0.2;
 
 /** The bytes for `Renderer.setPaint`. `matters` is a Set of indices to stress, or null: all. */
 export function paintOf(graph, colourOf, matters) {

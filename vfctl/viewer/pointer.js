@@ -46,7 +46,6 @@ export class Pointer {
 
   #press(event) {
     if (event.button > 2) return;
-    this.#canvas.focus({ preventScroll: true });
     this.#canvas.setPointerCapture(event.pointerId);
     const slack = event.pointerType === "mouse" ? MOUSE_SLACK_PX : TOUCH_SLACK_PX;
     const [x, y] = [event.offsetX, event.offsetY];

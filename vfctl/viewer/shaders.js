@@ -83,7 +83,7 @@ uniform float haze;
 out vec4 fragment;
 
 void main() {
-  float matter = colour.a * colour.a;
+  float matter = colour.a;
   fragment = vec4(mix(neutral, colour.rgb, tint), strength * matter * (1.0 - 0.8 * haze * fading));
 }
 `;

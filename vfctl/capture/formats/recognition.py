@@ -11,9 +11,9 @@ from vfctl.capture.formats.concatenated import holds_messages, read_concatenated
 from vfctl.capture.formats.deployed_file import looks_deployed, read_deployed_file
 from vfctl.capture.formats.har import read_har
 from vfctl.capture.formats.http_upgrade import may_be_head
+from vfctl.capture.formats.mcap import MAGIC, read_mcap
 from vfctl.capture.formats.websocket_file import read_websocket_file
 from vfctl.capture.formats.websocket_frames import holds_frames, looks_framed
-from vfctl.capture.mcap_records import MAGIC, read_mcap
 from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, resembles
 from vfctl.errors import CaptureError, ProtocolError

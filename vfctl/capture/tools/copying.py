@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vfctl.capture.captured import CapturedMessage, Direction
-from vfctl.capture.draft import draft_of
+from vfctl.capture.formats.mcap import METADATA_NAME
 from vfctl.capture.losses import LossLog
-from vfctl.capture.mcap_records import METADATA_NAME
 from vfctl.capture.reader import Capture
-from vfctl.capture.stamped import StampedMessage, stamped
-from vfctl.capture.writer import CaptureWriter, check_target, open_writer
+from vfctl.capture.recording.writer import CaptureWriter, check_target, open_writer
+from vfctl.capture.tools.draft import draft_of
+from vfctl.capture.tools.stamped import StampedMessage, stamped
 from vfctl.errors import CaptureError, InputError, VfctlError
 
 OnOffset = Callable[[int], None]

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from vfctl.capture.captured import Form
-from vfctl.capture.playlist import Playlist
-from vfctl.capture.positions import Positions, is_compact
-from vfctl.capture.reel import Reel, Stage
+from vfctl.capture.playback.playlist import Playlist
+from vfctl.capture.playback.positions import Positions, is_compact
+from vfctl.capture.playback.reel import Reel, Stage
+from vfctl.capture.playback.transport import Transport, check_changes
 from vfctl.capture.timeline import UNTIMED_INTERVAL_S, TimedMessage
-from vfctl.capture.transport import Transport, check_changes
 from vfctl.errors import CaptureError, InputError, ProtocolError, UsageError, VfctlError
 from vfctl.graph import Graph, to_full_graph
 from vfctl.protocol import FullGraph, Message, MessageType, NodeDrag, Notice, PositionUpdate, Trailer, VoiceData

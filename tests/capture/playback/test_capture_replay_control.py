@@ -12,12 +12,12 @@ import pytest
 
 from vfctl.capture import open_writer
 from vfctl.capture.captured import Direction
-from vfctl.capture.playlist import Playlist
-from vfctl.capture.replay import ReplaySource
-from vfctl.capture.rotation import Rotation
-from vfctl.capture.seeking import seek_index
-from vfctl.capture.series import SeriesWriter
-from vfctl.capture.transport import Transport
+from vfctl.capture.playback.playlist import Playlist
+from vfctl.capture.playback.replay import ReplaySource
+from vfctl.capture.playback.seeking import seek_index
+from vfctl.capture.playback.transport import Transport
+from vfctl.capture.recording.rotation import Rotation
+from vfctl.capture.recording.series import SeriesWriter
 from vfctl.errors import InputError, UsageError
 from vfctl.protocol import (
     CompactUpdate,

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vfctl.capture.replay import ReplaySource
+from vfctl.capture.playback.replay import ReplaySource
 from vfctl.errors import CaptureError, InputError, UsageError, VfctlError
 from vfctl.protocol import (
     EDGE_DTYPE,

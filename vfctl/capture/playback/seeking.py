@@ -16,7 +16,7 @@ from mcap.reader import SeekingReader
 from mcap.records import ChunkIndex
 from mcap.summary import Summary
 
-from vfctl.capture.mcap_records import MAGIC
+from vfctl.capture.formats.mcap import MAGIC
 from vfctl.errors import InputError
 
 MAX_SUMMARY_RECORD_BYTES: Final = 2**26

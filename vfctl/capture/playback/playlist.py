@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from vfctl.capture.captured import CapturedMessage, Direction, Form
+from vfctl.capture.playback.seeking import SeekIndex, Tail, seek_index
 from vfctl.capture.reader import Capture, open_capture
-from vfctl.capture.seeking import SeekIndex, Tail, seek_index
 from vfctl.capture.source import STDIN
 from vfctl.capture.timeline import TimedMessage, timeline
 from vfctl.errors import CaptureError, InputError, VfctlError

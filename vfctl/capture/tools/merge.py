@@ -11,10 +11,10 @@ from itertools import count
 from pathlib import Path
 
 from vfctl.capture.captured import Direction, Form
-from vfctl.capture.copying import CopyReport, OnOffset, copy_to, has_room, readable
-from vfctl.capture.opening import OpeningState
 from vfctl.capture.reader import open_capture
-from vfctl.capture.stamped import StampedMessage
+from vfctl.capture.recording.opening import OpeningState
+from vfctl.capture.tools.copying import CopyReport, OnOffset, copy_to, has_room, readable
+from vfctl.capture.tools.stamped import StampedMessage
 from vfctl.errors import InputError, UsageError, VfctlError
 
 _NUMBERED = re.compile(r"(.*)-\d{4,}")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from vfctl.capture.captured import Direction, Form
-from vfctl.capture.digest import graph_facts
-from vfctl.capture.mcap_records import METADATA_NAME
-from vfctl.capture.opening import OpeningState
-from vfctl.capture.rotation import Rotation, numbered, numbers_taken
-from vfctl.capture.writer import CaptureWriter, Closing, check_target, open_writer
+from vfctl.capture.formats.mcap import METADATA_NAME
+from vfctl.capture.recording.digest import graph_facts
+from vfctl.capture.recording.opening import OpeningState
+from vfctl.capture.recording.rotation import Rotation, numbered, numbers_taken
+from vfctl.capture.recording.writer import CaptureWriter, Closing, check_target, open_writer
 from vfctl.protocol import MessageType
 
 MAX_CHUNKS: Final = 50_000

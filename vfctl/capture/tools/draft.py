@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vfctl.capture.output_file import EXISTS_HINT, is_no_file
+from vfctl.capture.recording.output_file import EXISTS_HINT, is_no_file
 from vfctl.errors import InputError
 
 

@@ -7,9 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from vfctl.capture.captured import CapturedMessage, Direction, Form
-from vfctl.capture.copying import CopyReport, OnOffset, copy_to, finish, has_room, readable
 from vfctl.capture.reader import Capture
 from vfctl.capture.timeline import CaptureDecoder, note_undecodable
+from vfctl.capture.tools.copying import CopyReport, OnOffset, copy_to, finish, has_room, readable
 from vfctl.errors import ProtocolError
 from vfctl.protocol import FullGraph, MessageType, PositionUpdate, encode
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vfctl.capture.copying import CopyReport, OnOffset, copy_to, finish, readable
 from vfctl.capture.reader import Capture
 from vfctl.capture.timeline import CaptureDecoder, note_undecodable
+from vfctl.capture.tools.copying import CopyReport, OnOffset, copy_to, finish, readable
 from vfctl.errors import InputError, ProtocolError, UsageError
 
 

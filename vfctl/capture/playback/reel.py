@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from vfctl.capture.captured import Form
-from vfctl.capture.playlist import Playlist
+from vfctl.capture.playback.playlist import Playlist
 from vfctl.capture.timeline import TimedMessage
 from vfctl.errors import VfctlError
 from vfctl.graph import Graph, from_full_graph

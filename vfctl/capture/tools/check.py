@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from vfctl.capture.captured import CapturedMessage, Direction, Form, trailer_of
-from vfctl.capture.copying import OnOffset
 from vfctl.capture.losses import LossLog
 from vfctl.capture.reader import Capture
 from vfctl.capture.timeline import CaptureDecoder, in_recording, note_undecodable, timeline
+from vfctl.capture.tools.copying import OnOffset
 from vfctl.errors import ProtocolError, VfctlError
 from vfctl.protocol import MessageType
 

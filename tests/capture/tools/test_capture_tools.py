@@ -12,14 +12,14 @@ import pytest
 
 from vfctl.capture import CapturedMessage, open_capture, open_writer
 from vfctl.capture.captured import Direction, Form
-from vfctl.capture.check import check
-from vfctl.capture.convert import Encoding, convert
-from vfctl.capture.cut import cut
-from vfctl.capture.merge import merge
-from vfctl.capture.repair import repair
-from vfctl.capture.rotation import Rotation
-from vfctl.capture.series import SeriesWriter
+from vfctl.capture.recording.rotation import Rotation
+from vfctl.capture.recording.series import SeriesWriter
 from vfctl.capture.timeline import decoded, timeline
+from vfctl.capture.tools.check import check
+from vfctl.capture.tools.convert import Encoding, convert
+from vfctl.capture.tools.cut import cut
+from vfctl.capture.tools.merge import merge
+from vfctl.capture.tools.repair import repair
 from vfctl.errors import InputError, ProtocolError, UsageError, VfctlError
 from vfctl.protocol import (
     EDGE_DTYPE,

@@ -13,10 +13,10 @@ import pytest
 
 from vfctl.capture import open_capture, open_writer
 from vfctl.capture.captured import Direction
-from vfctl.capture.mcap_records import METADATA_NAME
-from vfctl.capture.opening import OpeningState
-from vfctl.capture.rotation import Rotation, numbered, numbers_taken, parse_rotation, parse_size
-from vfctl.capture.series import SeriesWriter
+from vfctl.capture.formats.mcap import METADATA_NAME
+from vfctl.capture.recording.opening import OpeningState
+from vfctl.capture.recording.rotation import Rotation, numbered, numbers_taken, parse_rotation, parse_size
+from vfctl.capture.recording.series import SeriesWriter
 from vfctl.errors import InputError, UsageError
 from vfctl.protocol import (
     CompactUpdate,

@@ -15,8 +15,8 @@ from mcap.writer import CompressionType, Writer
 
 import vfctl
 from vfctl.capture.captured import Direction, Form, trailer_of, type_name
-from vfctl.capture.mcap_records import ENCODING, MAGIC, METADATA_NAME
-from vfctl.capture.output_file import EXISTS_HINT, OutputFile, is_no_file
+from vfctl.capture.formats.mcap import ENCODING, MAGIC, METADATA_NAME
+from vfctl.capture.recording.output_file import EXISTS_HINT, OutputFile, is_no_file
 from vfctl.errors import InputError, ProtocolError, UsageError
 from vfctl.protocol import message_length
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from vfctl.capture.captured import CapturedMessage, Direction, Form, flags_of, trailer_of
-from vfctl.capture.copying import Copy, CopyReport, OnOffset, copy_to, finish, has_room, readable
-from vfctl.capture.opening import OpeningState
 from vfctl.capture.reader import Capture
-from vfctl.capture.stamped import StampedMessage
+from vfctl.capture.recording.opening import OpeningState
+from vfctl.capture.tools.copying import Copy, CopyReport, OnOffset, copy_to, finish, has_room, readable
+from vfctl.capture.tools.stamped import StampedMessage
 from vfctl.protocol import Flag, MessageType
 from vfctl.protocol.wire import TRAILER
 

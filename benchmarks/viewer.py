@@ -1,0 +1,117 @@
+"""What the viewer costs a browser's main thread: frames of 10,000 nodes and 30,000 edges in headless Chromium.
+
+    python benchmarks/viewer.py [--nodes N] [--seconds S]
+
+Serves a generated graph that never rests (20 updates a second), opens the page, turns the camera all the time, so that
+each frame draws everything, and reads Chromium's own account of the main thread (DevTools' TaskDuration: script, style, layout,
+paint and messages together). Then it measures finding the node under the cursor on the CPU against reading one pixel back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import CDPSession, Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "viewer"))
+from chromium import ARGUMENTS, find_chromium
+
+TURNING = """async seconds => {
+    const canvas = document.getElementById('picture'), end = performance.now() + 1000 * seconds;
+    const key = new KeyboardEvent('keydown', {key: 'ArrowRight'}), costs = [];
+    while (performance.now() < end) {
+        canvas.dispatchEvent(key);
+        await new Promise(requestAnimationFrame);
+        costs.push(window.vfctl.costs_ms.at(-1));
+    }
+    return costs.sort((a, b) => a - b);
+}"""
+
+PICKING = """async () => {
+    const gl = document.getElementById('picture').getContext('webgl2'), pixel = new Uint8Array(4);
+    const at = (values, share) => values.sort((a, b) => a - b)[Math.floor(share * values.length)];
+    const cpu = [], gpu = [];
+    for (let i = 0; i < 60; i++) {
+        document.getElementById('picture').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}));
+        await new Promise(requestAnimationFrame);
+        let began = performance.now();
+        window.vfctl.at(600 + i, 400);
+        cpu.push(performance.now() - began);
+        began = performance.now();
+        gl.readPixels(600, 400, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
+        gpu.push(performance.now() - began);
+    }
+    return [at(cpu, 0.5), at(cpu, 0.95), at(gpu, 0.5), at(gpu, 0.95)];
+}"""
+
+
+def busy_s(session: CDPSession) -> dict[str, float]:
+    metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+    return {name: metrics[name] for name in ("TaskDuration", "ScriptDuration", "RecalcStyleDuration", "LayoutDuration")}
+
+
+def measure(page: Page, url: str, seconds: float) -> None:
+    page.goto(url)
+    until = time.monotonic() + 60
+    while not page.evaluate("!!window.vfctl && vfctl.drawn.nodes > 0 && vfctl.statistics.updates_per_s > 0"):
+        assert time.monotonic() < until, "nothing is drawn"
+        time.sleep(0.2)
+    page.evaluate(TURNING, 2)  # compiled and warm
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    before = busy_s(session)
+    costs = page.evaluate(TURNING, seconds)
+    spent = {name: 1000 * (value - before[name]) / len(costs) for name, value in busy_s(session).items()}
+    drawn, statistics = page.evaluate("[vfctl.drawn, vfctl.statistics]")
+    print(
+        f"{page.evaluate('vfctl.encoding'):8} {drawn['nodes']:,} nodes, {drawn['edges']:,} edges: "
+        f"{len(costs) / seconds:.0f} frames/s, {statistics['updates_per_s']} updates/s, "
+        f"main thread {spent['TaskDuration']:.2f} ms a frame (script {spent['ScriptDuration']:.2f}, "
+        f"style and layout {spent['RecalcStyleDuration'] + spent['LayoutDuration']:.2f}); "
+        f"drawing P50 {costs[len(costs) // 2]:.1f}, P95 {costs[int(0.95 * len(costs))]:.1f} ms; "
+        f"latency P50 {statistics['p50_ms']:.1f}, P95 {statistics['p95_ms']:.1f} ms",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=6)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        config = Path(folder) / "active.toml"
+        config.write_text('[server]\nstate = "active"\n')
+        command = [sys.executable, "-m", "vfctl", "serve", "--nodes", str(arguments.nodes), "--generator", "random"]
+        server = subprocess.Popen(
+            [*command, "--physics-hz", "20", "--workers", "1", "--config", str(config), "--port", "0"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert server.stderr is not None
+            found = next(filter(None, (re.search(r"on ws://(\S+)/ws", line) for line in server.stderr)))
+            url = f"http://{found[1]}/"
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=ARGUMENTS)
+            for encoding in ("raw", "lz4", "compact"):
+                page = browser.new_page(viewport={"width": 1280, "height": 800})
+                measure(page, f"{url}?encoding={encoding}", arguments.seconds)
+                if encoding == "raw":
+                    cpu50, cpu95, gpu50, gpu95 = page.evaluate(PICKING)
+                    print(f"picking  on the CPU: P50 {cpu50:.2f}, P95 {cpu95:.2f} ms; ", end="")
+                    print(f"reading one pixel back: P50 {gpu50:.2f}, P95 {gpu95:.2f} ms")
+                page.close()
+            browser.close()
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Recordings as sources of frames: what is shown at which moment, and what clients sent."""

@@ -1,0 +1,1 @@
+"""Recordings as they are made: MCAP or bare messages, one file or a rotated series."""

@@ -1,0 +1,1 @@
+"""New recordings made of old ones, and whether one is whole."""
