@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "viewer"))
 from chromium import ARGUMENTS, find_chromium
@@ -51,12 +51,20 @@ PICKING = """async () => {
 }"""
 
 
+def on_cpu_s(browser: Browser) -> dict[int, float]:
+    """CPU time of the main thread of each page's process, from the kernel."""
+    processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    pids = [process["id"] for process in processes if process["type"] == "renderer"]
+    return {pid: int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9 for pid in pids}
+
+
 def busy_s(session: CDPSession) -> dict[str, float]:
     metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
     return {name: metrics[name] for name in ("TaskDuration", "ScriptDuration", "RecalcStyleDuration", "LayoutDuration")}
 
 
-def measure(page: Page, url: str, seconds: float) -> None:
+def measure(page: Page, url: str, seconds: float) -> float:
+    """Prints a line; returns the main thread's CPU time a frame in ms."""
     page.goto(url)
     until = time.monotonic() + 60
     while not page.evaluate("!!window.vfctl && vfctl.drawn.nodes > 0 && vfctl.statistics.updates_per_s > 0"):
@@ -65,26 +73,32 @@ def measure(page: Page, url: str, seconds: float) -> None:
     page.evaluate(TURNING, 2)  # compiled and warm
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
-    before = busy_s(session)
+    browser = page.context.browser
+    assert browser is not None
+    before, cpu_before = busy_s(session), on_cpu_s(browser)
     costs = page.evaluate(TURNING, seconds)
     spent = {name: 1000 * (value - before[name]) / len(costs) for name, value in busy_s(session).items()}
+    cpu_ms = 1000 * max(used - cpu_before.get(pid, used) for pid, used in on_cpu_s(browser).items()) / len(costs)
     drawn, statistics = page.evaluate("[vfctl.drawn, vfctl.statistics]")
     print(
         f"{page.evaluate('vfctl.encoding'):8} {drawn['nodes']:,} nodes, {drawn['edges']:,} edges: "
         f"{len(costs) / seconds:.0f} frames/s, {statistics['updates_per_s']} updates/s, "
-        f"main thread {spent['TaskDuration']:.2f} ms a frame (script {spent['ScriptDuration']:.2f}, "
+        f"main thread {cpu_ms:.2f} ms of CPU a frame, by the clock {spent['TaskDuration']:.2f} (script {spent['ScriptDuration']:.2f}, "
         f"style and layout {spent['RecalcStyleDuration'] + spent['LayoutDuration']:.2f}); "
         f"drawing P50 {costs[len(costs) // 2]:.1f}, P95 {costs[int(0.95 * len(costs))]:.1f} ms; "
         f"latency P50 {statistics['p50_ms']:.1f}, P95 {statistics['p95_ms']:.1f} ms",
         flush=True,
     )
+    return cpu_ms
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--size", default="1280x800", help="of the window; where the CPU draws, a small one leaves it free")
     arguments = parser.parse_args()
+    width, height = map(int, arguments.size.split("x"))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         config = Path(folder) / "active.toml"
         config.write_text('[server]\nstate = "active"\n')
@@ -100,7 +114,7 @@ def main() -> None:
             url = f"http://{found[1]}/"
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=ARGUMENTS)
             for encoding in ("raw", "lz4", "compact"):
-                page = browser.new_page(viewport={"width": 1280, "height": 800})
+                page = browser.new_page(viewport={"width": width, "height": height})
                 measure(page, f"{url}?encoding={encoding}", arguments.seconds)
                 if encoding == "raw":
                     cpu50, cpu95, gpu50, gpu95 = page.evaluate(PICKING)

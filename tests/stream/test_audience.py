@@ -112,8 +112,8 @@ def test_what_a_url_cannot_choose(query: dict[str, str]) -> None:
 
 def test_at_rest_only_the_trailer_is_made_anew(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = []
-    real = audience_module.encode
-    monkeypatch.setattr(audience_module, "encode", lambda message: encoded.append(message) or real(message))
+    real = audience_module.encode_parts
+    monkeypatch.setattr(audience_module, "encode_parts", lambda message: encoded.append(message) or real(message))
     audiences = [scene.audience(Variant(timed=True, filter=Filter(clusters=frozenset({number})))) for number in (0, 1)]
     for second in range(50):
         scene.confirm(1_000_000 * second)

@@ -340,7 +340,7 @@ class Engine:
         framed = frame_masked(encode(Heartbeat(time.time_ns() // 1000)), os.urandom(4))  # sent at the same moment
         fds = np.array([sock.fileno() for _, sock in ready if sock is not None], np.int32)
         assert len(fds) == len(ready), "who is connected has a socket"
-        for index, _ in send_to_all(fds, framed):
+        for index, _ in send_to_all(fds, (framed,)):
             self._send_framed(ready[index][0], framed)  # which says what is wrong
 
     def _say(self, client: SimulatedClient, message: Message) -> None:

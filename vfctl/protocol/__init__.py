@@ -1,6 +1,6 @@
 """The V4 wire format: bytes <-> messages, and RFC 6455 framing. Sans-IO: no clock, socket, task or log."""
 
-from vfctl.protocol.codec import decode, encode
+from vfctl.protocol.codec import decode, encode, encode_parts
 from vfctl.protocol.compact_encoder import CompactEncoder, History, View
 from vfctl.protocol.filter import EVERYTHING, Filter
 from vfctl.protocol.grid import Grid, positions_of
@@ -57,6 +57,7 @@ __all__ = [
     "decode",
     "describe",
     "encode",
+    "encode_parts",
     "message_length",
     "positions_of",
 ]

@@ -61,12 +61,23 @@ def encode(message: Message) -> bytes:
         ValueError: a field does not fit its place on the wire (an id above u32, another dtype, …): `decode` would
             not read it again.
     """
+    return b"".join(encode_parts(message))
+
+
+def encode_parts(message: Message) -> tuple[Buffer, ...]:
+    """The same, in pieces that are not joined: nodes are a view of the message's own array.
+
+    Of a message that can be TIMED the last piece is the trailer; it is empty if there is none.
+
+    Raises:
+        ValueError: as for `encode`.
+    """
     try:
-        encoded = _encode(message)
-        _check_size(len(encoded))
+        parts = _encode(message)
+        _check_size(sum(map(len, parts)))
     except (struct.error, OverflowError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{type(message).__name__}: {error}") from None
-    return encoded
+    return parts
 
 
 def decode(buffer: Buffer) -> Message:
@@ -122,44 +133,44 @@ def decode(buffer: Buffer) -> Message:
             return Reserved(type_id, bytes(memoryview(buffer)[8:]))
 
 
-def _encode(message: Message) -> bytes:
+def _encode(message: Message) -> tuple[Buffer, ...]:
     if isinstance(message, Reserved):
         if not FIRST_RESERVED_TYPE <= message.type_id <= LAST_RESERVED_TYPE:
             raise ValueError(f"type 0x{message.type_id:02x} is not a reserved one")
-        return HEADER.pack(VERSION, message.type_id, 0, 0) + _sized(message.payload)
+        return HEADER.pack(VERSION, message.type_id, 0, 0), _sized(message.payload)
     _, flags = describe(message)
     header = HEADER.pack(VERSION, TYPE_IDS[type(message)], flags, 0)
     match message:
         case PositionUpdate():
             if message.compact:
                 raise ValueError("COMPACT, which takes a chain of states: a CompactEncoder makes it")
-            return b"".join((header, *_node_section(message), _encode_trailer(message.trailer)))
+            return header, *_node_section(message), _encode_trailer(message.trailer)
         case CompactUpdate():
             _check_size(8 + message.count * NODE_DTYPE.itemsize)
             section = U32.pack(message.count) + _sized(message.section)
-            return b"".join((header, section, _encode_trailer(message.trailer)))
+            return header, section, _encode_trailer(message.trailer)
         case FullGraph():
             rest = _edge_section(message)
-            return b"".join((header, *_node_section(message, rest), _encode_trailer(message.trailer)))
+            return header, *_node_section(message, rest), _encode_trailer(message.trailer)
         case NodeSelect(node_id=node_id):
             if node_id == NO_NODE:
                 raise ValueError(f"id {NO_NODE} clears the selection, which is None here")
-            return header + U32.pack(NO_NODE if node_id is None else node_id)
+            return header, U32.pack(NO_NODE if node_id is None else node_id)
         case NodeDrag():
-            return header + NODE_DRAG.pack(message.node_id, message.x, message.y, message.z)
+            return header, NODE_DRAG.pack(message.node_id, message.x, message.y, message.z)
         case Heartbeat(responder_timestamp_us=None):
-            return header + _U64.pack(message.timestamp_us)
+            return header, _U64.pack(message.timestamp_us)
         case Heartbeat():
-            return header + _U64.pack(message.timestamp_us) + _U64.pack(message.responder_timestamp_us)
+            return header, _U64.pack(message.timestamp_us), _U64.pack(message.responder_timestamp_us)
         case FilterUpdate():
-            return header + _encode_json(message.filter.to_json())
+            return header, _encode_json(message.filter.to_json())
         case Notice():
             _check_notice(message.body)
-            return header + _encode_json(message.body)
+            return header, _encode_json(message.body)
         case VoiceData():
             samples = _array_bytes(message.samples, SAMPLE_DTYPE)
             voice = VOICE.pack(message.stream, message.sample_rate_hz, len(message.samples))
-            return b"".join((header, voice, samples, _encode_trailer(message.trailer)))
+            return header, voice, samples, _encode_trailer(message.trailer)
 
 
 def _node_section(message: FullGraph | PositionUpdate, rest: bytes = b"") -> tuple[Buffer, ...]:

@@ -21,7 +21,7 @@ from vfctl.protocol.websocket import Opcode, close_payload, frame
 from vfctl.server.clocks import unix_time_us
 from vfctl.server.connection import Connection
 from vfctl.sockets.fan_out import compile_now, send_to_all
-from vfctl.stream import Audience, Delivery, SlowClientPolicy, Subscription
+from vfctl.stream import Audience, Delivery, Pieces, SlowClientPolicy, Subscription
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class ClientManager:
             if audience.compact:
                 self._deliver_compact(audience, group, sequence, interval_us)
             else:
-                self._send_past_transports(group, audience.position_update(sequence, interval_us))
+                self._send_past_transports(group, audience.position_update_pieces(sequence, interval_us))
         self._ask_the_silent(now_us)
 
     def _deliver_compact(self, audience: Audience, group: list[Connection], sequence: int, interval_us: int) -> None:
@@ -156,16 +156,19 @@ class ClientManager:
             alike[connection.history].append(connection)
         for history, connections in alike.items():
             framed, with_it = audience.compact_update(history, sequence, interval_us)
-            self._send_past_transports(connections, framed)
+            self._send_past_transports(connections, (framed,))
             for connection in connections:
                 connection.history = with_it
 
-    def _send_past_transports(self, group: list[Connection], framed: bytes) -> None:
+    def _send_past_transports(self, group: list[Connection], pieces: Pieces) -> None:
         fds = np.fromiter((connection.fd for connection in group), np.int32, len(group))
-        for index, taken in send_to_all(fds, framed):
-            group[index].transport.write(framed[taken:])
+        short = send_to_all(fds, pieces)
+        if short:
+            framed = b"".join(pieces)
+            for index, taken in short:
+                group[index].transport.write(framed[taken:])
         self.traffic.frames += len(group)
-        self.traffic.bytes += len(framed) * len(group)
+        self.traffic.bytes += sum(map(len, pieces)) * len(group)
 
     def deliver(self, connection: Connection, sequence: int, interval_us: int, now_us: int) -> None:
         """Serve one connection whose turn has come: a frame, unless earlier bytes still wait.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,21 +19,21 @@ send() copies a frame for each connection; sendfile() puts references to a file'
 file is memory (memfd). With 280 KB that halves the sender's work, and the receiver's (docs/decisions/0006)."""
 
 
-def send_to_all(fds: npt.NDArray[np.int32], framed: bytes) -> list[tuple[int, int]]:
+def send_to_all(fds: npt.NDArray[np.int32], pieces: Sequence[bytes | bytearray | memoryview]) -> list[tuple[int, int]]:
     """Send the same bytes to non-blocking sockets for which nothing else waits.
 
     Args:
         fds: int32 [connections].
+        pieces: the bytes, in at most IOV_MAX pieces.
 
     Returns:
         Of each that did not take all of it: which one, and how many bytes it took.
     """
     taken = np.empty(len(fds), np.int64)
-    if len(framed) >= SHARED_BYTES and len(fds) >= SHARED_BY:
-        _send_shared(fds, framed, taken)
-    else:
-        _send_to_all(fds, np.frombuffer(framed, np.uint8), taken)
-    short = np.flatnonzero(taken != len(framed))
+    size = sum(map(len, pieces))
+    if size < SHARED_BYTES or len(fds) < SHARED_BY or not _send_shared(fds, pieces, size, taken):
+        _send_to_all(fds, np.frombuffer(b"".join(pieces), np.uint8), taken)
+    short = np.flatnonzero(taken != size)
     return [(index, max(0, count)) for index, count in zip(short.tolist(), taken[short].tolist(), strict=True)]
 
 
@@ -43,14 +44,23 @@ def compile_now() -> None:
     _send_file_to_all(nobody, -1, 0, nothing)
 
 
-def _send_shared(fds: npt.NDArray[np.int32], framed: bytes, taken: npt.NDArray[np.int64]) -> None:
-    """By way of a file that lives as long as any socket has not sent it: its pages must never change."""
+def _send_shared(
+    fds: npt.NDArray[np.int32],
+    pieces: Sequence[bytes | bytearray | memoryview],
+    size: int,
+    taken: npt.NDArray[np.int64],
+) -> bool:
+    """By way of a file that lives as long as any socket has not sent it: its pages must never change.
+
+    Returns:
+        whether there was memory for it.
+    """
     file_fd = os.memfd_create("frame", os.MFD_CLOEXEC)
     try:
-        if os.write(file_fd, framed) == len(framed):
-            _send_file_to_all(fds, file_fd, len(framed), taken)
-        else:
-            _send_to_all(fds, np.frombuffer(framed, np.uint8), taken)
+        if os.writev(file_fd, pieces) < size:
+            return False
+        _send_file_to_all(fds, file_fd, size, taken)
+        return True
     finally:
         os.close(file_fd)
 

@@ -1,6 +1,6 @@
 """Delivery policy: who is due, with which filter, in which encoding, and who skips. Pure: the time is passed in."""
 
-from vfctl.stream.audience import Audience, Scene
+from vfctl.stream.audience import Audience, Pieces, Scene
 from vfctl.stream.backpressure import Backlog, Delivery, SlowClientPolicy
 from vfctl.stream.coordinator import ClientCoordinator, Due, Intervals
 from vfctl.stream.filters import FilterIndex, Subset
@@ -15,6 +15,7 @@ __all__ = [
     "Encoding",
     "FilterIndex",
     "Intervals",
+    "Pieces",
     "Scene",
     "SlowClientPolicy",
     "Subscription",

@@ -16,13 +16,17 @@ from vfctl.protocol import (
     PositionUpdate,
     Trailer,
     View,
-    encode,
+    encode_parts,
     positions_of,
 )
+from vfctl.protocol.layout import Buffer
 from vfctl.protocol.websocket import frame_header
 from vfctl.protocol.wire import TRAILER
 from vfctl.stream.filters import FilterIndex, Subset
 from vfctl.stream.variants import Encoding, Variant
+
+Pieces = tuple[Buffer, ...]
+"""Bytes that follow one another."""
 
 KEPT_STATES: Final = 128
 """States that COMPACT frames can be predicted from: two seconds at 60 Hz, so that clients which are served once a
@@ -104,7 +108,7 @@ class Audience:
     """All connections with one variant: they receive the same bytes, made once a state and round.
 
     What changes from round to round while a layout is at rest is the trailer alone, and it comes last; so all that is
-    before it is kept, and a round costs a copy of it.
+    before it is kept, in pieces, of which nodes are a view of the state.
 
     Attributes:
         variant: what they speak, and what they watch.
@@ -129,10 +133,11 @@ class Audience:
         self.variant = variant
         self.compact = variant.encoding is Encoding.COMPACT
         self._view = scene.view(variant.filter) if self.compact else None
-        self._compact_bodies: dict[History | None, tuple[bytes, History]] = {}
+        self._compact_bodies: dict[History | None, tuple[Pieces, History]] = {}
         self._scene = scene
         self._version = self._state = -1
-        self._update_body = self._graph_body = b""
+        self._update_body: Pieces = ()
+        self._graph_body: Pieces = ()
         self._framed: dict[tuple[object, int, int], bytes] = {}
 
     def position_update(self, sequence: int, interval_us: int) -> bytes:
@@ -141,10 +146,15 @@ class Audience:
         key = (False, sequence, interval_us)
         framed = self._framed.get(key)
         if framed is None:
-            if not self._update_body:
-                self._update_body = self._without_trailer(self._update())
-            framed = self._framed[key] = self._update_body + self._trailer(sequence, interval_us)
+            framed = self._framed[key] = b"".join(self.position_update_pieces(sequence, interval_us))
         return framed
+
+    def position_update_pieces(self, sequence: int, interval_us: int) -> Pieces:
+        """The same, not joined: for those who can write it so."""
+        self._drop_stale()
+        if not self._update_body:
+            self._update_body = self._without_trailer(self._update())
+        return *self._update_body, self._trailer(sequence, interval_us)
 
     def compact_update(self, history: History | None, sequence: int, interval_us: int) -> tuple[bytes, History]:
         """The framed CompactUpdate of the present state for those who have `history`, and what they have with it."""
@@ -156,7 +166,7 @@ class Audience:
         key = (history or False, sequence, interval_us)
         framed = self._framed.get(key)
         if framed is None:
-            framed = self._framed[key] = body + self._trailer(sequence, interval_us)
+            framed = self._framed[key] = b"".join((*body, self._trailer(sequence, interval_us)))
         return framed, with_it
 
     def largest_update_bytes(self) -> int:
@@ -171,7 +181,7 @@ class Audience:
         if framed is None:
             if not self._graph_body:
                 self._graph_body = self._without_trailer(self._graph())
-            framed = self._framed[key] = self._graph_body + self._trailer(sequence, interval_us)
+            framed = self._framed[key] = b"".join((*self._graph_body, self._trailer(sequence, interval_us)))
         return framed
 
     def _drop_stale(self) -> None:
@@ -181,7 +191,7 @@ class Audience:
             self._framed.clear()
             if self._state != scene.state:
                 self._state = scene.state
-                self._update_body = self._graph_body = b""
+                self._update_body = self._graph_body = ()
                 self._compact_bodies.clear()
 
     def _update(self) -> PositionUpdate:
@@ -198,7 +208,7 @@ class Audience:
         nodes = scene.visible_nodes(variant.filter)
         return FullGraph(nodes, subset.edges, metadata, trailer, variant.encoding is not Encoding.RAW)
 
-    def _compact_body(self, history: History | None) -> tuple[bytes, History]:
+    def _compact_body(self, history: History | None) -> tuple[Pieces, History]:
         assert self._view is not None
         scene = self._scene
         section, with_it = scene.compact_section(self._view, history)
@@ -206,10 +216,9 @@ class Audience:
         message = CompactUpdate(self._view.count, section, scene.settled, trailer)
         return self._without_trailer(message), with_it
 
-    def _without_trailer(self, message: PositionUpdate | CompactUpdate | FullGraph) -> bytes:
-        encoded = memoryview(encode(message))
-        kept = encoded[: -TRAILER.size] if self.variant.timed else encoded
-        return b"".join((frame_header(len(encoded)), kept))
+    def _without_trailer(self, message: PositionUpdate | CompactUpdate | FullGraph) -> Pieces:
+        *pieces, trailer = encode_parts(message)
+        return frame_header(sum(map(len, pieces)) + len(trailer)), *pieces
 
     def _trailer(self, sequence: int, interval_us: int) -> bytes:
         return TRAILER.pack(sequence, self._scene.timestamp_us, interval_us) if self.variant.timed else b""

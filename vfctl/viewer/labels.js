@@ -1,6 +1,7 @@
 /** Labels of the nearest nodes, where there is room; and rings around those that are selected, here or by others. */
 
 const MOST = 26;
+const CANDIDATES = 100;
 const FORCED_MOST = 40;
 const HEIGHT = 18;
 const CHOOSE_MS = 160;
@@ -77,16 +78,24 @@ export class Labels {
 
   /** Those that look largest, within the picture. */
   #nearest({ graph, screen, width, height }, must) {
-    const found = [];
+    const best = [];
+    const scores = [];
     for (let i = 0, at = 0; i < graph.count; i++, at += 3) {
       const depth = screen[at + 2];
-      if (!(depth > 0) || must.has(i)) continue;
+      if (!(depth > 0)) continue;
       const [x, y] = [screen[at], screen[at + 1]];
       if (x < 0 || y < 8 || x > width - 20 || y > height - 8) continue;
       const score = ((1 + Math.sqrt(graph.degrees[i])) / (depth * depth)) * (this.#shown.has(i) ? LOYALTY : 1);
-      found.push([score, i]);
+      if ((best.length === CANDIDATES && score <= scores[CANDIDATES - 1]) || must.has(i)) continue;
+      let rank = Math.min(best.length, CANDIDATES - 1);
+      for (; rank > 0 && scores[rank - 1] < score; rank--) {
+        scores[rank] = scores[rank - 1];
+        best[rank] = best[rank - 1];
+      }
+      scores[rank] = score;
+      best[rank] = i;
     }
-    return found.sort(([a], [b]) => b - a).slice(0, 4 * MOST).map(([, i]) => i);
+    return best;
   }
 
   #width(graph, index) {

@@ -14,6 +14,7 @@ const X = 3;
 
 const DEFAULT_INTERVAL_MS = 50;
 const LONGEST_REST_MS = 250;
+const SAMPLED = 2000;
 
 /** The state of a decoded message with nodes; `data` is what it came as. */
 export function stateOf(message, data) {
@@ -84,26 +85,21 @@ export class Motion {
     return this.latest ? (this.latest.length - HEADER) / STRIDE : 0;
   }
 
-  /** Centre and radius of nearly all nodes: a few that are far out do not count. */
+  /** Centre and radius of nearly all nodes: a few that are far out do not count. Large graphs are sampled. */
   extent() {
     const { latest, count } = this;
-    const middle = [0, 0, 0];
-    let finite = 0;
-    for (let i = 0, at = X; i < count; i++, at += STRIDE) {
-      const sum = latest[at] + latest[at + 1] + latest[at + 2];
-      if (!Number.isFinite(sum)) continue;
-      finite++;
-      for (let axis = 0; axis < 3; axis++) middle[axis] += latest[at + axis];
+    const step = STRIDE * Math.max(1, Math.floor(count / SAMPLED));
+    const centre = [0, 0, 0];
+    const found = [];
+    for (let at = X; at < latest.length; at += step) {
+      if (Number.isFinite(latest[at] + latest[at + 1] + latest[at + 2])) found.push(at);
     }
-    if (!finite) return { centre: [0, 0, 0], radius: 1 };
-    const centre = middle.map((sum) => sum / finite);
-    const distances = new Float32Array(count);
-    for (let i = 0, at = X; i < count; i++, at += STRIDE) {
-      const distance = Math.hypot(latest[at] - centre[0], latest[at + 1] - centre[1], latest[at + 2] - centre[2]);
-      distances[i] = Number.isFinite(distance) ? distance : 0;
-    }
-    distances.sort();
-    return { centre, radius: distances[Math.floor(0.98 * (count - 1))] || 1 };
+    if (!found.length) return { centre, radius: 1 };
+    for (const at of found) for (let axis = 0; axis < 3; axis++) centre[axis] += latest[at + axis] / found.length;
+    const distances = Float32Array.from(found, (at) =>
+      Math.sqrt((latest[at] - centre[0]) ** 2 + (latest[at + 1] - centre[1]) ** 2 + (latest[at + 2] - centre[2]) ** 2),
+    ).sort();
+    return { centre, radius: distances[Math.floor(0.98 * (found.length - 1))] || 1 };
   }
 
   /**

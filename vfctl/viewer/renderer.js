@@ -18,7 +18,7 @@ export class Renderer {
   /** Throws if there is no WebGL 2. `onRestored` is called when a lost context is back: all has to be set again. */
   constructor(canvas, onRestored) {
     this.#canvas = canvas;
-    const options = { antialias: true, alpha: false, depth: true, powerPreference: "high-performance" };
+    const options = { antialias: !isSoftware(), alpha: false, depth: true, powerPreference: "high-performance" };
     this.#gl = canvas.getContext("webgl2", options);
     if (!this.#gl) throw new Error("this browser offers no WebGL 2");
     this.#begin();
@@ -160,6 +160,15 @@ export class Renderer {
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffer);
     gl.drawElements(gl.LINES, count, gl.UNSIGNED_INT, 0);
   }
+}
+
+/** Whether the CPU draws: multisampling would take three times as long there (and nodes are smooth without it). */
+function isSoftware() {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  const info = gl?.getExtension("WEBGL_debug_renderer_info");
+  const name = info ? gl.getParameter(info.UNMASKED_RENDERER_WEBGL) : "";
+  gl?.getExtension("WEBGL_lose_context")?.loseContext();
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
 }
 
 function programOf(gl, vertex, fragment) {

@@ -89,7 +89,7 @@ export class Stage {
     for (let i = 0, at = 0; i < this.graph.count; i++, at += 3) {
       const [dx, dy, depth] = [screen[at] - x, screen[at + 1] - y, screen[at + 2]];
       if (!(depth > 0) || dx > reach || dx < -reach || dy > reach || dy < -reach) continue;
-      const away = Math.hypot(dx, dy) - this.radiusAt(i, depth);
+      const away = Math.sqrt(dx * dx + dy * dy) - this.radiusAt(i, depth);
       if (away <= 0 && depth < foundDepth) [found, foundDepth] = [i, depth];
       if (away < nearest) [near, nearest] = [i, away];
     }

@@ -1,0 +1,242 @@
+"""The page in a real browser, against a real server."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import urllib.request
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from .conftest import OpenTab, Server, Tab
+
+NEAREST = """() => {
+    const [width, height] = [innerWidth, innerHeight];
+    const places = vfctl.ids.map(id => [id, vfctl.screen(id)]).filter(([id, at]) => at
+        && at.x > 330 && at.x < width - 320 && at.y > 60 && at.y < height - 80 && vfctl.at(at.x, at.y) === id);
+    return places.sort(([, one], [, other]) => other.radius - one.radius)[0][0];
+}"""
+
+
+def picture(tab: Tab) -> np.ndarray:
+    """What is seen between the panels, RGB."""
+    clip = {"x": 320, "y": 20, "width": 270, "height": 460}
+    image = Image.open(io.BytesIO(tab.page.screenshot(clip=clip)))  # type: ignore[arg-type]
+    return np.asarray(image.convert("RGB"), np.int16)
+
+
+def click_a_node(tab: Tab) -> int:
+    node = tab.ask(NEAREST)
+    at = tab.ask("id => vfctl.screen(id)", node)
+    tab.page.mouse.click(at["x"], at["y"])
+    tab.until("vfctl.selected !== null")
+    return tab.ask("vfctl.selected")
+
+
+@pytest.mark.parametrize(("encoding", "scheme"), [("raw", "light"), ("lz4", "dark"), ("compact", "dark")])
+def test_it_draws_a_graph_that_moves(tab: OpenTab, encoding: str, scheme: str) -> None:
+    page = tab(f"?encoding={encoding}", color_scheme=scheme).drawn()
+    page.until("vfctl.statistics.p95_ms !== null")
+    assert page.ask("vfctl.encoding") == encoding
+    assert page.ask("vfctl.drawn") == {"nodes": 120, "edges": 119}
+    assert page.ask("vfctl.settled") is False
+    assert 0 < page.ask("vfctl.statistics.p95_ms") < 2000
+    page.page.get_by_role("button", name="Labels").click()  # only what WebGL draws
+    before = picture(page)
+    background = before[0, 0]
+    assert background.mean() > 200 if scheme == "light" else background.mean() < 40
+    coloured = np.abs(before - background).max(axis=2) > 40
+    assert coloured.mean() > 0.005, "next to nothing is drawn"
+    positions = page.ask("vfctl.ids.map(id => vfctl.position(id))")
+    page.page.mouse.move(450, 540)
+    page.page.mouse.down(button="right")
+    page.page.mouse.move(480, 510)
+    page.page.mouse.up(button="right")  # from now on the camera does not follow
+    page.until("before => Math.hypot(...vfctl.position(vfctl.ids[0]).map((x, axis) => x - before[axis])) > 0", positions[0])
+    assert (np.abs(picture(page) - before).max(axis=2) > 40).mean() > 0.001, "nothing has moved"
+
+
+def test_it_is_what_the_server_says(tab: OpenTab, live: Server) -> None:
+    page = tab().drawn()
+    with urllib.request.urlopen(f"{live.url}graph.json") as answer:
+        nodes = json.load(answer)["nodes"]
+    seen = np.array(page.ask("vfctl.ids.map(id => vfctl.position(id))"))
+    said = np.array([[node["x"], node["y"], node["z"]] for node in nodes])
+    extent = np.ptp(said, axis=0).max()
+    assert page.ask("vfctl.ids") == [node["id"] for node in nodes]
+    assert np.abs(seen - said).max() < 0.2 * extent, "they are a moment apart, not more"
+    assert page.page.locator("#size").inner_text() == "120 nodes · 119 edges"
+
+
+def test_what_one_drags_the_other_sees_move_and_whose_it_is(tab: OpenTab) -> None:
+    one, other = tab().drawn(), tab().drawn()
+    node = one.ask(NEAREST)
+    start = one.ask("id => vfctl.screen(id)", node)
+    mouse = one.page.mouse
+    mouse.move(start["x"], start["y"])
+    mouse.down()
+    mouse.move(start["x"] + 40, start["y"] - 30, steps=4)
+    mouse.move(620, 60, steps=5)
+    one.until("vfctl.selected !== null")
+    node = one.ask("vfctl.selected")
+    held = one.ask("id => vfctl.position(id)", node)
+    near = "([id, to]) => Math.hypot(...vfctl.position(id).map((x, axis) => x - to[axis])) < 1e-3"
+    other.until(near, [node, held])
+    other.until("id => Object.values(vfctl.others).includes(id)", node)
+    assert one.ask("vfctl.others") == {}, "one's own selection is not another's"
+    assert other.page.locator(".ring.other").count() == 1
+    mouse.up()
+    other.until(f"given => !({near})(given)", [node, held])  # released, it goes back to where the springs pull it
+    one.page.keyboard.press("Escape")
+    other.until("!Object.values(vfctl.others).length")
+
+
+def test_a_click_shows_a_node_and_its_neighbours(tab: OpenTab, live: Server) -> None:
+    page = tab().drawn()
+    node = click_a_node(page)
+    details = page.page.get_by_role("complementary", name="Selected node")
+    with urllib.request.urlopen(f"{live.url}graph.json") as answer:
+        graph = json.load(answer)
+    known = {each["id"]: each for each in graph["nodes"]}
+    linked = [{link["source"], link["target"]} - {node} for link in graph["links"] if node in link.values()]
+    labels = {known[other]["label"] for (other,) in linked}
+    assert details.get_by_role("heading", level=2).inner_text() == known[node]["label"]
+    assert set(details.locator("#neighbours span").all_inner_texts()) == labels
+    details.locator("#neighbours button").first.click()
+    page.until("before => vfctl.selected !== before", node)
+    assert known[page.ask("vfctl.selected")]["label"] in labels
+    page.page.keyboard.press("Escape")
+    page.until("vfctl.selected === null")
+    assert details.is_hidden()
+
+
+def test_filters_reduce_what_is_drawn_and_can_be_taken_back(tab: OpenTab) -> None:
+    page = tab().drawn()
+    page.page.keyboard.press("/")
+    page.page.keyboard.type("tree 11")
+    page.until("vfctl.drawn.nodes === 11")  # 11, 110 to 119
+    assert page.page.locator("#size").inner_text().startswith("11 of 120 nodes")
+    page.page.keyboard.press("Enter")
+    page.until("vfctl.selected === 11")
+    page.page.get_by_role("group", name="Kind").get_by_role("button", name="class").click()
+    page.until("vfctl.drawn.nodes < 11")
+    assert page.ask("vfctl.filter") == {"kind": ["class"], "search": "tree 11"}
+    page.page.get_by_label("Search labels").fill("no such label")
+    page.until("vfctl.ids.length === 0")
+    assert page.page.get_by_text("The filter lets no node through.").is_visible()
+    page.page.get_by_role("button", name="Show everything").click()
+    page.until("vfctl.drawn.nodes === 120")
+    page.page.get_by_label("Lowest depth").fill("3")
+    page.until("vfctl.drawn.nodes > 0 && vfctl.drawn.nodes < 120")
+    assert page.ask("vfctl.filter.depth[0]") == 3
+
+
+def test_another_encoding_and_no_timing_are_another_connection(tab: OpenTab) -> None:
+    page = tab().drawn()
+    page.page.get_by_text("compact", exact=True).click()
+    page.until("vfctl.encoding === 'compact' && vfctl.state === 'Connected'")
+    page.page.get_by_text("Timing").click()
+    page.until("vfctl.state === 'Connected' && vfctl.drawn.nodes === 120")
+    assert page.page.url.endswith("?encoding=compact&timed=0")
+
+
+def test_all_can_be_done_from_the_keyboard(tab: OpenTab) -> None:
+    page = tab().drawn()
+    names = []
+    for _ in range(12):
+        page.page.keyboard.press("Tab")
+        names.append(page.ask("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"))
+    assert names[0].startswith("The graph.")
+    assert names[1:4] == ["Filter panel", "Statistics panel", "Search labels"]
+    page.page.get_by_role("application").focus()
+    node = page.ask(NEAREST)
+    for key in ("ArrowLeft", "+", "Shift+ArrowUp"):
+        before = page.ask("id => vfctl.screen(id)", node)
+        page.page.keyboard.press(key)
+        moved = "([id, before]) => Math.hypot(vfctl.screen(id).x - before.x, vfctl.screen(id).y - before.y) > 3"
+        page.until(moved, [node, before])
+    assert all(page.ask("[...document.querySelectorAll('button')].map(b => !!(b.ariaLabel || b.textContent.trim()))"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone(tab: OpenTab, scheme: str) -> None:
+    page = tab(width=390, height=700, color_scheme=scheme, has_touch=True, is_mobile=True).drawn()
+    assert page.ask("document.documentElement.scrollWidth <= 390")
+    filters = page.page.get_by_role("complementary", name="Filter and colours")
+    assert filters.is_hidden()
+    page.page.get_by_role("button", name="Filter panel").tap()
+    box = filters.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    assert box["y"] > 250, "the picture is still seen above it"
+    for tool in page.page.get_by_role("toolbar").get_by_role("button").all():
+        size = tool.bounding_box()
+        assert size is not None
+        assert min(size["width"], size["height"]) >= 40
+
+
+def test_without_webgl_2_it_says_so_and_the_rest_works(tab: OpenTab) -> None:
+    none = "HTMLCanvasElement.prototype.getContext = (get => function (kind, ...rest) {"
+    none += " return kind === 'webgl2' ? null : get.call(this, kind, ...rest); })(HTMLCanvasElement.prototype.getContext)"
+    page = tab(script=none)
+    page.until("vfctl.state === 'Connected' && vfctl.ids.length === 120")
+    assert page.page.get_by_text("The graph cannot be drawn here.").is_visible()
+    page.page.get_by_label("Search labels").fill("tree 11")
+    page.until("vfctl.ids.length === 11")
+    assert page.ask("vfctl.drawn.nodes") == 0
+
+
+def test_labels_are_text_whatever_they_hold(tab: OpenTab) -> None:
+    page = tab().drawn()
+    page.page.get_by_label("Search labels").fill("<img src=x onerror=alert(1)>")
+    page.until("vfctl.ids.length === 0")
+    sources = page.ask("""async () => Promise.all(performance.getEntriesByType('resource').map(entry => entry.name)
+        .filter(name => name.endsWith('.js')).map(name => fetch(name).then(answer => answer.text())))""")
+    assert len(sources) > 20
+    assert not any(word in source for source in sources for word in ("innerHTML", "insertAdjacentHTML", "eval(", "document.write"))
+
+
+def test_a_frame_of_a_small_graph_takes_little(tab: OpenTab) -> None:
+    page = tab().drawn()
+    page.until("vfctl.costs_ms.length > 40")
+    costs = sorted(page.ask("vfctl.costs_ms.slice(-40)"))
+    assert costs[len(costs) // 2] < 8, "benchmarks/viewer.py measures it closely"
+
+
+def test_a_server_that_dies_is_waited_for(tab: OpenTab, live: Server) -> None:
+    page = tab().drawn()
+    page.page.get_by_label("Search labels").fill("tree 11")
+    page.until("vfctl.drawn.nodes === 11")
+    live.kill()
+    page.until("vfctl.state === 'Reconnecting'")
+    assert page.page.get_by_text("The connection is lost. Reconnecting in").is_visible()
+    page.until("/^Reconnecting/.test(document.getElementById('status').textContent.trim())")
+    live.start()
+    page.until("vfctl.state === 'Connected' && vfctl.drawn.nodes === 11")  # the filter is still set
+    assert page.page.locator("#trouble").is_hidden()
+    page.complaints[:] = [text for text in page.complaints if "ERR_CONNECTION_REFUSED" not in text]
+
+
+def test_a_first_connect_that_fails_offers_to_retry(tab: OpenTab) -> None:
+    refused = "window.RealSocket = WebSocket; let tries = 0; window.WebSocket = class extends RealSocket {"
+    refused += " constructor(url) { super(tries++ ? url : new URL('ws?encoding=none', url)); } }"
+    page = tab(script=refused)
+    page.until("vfctl.state === 'Disconnected'")
+    assert page.page.get_by_text("The server does not answer.").is_visible()
+    page.page.get_by_role("button", name="Retry").click()
+    page.drawn()
+    page.complaints[:] = [text for text in page.complaints if "Unexpected response code: 400" not in text]
+
+
+def test_times_are_of_the_machine(tab: OpenTab) -> None:
+    began = time.monotonic()
+    page = tab().drawn()
+    page.until("document.getElementById('clock').textContent.startsWith('round trip')")
+    assert time.monotonic() - began < 15
+    assert page.page.get_by_role("img", name="latency of the last minute").count() == 1
