@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser system demo test lint format docs bench clean
+.PHONY: help setup browser system demo test lint format docs screenshot bench clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,15 +23,15 @@ setup: $(STAMP)  ## the virtual environment in .venv
 demo: $(STAMP)  ## a server on the bundled graph and 1,000 clients for 15 seconds
 	@$(BIN)/vfctl loadtest --scenario demo
 
-browser:  ## a Chromium for the tests of the HTML report: Debian's, if there is none and we may install it
+browser:  ## a Chromium for the tests of the viewer and the HTML report: Debian's, if there is none and we may install it
 	@for name in chromium chromium-browser google-chrome-stable google-chrome chrome; do \
 	  command -v $$name >/dev/null && exit 0; done; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing chromium, for the tests of the HTML report (once)" >&2; \
+	  echo "installing chromium, for the tests of the viewer and the HTML report (once)" >&2; \
 	  export DEBIAN_FRONTEND=noninteractive; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-liberation >/dev/null; \
 	else \
-	  echo "note: without Chromium or Chrome the tests of the HTML report fail; sudo apt-get install chromium" >&2; \
+	  echo "note: without Chromium or Chrome the tests of the viewer and the HTML report fail; sudo apt-get install chromium" >&2; \
 	fi
 
 system: browser  ## what the tests want of the system: a Chromium, and tcpdump to hold captures against
@@ -61,8 +61,11 @@ docs: $(STAMP)  ## docs/cli.md from the commands' own help, and the table of doc
 	@$(BIN)/python -m typer vfctl.cli.app utils docs --name vfctl --output docs/cli.md
 	@$(BIN)/python docs/parameter_table.py
 
+screenshot: $(STAMP) browser  ## docs/viewer.png: the viewer in a headless Chromium
+	@$(BIN)/python docs/screenshot.py
+
 bench: $(STAMP)  ## the side-by-side measurements in benchmarks/: half an hour with nothing else running
-	@for b in benchmarks/codec.py benchmarks/decode.py benchmarks/encodings.py benchmarks/mutations.py benchmarks/delay.py benchmarks/compare.py benchmarks/loadgen.py benchmarks/fanout.py benchmarks/physics.py benchmarks/ticks.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+	@for b in benchmarks/codec.py benchmarks/decode.py benchmarks/encodings.py benchmarks/mutations.py benchmarks/delay.py benchmarks/compare.py benchmarks/loadgen.py benchmarks/fanout.py benchmarks/physics.py benchmarks/ticks.py benchmarks/viewer.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
 clean:  ## remove the environment and all caches
 	rm -rf $(VENV) benchmarks/build benchmarks/peers/.venv benchmarks/peers/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

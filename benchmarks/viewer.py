@@ -2,16 +2,15 @@
 
     python benchmarks/viewer.py [--nodes N] [--seconds S]
 
-Serves a generated graph that never rests (20 updates a second), opens the page, turns the camera all the time, so that
-each frame draws everything, and reads Chromium's own account of the main thread (DevTools' TaskDuration: script, style, layout,
-paint and messages together). Then it measures finding the node under the cursor on the CPU against reading one pixel back.
+Serves a generated graph that never rests (20 updates a second), opens the page and turns the camera all the time, so
+that each frame draws everything. The main thread's CPU time (script, style, layout, paint and messages together) is
+the kernel's, its time by the clock Chromium's own (DevTools' TaskDuration). Then finding the node under the cursor on
+the CPU is measured against reading one pixel back.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "viewer"))
 from chromium import ARGUMENTS, find_chromium
+from running_server import Server
 
 TURNING = """async seconds => {
     const canvas = document.getElementById('picture'), end = performance.now() + 1000 * seconds;
@@ -80,11 +80,12 @@ def measure(page: Page, url: str, seconds: float) -> float:
     spent = {name: 1000 * (value - before[name]) / len(costs) for name, value in busy_s(session).items()}
     cpu_ms = 1000 * max(used - cpu_before.get(pid, used) for pid, used in on_cpu_s(browser).items()) / len(costs)
     drawn, statistics = page.evaluate("[vfctl.drawn, vfctl.statistics]")
+    styling_ms = spent["RecalcStyleDuration"] + spent["LayoutDuration"]
     print(
         f"{page.evaluate('vfctl.encoding'):8} {drawn['nodes']:,} nodes, {drawn['edges']:,} edges: "
         f"{len(costs) / seconds:.0f} frames/s, {statistics['updates_per_s']} updates/s, "
-        f"main thread {cpu_ms:.2f} ms of CPU a frame, by the clock {spent['TaskDuration']:.2f} (script {spent['ScriptDuration']:.2f}, "
-        f"style and layout {spent['RecalcStyleDuration'] + spent['LayoutDuration']:.2f}); "
+        f"main thread {cpu_ms:.2f} ms of CPU a frame, by the clock {spent['TaskDuration']:.2f} "
+        f"(script {spent['ScriptDuration']:.2f}, style and layout {styling_ms:.2f}); "
         f"drawing P50 {costs[len(costs) // 2]:.1f}, P95 {costs[int(0.95 * len(costs))]:.1f} ms; "
         f"latency P50 {statistics['p50_ms']:.1f}, P95 {statistics['p95_ms']:.1f} ms",
         flush=True,
@@ -96,26 +97,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=6)
-    parser.add_argument("--size", default="1280x800", help="of the window; where the CPU draws, a small one leaves it free")
+    parser.add_argument(
+        "--size", default="1280x800", help="of the window; where the CPU draws, a small one leaves it free"
+    )
     arguments = parser.parse_args()
     width, height = map(int, arguments.size.split("x"))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         config = Path(folder) / "active.toml"
         config.write_text('[server]\nstate = "active"\n')
-        command = [sys.executable, "-m", "vfctl", "serve", "--nodes", str(arguments.nodes), "--generator", "random"]
-        server = subprocess.Popen(
-            [*command, "--physics-hz", "20", "--workers", "1", "--config", str(config), "--port", "0"],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        graph = ("--nodes", str(arguments.nodes), "--generator", "random", "--physics-hz", "20")
+        server = Server("serve", *graph, "--workers", "1", "--config", str(config))
         try:
-            assert server.stderr is not None
-            found = next(filter(None, (re.search(r"on ws://(\S+)/ws", line) for line in server.stderr)))
-            url = f"http://{found[1]}/"
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=ARGUMENTS)
             for encoding in ("raw", "lz4", "compact"):
                 page = browser.new_page(viewport={"width": width, "height": height})
-                measure(page, f"{url}?encoding={encoding}", arguments.seconds)
+                measure(page, f"{server.url}?encoding={encoding}", arguments.seconds)
                 if encoding == "raw":
                     cpu50, cpu95, gpu50, gpu95 = page.evaluate(PICKING)
                     print(f"picking  on the CPU: P50 {cpu50:.2f}, P95 {cpu95:.2f} ms; ", end="")
@@ -123,8 +119,7 @@ def main() -> None:
                 page.close()
             browser.close()
         finally:
-            server.terminate()
-            server.wait(10)
+            server.stop()
 
 
 if __name__ == "__main__":

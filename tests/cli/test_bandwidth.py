@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
 from vfctl.cli.app import run
+from vfctl.loadtest.reports.schema import schema_of
 from vfctl.protocol import (
     EDGE_DTYPE,
     NODE_DTYPE,
@@ -60,6 +62,10 @@ def test_a_graph_is_laid_out_to_rest(graph: Path, tmp_path: Path, capfd: pytest.
     out, err = capfd.readouterr()
     document = json.loads(out)
     assert (document["schema"], document["source"], document["nodes"]) == ("vfctl.bandwidth/1", str(graph), 40)
+    described = schema_of("bandwidth")
+    jsonschema.validate(document, described)
+    assert set(described["properties"]) == set(document)
+    assert set(described["$defs"]["EncodingFigures"]["properties"]) == set(document["phases"]["moving"]["raw"])
     assert 4000 < document["steps_per_extent"] < 5500
     for phase in ("moving", "at_rest"):
         uses = document["phases"][phase]
@@ -80,7 +86,9 @@ def test_a_graph_is_laid_out_to_rest(graph: Path, tmp_path: Path, capfd: pytest.
 def test_a_recording_of_any_encoding(tmp_path: Path, capfd: pytest.CaptureFixture[str], compact: bool) -> None:
     path = recording(tmp_path / "capture.bin", compact)
     assert run(["bandwidth", str(path), "--json"]) == 0
-    document = json.loads(capfd.readouterr().out)
+    out, err = capfd.readouterr()
+    document = json.loads(out)
+    assert err.count("careful: the recording is COMPACT") == compact
     assert (document["nodes"], document["key_frames"]) == (300, 1)
     assert [document["phases"][phase]["raw"]["frames"] for phase in ("moving", "at_rest")] == [16, 4]
     error = document["phases"]["moving"]["compact"]["worst_error_units"]
@@ -101,6 +109,9 @@ def test_the_table_is_for_people(tmp_path: Path, capfd: pytest.CaptureFixture[st
     [
         (["nowhere.json"], 1, "nowhere.json"),
         (["CAPTURE", "--nodes", "5"], 2, "is a recording"),
+        (["CAPTURE", "--seed", "5"], 2, "--seed"),
+        (["CAPTURE", "--max-steps", "5"], 2, "--max-steps"),
+        (["CAPTURE", "--device", "cpu"], 2, "--device"),
         (["--plot", "plot.txt"], 2, "a picture is one of"),
         (["EMPTY"], 1, "there are no positions to encode"),
     ],

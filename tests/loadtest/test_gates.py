@@ -59,6 +59,22 @@ def test_no_data_fails_whatever_the_comparison(path: str) -> None:
     assert [(verdict.value, verdict.passed, verdict.reason) for verdict in verdicts] == [(None, False, "no data")] * 6
 
 
+@pytest.mark.parametrize("above", ["", "roles.viewer."])
+@pytest.mark.parametrize(
+    ("figure", "evidence"),
+    [("wrong", "frames.sampled"), *((name, "latency_ms.count") for name in ("gaps", "duplicates", "reordered"))],
+)
+def test_no_fault_was_found_is_no_data_where_nothing_was_looked_at(above: str, figure: str, evidence: str) -> None:
+    part: dict[str, dict[str, int]] = {"frames": {figure: 0, "sampled": 1}, "latency_ms": {"count": 1}}
+    results = {**part, "roles": {"viewer": part}}
+    gate = parse_gate(f"{above}frames.{figure} == 0")
+    assert judge([gate], results)[0].passed
+    key, name = evidence.split(".")
+    part[key][name] = 0
+    (verdict,) = judge([gate], results)
+    assert (verdict.value, verdict.passed, verdict.reason) == (None, False, "no data")
+
+
 @pytest.mark.parametrize(
     "expression",
     [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from vfctl.cli.app import run
 from vfctl.loadtest.clock import ClockSample
 from vfctl.loadtest.gates import judge, parse_gate
 from vfctl.loadtest.health import Health
@@ -40,6 +43,21 @@ def test_an_empty_histogram_fails_every_latency_gate(make_results: MakeResults) 
     assert not any(gate["passed"] for gate in document["gates"])
     assert document["latency_ms"]["count"] == 0
     assert not results.measured_anything
+
+
+def test_gates_that_hold_of_a_run_that_did_not_are_not_passed_later(
+    make_results: MakeResults, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As the run itself had exit code 4."""
+    path = tmp_path / "results.json"
+    for document, why in (
+        ({"failure": "it died"}, "the run failed: it died"),
+        ({}, "not a single message was received"),
+    ):
+        path.write_text(json.dumps(make_results(Observations()).to_json() | document))
+        for gate, code in (("clients.lost == 0", 4), ("clients.lost == 1", 3)):
+            assert run(["gate", str(path), "--gate", gate]) == code
+            assert why in capfd.readouterr().err
 
 
 def test_the_headline_is_of_those_who_read_and_every_role_has_its_own_figures(make_results: MakeResults) -> None:

@@ -179,9 +179,9 @@ VALID = {
 }
 
 
-def sealed(body: bytes, count: int, ids: np.ndarray, position: int = 1) -> bytes:
+def sealed(body: bytes, count: int, ids: np.ndarray, position: int = 1, chain: int = CHAIN) -> bytes:
     """A COMPACT message with this behind its CRC-32, which is right."""
-    prefix = struct.pack("<II", CHAIN, position)
+    prefix = struct.pack("<II", chain, position)
     check = zlib.crc32(body, zlib.crc32(prefix, ids_check(ids)))
     return encode(CompactUpdate(count, prefix + struct.pack("<I", check) + body))
 
@@ -200,6 +200,7 @@ def invalid() -> dict[str, tuple[str, list[bytes], int]]:
     others = np.array([1, 2, 3, 4, 5], np.uint32)
     foreign = residual(1, at[1], others, at[0], at[0], 1, 0).buffer
     unknown = residual(1, at[1], ids, at[0], at[0], 1, 1).buffer
+    foreign_rest = sealed(bytes(4), 5, ids, 0, CHAIN + 1)
     ones = b"\x02\xff\x7f"
     """One block of five nodes, k = 0, all values 0."""
     outwards = b"\x02\xfc\xff\x01"
@@ -219,7 +220,9 @@ def invalid() -> dict[str, tuple[str, list[bytes], int]]:
         "reordered": ("the second before the first", [*start, two], 24),
         "repeated": ("the same once more", [*start, one, one], 24),
         "velocity-unknown": ("predicted from two states, but one has come", [*start, unknown], 26),
-        "foreign-chain": ("of another server", [*start, edited(one, 12, b"\xef")], 20),
+        "foreign-chain": ("of another server", [*start, sealed(one[24:], 5, ids, 1, CHAIN + 1)], 12),
+        "foreign-rest": ("of another server, which says that nothing has changed", [*start, foreign_rest], 12),
+        "chain-flipped": ("CRC-32 is over the chain, too", [*start, edited(one, 12, b"\xef")], 20),
         "bit-flipped": ("CRC-32 notices", [*start, edited(one, 30, bytes((one[30] ^ 0x10,)))], 20),
         "other-nodes": ("as many nodes, but others", [*start, foreign], 20),
         "count": ("four nodes of five", [*start, key(1, at[1][:, :4], ids[:4]).buffer], 4),

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,40 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
 from chromium import ARGUMENTS, find_chromium
-
-LIMIT_S = 20.0
-
-
-class Server:
-    """A `vfctl serve` or `vfctl replay` that can be killed and started again on the same port."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._arguments = arguments
-        self._port = "0"
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "vfctl", *self._arguments, "--workers", "1", "--port", self._port]
-        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        said = ""
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            said += line
-            if found := re.search(r"serving .* on ws://(\S+?):(\d+)/ws", line):
-                self._port = found[2]
-                self.url = f"http://{found[1]}:{found[2]}/"
-                break
-        else:
-            raise AssertionError(said)
-        threading.Thread(target=self._process.stderr.read, daemon=True).start()
-
-    def stop(self) -> None:
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait(LIMIT_S)
-
-    def kill(self) -> None:
-        self._process.kill()  # its children end with it
-        self._process.wait()
+from running_server import LIMIT_S, Server
 
 
 class Tab:
@@ -71,7 +34,7 @@ class Tab:
         return self.page.evaluate(expression, argument)
 
     def until(self, expression: str, argument: Any = None, limit_s: float = LIMIT_S) -> None:
-        """Until it is true. (Playwright's own waiting evaluates text in the page, which its security policy forbids.)"""
+        """Until it is true. (Playwright's own waiting evaluates text in the page, which its policy forbids.)"""
         until_s = time.monotonic() + limit_s
         while not self.ask(expression, argument):
             assert time.monotonic() < until_s, f"{expression} is not true; {self.complaints}"
@@ -87,9 +50,23 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """120 nodes that never rest."""
     config = tmp_path_factory.mktemp("viewer") / "active.toml"
     config.write_text('[server]\nstate = "active"\nnodes = 120\ngenerator = "tree"\n')
-    server = Server("serve", "--config", str(config))
+    server = Server("serve", "--workers", "1", "--config", str(config))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[..., Server]]:
+    """serving("replay", …): a server of one test."""
+    started: list[Server] = []
+
+    def start(*arguments: str) -> Server:
+        started.append(Server(*arguments))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +78,15 @@ def browser() -> Iterator[Browser]:
         running = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def modules(browser: Browser, live: Server) -> Iterator[Tab]:
+    """A page of the server's origin that runs nothing, to import the viewer's modules in."""
+    page = browser.new_page()
+    page.goto(f"{live.url}healthz")
+    yield Tab(page)
+    page.close()
 
 
 OpenTab = Callable[..., Tab]

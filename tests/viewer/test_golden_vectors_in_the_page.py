@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .conftest import OpenTab
+    from .conftest import Tab
 
 TESTS = Path(__file__).parents[1]
 
 
-def test_it_reads_every_golden_vector(tab: OpenTab) -> None:
+def test_it_reads_every_golden_vector(modules: Tab) -> None:
     paths = sorted([*TESTS.glob("vectors/*.json"), *TESTS.glob("vectors/streams/*.json")])
     given = [
         {
@@ -24,9 +24,8 @@ def test_it_reads_every_golden_vector(tab: OpenTab) -> None:
         for path in paths
     ]
     assert len(given) > 90
-    page = tab()
     check = (TESTS / "protocol" / "golden_check.mjs").read_text(encoding="utf-8").replace("export function", "function")
     run = f"async given => {{ {check}; return check(await import('/viewer/protocol.js'), given); }}"
-    assert page.ask(run, given) == []
+    assert modules.ask(run, given) == []
     given[0]["twin"]["type"] = "Something"
-    assert len(page.ask(run, given)) == 1, "the check itself notices what differs"
+    assert len(modules.ask(run, given)) == 1, "the check itself notices what differs"

@@ -1,4 +1,4 @@
-"""The page's life cycle against the Python one: the same table, delays and close codes, and the same answers to anything."""
+"""The page's life cycle against the Python one: the same table, delays, close codes, and answers to anything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vfctl.client.lifecycle import BACKOFF_MS, PROOF_S, TRANSITIONS, Close, Life
 from vfctl.protocol import MessageType
 
 if TYPE_CHECKING:
-    from .conftest import OpenTab
+    from .conftest import Tab
 
 RUN = """async lives => {
     const {LifeCycle} = await import('/viewer/lifecycle.js');
@@ -22,7 +22,11 @@ RUN = """async lives => {
     });
 }"""
 IN_PYTHON = {"openFailed": "open_failed", "backoffElapsed": "backoff_elapsed"}
-TYPES = {"FullGraph": MessageType.FULL_GRAPH, "PositionUpdate": MessageType.POSITION_UPDATE, "Notice": MessageType.NOTICE}
+TYPES = {
+    "FullGraph": MessageType.FULL_GRAPH,
+    "PositionUpdate": MessageType.POSITION_UPDATE,
+    "Notice": MessageType.NOTICE,
+}
 
 
 def as_json(action: Any) -> Any:
@@ -66,23 +70,25 @@ def any_life(random: Random) -> list[list[Any]]:
     return steps
 
 
-def test_the_table_the_delays_and_the_codes_are_the_same(tab: OpenTab) -> None:
-    found = tab().ask("""async () => {
+def test_the_table_the_delays_and_the_codes_are_the_same(modules: Tab) -> None:
+    found = modules.ask("""async () => {
         const {TRANSITIONS, BACKOFF_MS, PROOF_S, isRetryable} = await import('/viewer/lifecycle.js');
         return [TRANSITIONS, BACKOFF_MS, PROOF_S, [...Array(5000).keys()].filter(isRetryable)];
     }""")
     table, backoff_ms, proof_s, codes = found
-    assert {tuple(row) for row in table} == {(row.state.value, row.event.value, row.next_state.value) for row in TRANSITIONS}
+    assert {tuple(row) for row in table} == {
+        (row.state.value, row.event.value, row.next_state.value) for row in TRANSITIONS
+    }
     assert len(table) == len(TRANSITIONS)
     assert (tuple(backoff_ms), proof_s) == (BACKOFF_MS, PROOF_S)
     assert codes == [code for code in range(5000) if is_retryable(code)]
 
 
-def test_any_life_goes_the_same_way(tab: OpenTab) -> None:
+def test_any_life_goes_the_same_way(modules: Tab) -> None:
     random = Random(9)
-    lives = [any_life(random) for _ in range(300)]
+    lives = [any_life(random) for _ in range(120)]
     expected = [lived(steps) for steps in lives]
     seen = {(action["do"] if action else None, state) for life in expected for action, state, *_ in life}
     assert {"Disconnected", "Connecting", "Connected", "Reconnecting"} == {state for _, state in seen}
     assert max(retries for life in expected for _, _, retries, *_ in life) == 5
-    assert tab().ask(RUN, lives) == expected
+    assert modules.ask(RUN, lives) == expected

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from vfctl.capture.encodings import EncodingComparison, SampledState
+    from vfctl.capture.timeline import DecodedMessage
 
 _TICKS_PER_FRAME = 3
 """The physics ticks 60 times a second, a client gets 20 frames."""
@@ -32,7 +33,11 @@ _TICKS_PER_FRAME = 3
 _FRAMES_AT_REST = 20
 
 
+_OF_GRAPHS = ("nodes", "generator", "seed", "settings", "device", "max_steps")
+
+
 def command(
+    context: typer.Context,
     source: Annotated[
         Path | None,
         typer.Argument(
@@ -66,8 +71,13 @@ def command(
     picture = picture_format(plot) if plot is not None else ""
     check_writable(plot)
     if _is_recording(source):
-        if nodes is not None or generator is not None or settings:
-            raise UsageError(f"{source} is a recording: its graph and physics are what they were")
+        for name in _OF_GRAPHS:
+            given = context.get_parameter_source(name)
+            if given is not None and given.name == "COMMANDLINE":
+                option = "--set" if name == "settings" else f"--{name.replace('_', '-')}"
+                raise UsageError(
+                    f"{source} is a recording: its graph and physics are what they were, {option} is for graphs"
+                )
         name, states = f"{source}", _recorded(str(source))
     else:
         name, states = _computed(source, nodes, generator, seed, settings, device, max_steps)
@@ -88,7 +98,8 @@ def command(
         for phase, uses in figures["phases"].items():
             data().print(_table(phase.replace("_", " "), uses))
         data().print(
-            f"{name}: {figures['nodes']:,} nodes; compact: {figures['key_frames']} key frames, "
+            f"{name}: {figures['nodes']:,} nodes; compact: {figures['key_frames']:,} key "
+            f"frame{'' if figures['key_frames'] == 1 else 's'}, "
             f"{figures['steps_per_extent']:,.0f} steps to the extent"
         )
     if plot is not None:
@@ -117,7 +128,23 @@ def _recorded(path: str) -> Iterator[SampledState]:
     from vfctl.capture.timeline import decoded
 
     with open_capture(path) as capture:
-        yield from recorded_states(decoded(capture))
+        yield from recorded_states(_saying_what_was_left_out(decoded(capture)))
+
+
+def _saying_what_was_left_out(items: Iterator[DecodedMessage]) -> Iterator[DecodedMessage]:
+    from vfctl.protocol import PositionUpdate
+
+    told = False
+    for item in items:
+        message = item.message
+        if not told and isinstance(message, PositionUpdate) and not message.compressed:
+            told = item.bytes < message.nodes.nbytes
+            if told:
+                say(
+                    "careful: the recording is COMPACT: raw and lz4 have no velocities, and positions are on a grid "
+                    "already"
+                )
+        yield item
 
 
 def _computed(

@@ -22,15 +22,16 @@ def command(
 ) -> None:
     """Judge the results of a load test later.
 
-    Exit code 3 if a gate fails or has no data.
+    Exit code 3 if a gate fails or has no data, 4 if the run failed or measured nothing.
     """
     from dataclasses import asdict
 
     from vfctl.cli.loadtest_tables import gates_table
-    from vfctl.errors import EXIT_OK, GateError
+    from vfctl.errors import EXIT_OK, GateError, PeerError
     from vfctl.loadtest.comparable import check_same_test
     from vfctl.loadtest.gate_paths import check_path
     from vfctl.loadtest.gates import check_baseline, check_no_sides, judge, parse_gate
+    from vfctl.loadtest.reports.figures import nothing_measured
     from vfctl.loadtest.results_file import read_results
 
     gates = [parse_gate(expression) for expression in gate]
@@ -43,8 +44,11 @@ def command(
     if earlier is not None:
         check_same_test(earlier, document, ("the baseline", "these results"))
     verdicts = judge(gates, document, earlier)
-    if document.get("failure"):
-        say(f"careful: the run failed: {document['failure']}")
+    why = f"the run failed: {document['failure']}" if document.get("failure") else nothing_measured(document)
+    if why:
+        say(why)
     with until_reader_leaves():
         data().print(gates_table([asdict(verdict) for verdict in verdicts]))
-    raise typer.Exit(EXIT_OK if all(verdict.passed for verdict in verdicts) else GateError.exit_code)
+    if not all(verdict.passed for verdict in verdicts):
+        raise typer.Exit(GateError.exit_code)
+    raise typer.Exit(PeerError.exit_code if why else EXIT_OK)

@@ -212,7 +212,7 @@ def command(
         _print_results(document)
         write_reports(reports, document, [results], strict=strict)
         _print_what_next(scenario, document)
-    end(_exit_code(plan, results, document, strict), [last])
+    end(_exit_code(results, document, strict), [last])
 
 
 def _repeated(
@@ -276,15 +276,18 @@ def _print_what_next(scenario: str | None, document: dict[str, Any]) -> None:
         say("the run failed: these are partial results")
 
 
-def _exit_code(plan: Scenario, results: Results, document: dict[str, Any], strict: bool) -> int:
+def _exit_code(results: Results, document: dict[str, Any], strict: bool) -> int:
     from vfctl.errors import EXIT_INTERRUPTED, EXIT_OK, GateError, PeerError
+    from vfctl.loadtest.reports.figures import minded_by_strict, nothing_measured
 
     if document["interrupted"] and not results.measured_anything:
         return EXIT_INTERRUPTED
     if not all(gate["passed"] for gate in document["gates"]):
         return GateError.exit_code
-    outcome = results.outcome
-    if strict and (not results.verdict.valid or outcome.failed or outcome.lost):
-        say("--strict: the generator was saturated, or clients failed or were lost")
+    if strict and (minded := minded_by_strict(document)):
+        say(f"--strict: {minded}")
         return GateError.exit_code
-    return EXIT_OK if plan.all_gates or results.measured_anything else PeerError.exit_code
+    if results.measured_anything:
+        return EXIT_OK
+    say(nothing_measured(document) or "most runs have measured nothing")
+    return PeerError.exit_code

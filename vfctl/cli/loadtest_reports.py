@@ -62,6 +62,7 @@ def write_reports(
     Args:
         document: of schema `vfctl.loadtest`, or `vfctl.ab`.
         results: of the run (the middle one), or of A and B.
+        strict: --strict was given, so the reports fail where the exit code does.
 
     Raises:
         InputError: a report could not be written; the others have been.
@@ -71,10 +72,12 @@ def write_reports(
 
     def html() -> str:
         curves = [as_html.curves_of(each) for each in results]
-        return as_html.render_ab(document, curves) if both else as_html.render(document, curves[0])
+        if both:
+            return as_html.render_ab(document, curves, strict=strict)
+        return as_html.render(document, curves[0], strict=strict)
 
     def markdown() -> str:
-        return (as_markdown.render_ab if both else as_markdown.render)(document)
+        return (as_markdown.render_ab if both else as_markdown.render)(document, strict=strict)
 
     both = len(results) > 1
     renderers: dict[str, Callable[[], str]] = {

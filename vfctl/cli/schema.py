@@ -18,11 +18,13 @@ class Documents(StrEnum):
     FIND = "find"
     NOISE = "noise"
     COMPARE = "compare"
+    BANDWIDTH = "bandwidth"
 
 
 def command(
     document: Annotated[
-        Documents, typer.Argument(help="What writes it: loadtest, loadtest --ab, loadtest --find, noise, compare.")
+        Documents,
+        typer.Argument(help="What writes it: loadtest, loadtest --ab, loadtest --find, noise, compare, bandwidth."),
     ],
 ) -> None:
     """Print the JSON Schema of a document that vfctl writes."""

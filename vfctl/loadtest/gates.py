@@ -223,7 +223,23 @@ def _judged(gate: Gate, value: float | None, baseline: Mapping[str, Any] | None)
 
 
 def look_up(results: Mapping[str, Any], path: str) -> float | None:
-    """The number at a path of the results; None if there is none."""
+    """The number at a path of the results; None if there is none, or if it counts faults of what has not come."""
+    for figure, looked_at in _LOOKED_AT.items():
+        if path.endswith(figure) and _number(results, path.removesuffix(figure) + looked_at) == 0:
+            return None
+    return _number(results, path)
+
+
+_LOOKED_AT: Final = {
+    "frames.wrong": "frames.sampled",
+    "frames.gaps": "latency_ms.count",
+    "frames.duplicates": "latency_ms.count",
+    "frames.reordered": "latency_ms.count",
+}
+"""By faults, the count of those that could have had them. Only TIMED updates have a sequence; each has a latency."""
+
+
+def _number(results: Mapping[str, Any], path: str) -> float | None:
     found: Any = results
     for key in path.split("."):
         if not isinstance(found, Mapping) or key not in found:

@@ -4,7 +4,7 @@ import { LifeCycle } from "./lifecycle.js";
 import { PositionDecoder, decode, encodeHeartbeat } from "./protocol.js";
 
 const CONNECT_TIMEOUT_MS = 10_000;
-const FIRST_HEARTBEATS_MS = [0, 300, 1000, 3000];
+const FIRST_HEARTBEATS_MS = [0, 100, 300, 600, 1000, 3000];
 const HEARTBEAT_MS = 10_000;
 const CLOCK_SAMPLES = 8;
 
@@ -12,7 +12,7 @@ export const nowUs = () => (performance.timeOrigin + performance.now()) * 1000;
 const nowS = () => performance.now() / 1000;
 
 /**
- * Events: `state`, `graph` {message, data}, `update` {message, data, latency_ms}, `notice` {notice}, `voice` {message},
+ * Events: `state`, `graph` {message, data}, `update` {message, data, bytes, delay_ms}, `notice` {notice}, `voice` {message},
  * `trouble` {text}. Each in `event.detail`.
  */
 export class Connection extends EventTarget {
@@ -130,7 +130,7 @@ export class Connection extends EventTarget {
       case "FullGraph":
         return this.#emit("graph", detail);
       case "PositionUpdate":
-        return this.#emit("update", { ...detail, latency_ms: this.#latency(message, arrivalUs) });
+        return this.#emit("update", { ...detail, delay_ms: delayOf(message, arrivalUs) });
       case "Heartbeat":
         return this.#heard(message, arrivalUs);
       case "Notice":
@@ -138,11 +138,6 @@ export class Connection extends EventTarget {
       case "VoiceData":
         return this.#emit("voice", detail);
     }
-  }
-
-  #latency(message, arrivalUs) {
-    if (message.timestamp_us === undefined || this.clock_offset_us === null) return null;
-    return (arrivalUs + this.clock_offset_us - message.timestamp_us) / 1000;
   }
 
   #startHeartbeats() {
@@ -183,6 +178,11 @@ export class Connection extends EventTarget {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** From the state's time to its arrival, by two clocks; null if the state has none. */
+function delayOf(message, arrivalUs) {
+  return message.timestamp_us === undefined ? null : (arrivalUs - message.timestamp_us) / 1000;
 }
 
 /** Relative to the page, so that a proxy may put both behind any path. */

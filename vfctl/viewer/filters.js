@@ -60,6 +60,7 @@ export class Filters extends EventTarget {
 
   /** Another graph: what there is to choose. What was chosen and is gone is not chosen any more. */
   setFacets(facets) {
+    if (JSON.stringify(facets) === JSON.stringify(this.#facets)) return; // the chips stay, and the focus on one of them
     const wanted = this.criteria.depth;
     this.#facets = facets;
     for (const name of ["kind", "cluster"]) {

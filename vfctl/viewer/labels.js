@@ -47,7 +47,7 @@ export class Labels {
         continue;
       }
       element.style.visibility = "";
-      element.style.transform = `translate(${(place.x + place.radius + 5).toFixed(1)}px, ${(place.y - HEIGHT / 2).toFixed(1)}px)`;
+      element.style.transform = at(place, element.classList.contains("flipped"));
     }
   }
 
@@ -57,21 +57,24 @@ export class Labels {
     const must = new Set(wanted);
     if (this.enabled && !alone) wanted.push(...this.#nearest(stage, must));
     const boxes = [];
-    const keep = new Set();
+    const keep = new Map();
     for (const index of wanted) {
       if (keep.size >= MOST && !must.has(index)) break;
       const [x, y, depth] = screen.subarray(3 * index, 3 * index + 3);
       if (!(depth > 0)) continue;
-      const left = x + stage.radiusAt(index, depth) + 3;
-      const box = { left, right: left + this.#width(graph, index), top: y - HEIGHT / 2, bottom: y + HEIGHT / 2 };
+      const [radius, size] = [stage.radiusAt(index, depth), this.#width(graph, index)];
+      const flipped = x + radius + size > stage.width - stage.camera.insets.right;
+      const left = flipped ? x - radius - 3 - size : x + radius + 3;
+      const box = { left, right: left + size, top: y - HEIGHT / 2, bottom: y + HEIGHT / 2 };
       const crossing = boxes.some((other) => box.left < other.right && other.left < box.right && box.top < other.bottom && other.top < box.bottom);
       if (crossing && index !== forced[0]) continue;
       boxes.push(box);
-      keep.add(index);
+      keep.set(index, flipped);
     }
     for (const index of [...this.#shown.keys()]) if (!keep.has(index)) this.#release(index);
-    for (const index of keep) {
+    for (const [index, flipped] of keep) {
       const element = this.#shown.get(index) ?? this.#take(graph, index);
+      element.classList.toggle("flipped", flipped);
       element.classList.toggle("forced", must.has(index));
     }
   }
@@ -121,6 +124,12 @@ export class Labels {
     this.#free.push(element);
     this.#shown.delete(index);
   }
+}
+
+/** Right of its node, or left of it where a panel is in the way. */
+function at({ x, y, radius }, flipped) {
+  const across = flipped ? `calc(${(x - radius - 5).toFixed(1)}px - 100%)` : `${(x + radius + 5).toFixed(1)}px`;
+  return `translate(${across}, ${(y - HEIGHT / 2).toFixed(1)}px)`;
 }
 
 export class Rings {

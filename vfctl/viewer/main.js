@@ -79,7 +79,8 @@ connection.addEventListener("graph", ({ detail: { message, data, bytes } }) => {
   statistics.received(performance.now(), { bytes, restarts: true });
   pending = null;
   const first = !scene.graph;
-  const filtered = graphSeen && Object.keys(filters.criteria).length > 0;
+  // Fewer nodes than before on the same connection: the answer to a filter that has been cleared since.
+  const filtered = graphSeen && (Object.keys(filters.criteria).length > 0 || message.count < scene.all.count);
   scene.take(message, filtered);
   const state = stateOf(message, data);
   motion.begin(state);
@@ -101,8 +102,11 @@ connection.addEventListener("graph", ({ detail: { message, data, bytes } }) => {
   look();
 });
 
-connection.addEventListener("update", ({ detail: { message, data, bytes, latency_ms } }) => {
-  statistics.received(performance.now(), { bytes, latency_ms, sequence: message.sequence });
+connection.addEventListener("update", ({ detail: { message, data, bytes, delay_ms } }) => {
+  // What waited while the page itself was starting says nothing about the stream: latency counts from the first heartbeat on.
+  const timed = connection.clock_offset_us !== null;
+  if (timed) statistics.clock_offset_ms = connection.clock_offset_us / 1000;
+  statistics.received(performance.now(), { bytes, delay_ms: timed ? delay_ms : null, sequence: message.sequence });
   status.settled = message.flags.includes("SETTLED");
   if (message.count === scene.graph?.count) pending = { message, data };
   look();

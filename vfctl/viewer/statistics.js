@@ -9,15 +9,21 @@ export function percentile(sorted, share) {
 }
 
 function emptySecond(number) {
-  return { number, latencies_ms: [], bytes: 0, updates: 0, drawn: 0, missed: 0 };
+  return { number, delays_ms: [], bytes: 0, updates: 0, drawn: 0, missed: 0 };
 }
 
 export class Statistics {
   #seconds = [];
+
+  /**
+   * How far the server's clock is ahead, in ms; null: not known yet. What is kept are delays by two clocks, so that a better
+   * estimate also corrects those that came before it.
+   */
+  clock_offset_ms = null;
   #sequence = null;
 
-  /** A PositionUpdate or FullGraph; latency in ms or null, its sequence or undefined. */
-  received(now_ms, { bytes, latency_ms = null, sequence, restarts = false }) {
+  /** A PositionUpdate or FullGraph; its delay by two clocks in ms, or null, and its sequence, or undefined. */
+  received(now_ms, { bytes, delay_ms = null, sequence, restarts = false }) {
     const second = this.#at(now_ms);
     second.bytes += bytes;
     if (restarts) {
@@ -25,7 +31,7 @@ export class Statistics {
       return;
     }
     second.updates++;
-    if (latency_ms !== null) second.latencies_ms.push(latency_ms);
+    if (delay_ms !== null) second.delays_ms.push(delay_ms);
     if (sequence !== undefined) {
       if (this.#sequence !== null && sequence > this.#sequence + 1) second.missed += sequence - this.#sequence - 1;
       this.#sequence = sequence;
@@ -40,7 +46,7 @@ export class Statistics {
   summary(now_ms) {
     const number = Math.floor(now_ms / 1000);
     const recent = this.#seconds.filter((second) => second.number > number - RECENT_S);
-    const latencies = recent.flatMap((second) => second.latencies_ms).sort((a, b) => a - b);
+    const latencies = this.#latencies(recent.flatMap((second) => second.delays_ms));
     const last = this.#seconds.findLast((second) => second.number === number - 1) ?? emptySecond(number);
     return {
       p50_ms: percentile(latencies, 0.5),
@@ -59,7 +65,7 @@ export class Statistics {
     return Array.from({ length: SECONDS }, (_, i) => {
       const second = known.get(number - SECONDS + i);
       if (!second) return null;
-      const latencies = [...second.latencies_ms].sort((a, b) => a - b);
+      const latencies = this.#latencies(second.delays_ms);
       return {
         p50_ms: percentile(latencies, 0.5),
         p95_ms: percentile(latencies, 0.95),
@@ -68,6 +74,11 @@ export class Statistics {
         drawn: second.drawn,
       };
     });
+  }
+
+  #latencies(delays_ms) {
+    if (this.clock_offset_ms === null) return [];
+    return delays_ms.map((delay) => delay + this.clock_offset_ms).sort((a, b) => a - b);
   }
 
   #at(now_ms) {

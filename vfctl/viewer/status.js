@@ -41,13 +41,14 @@ export class Status {
   draw() {
     const { state, retry, retryInS } = this.#connection;
     if (state === "Connected") this.#everConnected = true;
-    const [look, short, long] = this.#words(state, retry, retryInS);
+    const [look, short, long, wait] = this.#words(state, retry, retryInS);
     const pill = document.getElementById("status");
     pill.dataset.look = look;
     say(pill.lastElementChild, short);
     const trouble = document.getElementById("trouble");
     trouble.hidden = long === null;
     say(document.getElementById("trouble-text"), long ?? "");
+    say(document.getElementById("trouble-wait"), wait ?? ""); // not read aloud each second
     document.getElementById("retry").hidden = state !== "Disconnected";
   }
 
@@ -56,12 +57,11 @@ export class Status {
       case "Connected":
         return this.#settled ? ["settled", "Settled", null] : ["live", "Live", null];
       case "Connecting":
-        if (retry) return ["waiting", "Reconnecting…", `The connection is lost. Attempt ${retry} of ${BACKOFF_MS.length}…`];
+        if (retry) return ["waiting", "Reconnecting…", `The connection is lost. Attempt ${retry} of ${BACKOFF_MS.length}`, "Reconnecting…"];
         return ["waiting", "Connecting…", null];
       case "Reconnecting": {
-        const seconds = Math.ceil(retryInS ?? 0);
-        const attempt = `attempt ${retry} of ${BACKOFF_MS.length}`;
-        return ["waiting", `Reconnecting in ${seconds} s`, `The connection is lost. Reconnecting in ${seconds} s, ${attempt}.`];
+        const wait = `Reconnecting in ${Math.ceil(retryInS ?? 0)} s`;
+        return ["waiting", "Reconnecting…", `The connection is lost. Attempt ${retry} of ${BACKOFF_MS.length}`, wait];
       }
       default: {
         const why = this.#everConnected ? "The connection is lost, and the server does not come back." : "The server does not answer.";

@@ -6,6 +6,7 @@ import copy
 import csv
 import io
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ from vfctl.loadtest.ab import ab_document
 from vfctl.loadtest.comparison import Comparison
 from vfctl.loadtest.gates import Verdict, parse_gate
 from vfctl.loadtest.noise import score
+from vfctl.loadtest.observations import Observations
 from vfctl.loadtest.repeats import fold
-from vfctl.loadtest.reports import as_csv, as_junit, as_markdown
+from vfctl.loadtest.reports import as_csv, as_html, as_junit, as_markdown
+from vfctl.loadtest.reports.as_html import curves_of
 from vfctl.loadtest.reports.schema import DOCUMENTS, schema_of
+from vfctl.loadtest.results import Results
 from vfctl.loadtest.search import Found, Probe
 
 from .conftest import MakeReportable, document_of
@@ -156,6 +160,42 @@ def test_a_run_that_failed_is_an_error_in_every_report(reportable: MakeReportabl
     assert "> **Failed.** The run failed: a \\`generator\\` died." in text
 
 
+def test_what_makes_the_exit_code_makes_the_reports(reportable: MakeReportable) -> None:
+    """A job that fails should not have a green mark in its summary."""
+    document = document_of(reportable(saturated=True), "latency_ms.p95 < 30")
+    sentence = "With --strict: generator saturated; 1 client failed; 2 clients were lost."
+    curves = curves_of(reportable())
+    for strict in (False, True):
+        text, page = as_markdown.render(document, strict=strict), as_html.render(document, curves, strict=strict)
+        assert text.startswith("## ❌" if strict else "## ✅")
+        assert (sentence in text) is (sentence in page) is ("(failed)</title>" in page) is strict
+
+
+def test_a_run_that_has_measured_nothing_has_not_passed(make_results: Callable[..., Results]) -> None:
+    results = make_results(Observations())
+    document = document_of(results, "clients.lost == 0")
+    assert document["gates"][0]["passed"]
+    text = as_markdown.render(document)
+    assert text.startswith("## ❌")
+    assert "> **Failed.** Not a single message was received in the measured time." in text
+    page = as_html.render(document, curves_of(results))
+    assert "<strong>Failed.</strong> Not a single message" in page
+    document["interrupted"] = True
+    text = as_markdown.render(document)
+    assert "**Failed.**" not in text
+    assert "**Partial.**" in text
+
+
+def test_a_side_that_has_measured_nothing_is_told(
+    reportable: MakeReportable, make_results: Callable[..., Results]
+) -> None:
+    sides = [reportable(), make_results(Observations())]
+    document = ab_document(sides, [])
+    why = "B: Not a single message was received in the measured time."
+    assert why in as_markdown.render_ab(document)
+    assert why in as_html.render_ab(document, [curves_of(each) for each in sides])
+
+
 def test_two_servers_are_one_report(reportable: MakeReportable) -> None:
     sides = [reportable(), reportable(saturated=True, peer="x|y")]
     document = ab_document(sides, [parse_gate(gate) for gate in ("latency_ms.p95 <= baseline", "b.voice_ms.p95 < 9")])
@@ -197,7 +237,7 @@ def test_every_document_that_is_written_has_a_schema(reportable: MakeReportable)
         jsonschema.validate(document, closed(schema))
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**document, "schema": "vfctl.loadtest/3"}, schema)
-    assert {"loadtest", "ab", *documents} == set(DOCUMENTS)
+    assert {"loadtest", "ab", "bandwidth", *documents} == set(DOCUMENTS), "the first three are validated where they are"
 
 
 @pytest.mark.parametrize("key", ["latency_ms", "seconds", "schema"])

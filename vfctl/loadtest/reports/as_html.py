@@ -15,7 +15,8 @@ from vfctl.loadtest.reports.figures import (
     byte_scale,
     bytes_per_s,
     decision,
-    failure,
+    fault,
+    fault_of_two,
     gate_limit,
     gate_value,
     headline,
@@ -52,13 +53,14 @@ def curves_of(results: Results) -> dict[str, Curve]:
     }
 
 
-def render(document: Mapping[str, Any], curves: Mapping[str, Curve]) -> str:
+def render(document: Mapping[str, Any], curves: Mapping[str, Curve], *, strict: bool = False) -> str:
     """The page.
 
     Args:
         document: results of schema `vfctl.loadtest`.
         curves: percentile curves by key of the results: `latency_ms`, `latency_corrected_ms`, `connect_ms`,
             `reconnect_ms`; what is missing is not drawn.
+        strict: see `fault`.
     """
     gates = document["gates"]
     latency = {"P50": "p50_ms", "P95": "p95_ms", "P99": "p99_ms"}
@@ -76,7 +78,7 @@ def render(document: Mapping[str, Any], curves: Mapping[str, Curve]) -> str:
         command="vfctl loadtest",
         document=document,
         headline=headline(document),
-        failure=failure(document),
+        failure=fault(document, strict=strict),
         partial=partial(document),
         repeats=repeats(document),
         verdict="failed" if not all(gate["passed"] for gate in gates) else "passed" if gates else "",
@@ -85,12 +87,13 @@ def render(document: Mapping[str, Any], curves: Mapping[str, Curve]) -> str:
     )
 
 
-def render_ab(document: Mapping[str, Any], curves: Sequence[Mapping[str, Curve]]) -> str:
+def render_ab(document: Mapping[str, Any], curves: Sequence[Mapping[str, Curve]], *, strict: bool = False) -> str:
     """The page of two servers, each of which is a line in every plot.
 
     Args:
         document: results of schema `vfctl.ab`.
         curves: percentile curves of A and B.
+        strict: see `fault`.
     """
     sides = {"A": document["a"], "B": document["b"]}
     seconds = [
@@ -107,7 +110,7 @@ def render_ab(document: Mapping[str, Any], curves: Sequence[Mapping[str, Curve]]
         command="vfctl loadtest --ab",
         document=document,
         headline=headline(sides["A"]),
-        failure=failure(document),
+        failure=fault_of_two(document, strict=strict),
         partial=partial(sides["A"]),
         decision=decision(document),
         charts=_charts(seconds, latency, {label: f"{label} " for label in sides}, by_percentile, connects),

@@ -8,7 +8,8 @@ from typing import Any, Final
 from vfctl.loadtest.reports.figures import (
     bytes_per_s,
     decision,
-    failure,
+    fault,
+    fault_of_two,
     gate_limit,
     gate_value,
     headline,
@@ -28,16 +29,17 @@ _PERCENTILES: Final = ("p50", "p95", "p99", "max")
 _ERRORS_SHOWN: Final = 8
 
 
-def render(document: Mapping[str, Any]) -> str:
+def render(document: Mapping[str, Any], *, strict: bool = False) -> str:
     """GitHub's dialect: the verdict, what makes it doubtful, the gates, then the figures.
 
     Args:
         document: results of schema `vfctl.loadtest`.
+        strict: see `fault`.
     """
-    gates = document["gates"]
-    failed = failure(document) or not all(gate["passed"] for gate in gates)
+    gates, reason = document["gates"], fault(document, strict=strict)
+    failed = reason or not all(gate["passed"] for gate in gates)
     mark = "❌" if failed else "✅" if gates else "📈"
-    lines = [f"## {mark} vfctl loadtest: {headline(document)}", "", *_how_it_ended(document)]
+    lines = [f"## {mark} vfctl loadtest: {headline(document)}", "", *_how_it_ended(document, reason)]
     if note := repeats(document):
         lines += [note, ""]
     lines += [*_doubts(document), *_gates(gates)]
@@ -52,17 +54,23 @@ def render(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def render_ab(document: Mapping[str, Any]) -> str:
+def render_ab(document: Mapping[str, Any], *, strict: bool = False) -> str:
     """The same of two servers: the decision, the gates, then both in one table.
 
     Args:
         document: results of schema `vfctl.ab`.
+        strict: see `fault`.
     """
     a, b, comparison, gates = document["a"], document["b"], document["comparison"], document["gates"]
     slower = comparison is not None and comparison["verdict"] == "slower"
-    failed = document["failure"] or slower or not all(gate["passed"] for gate in gates)
+    reason = fault_of_two(document, strict=strict)
+    failed = reason or slower or not all(gate["passed"] for gate in gates)
     mark = "❌" if failed else "📈" if comparison is None else "✅"
-    lines = [f"## {mark} vfctl loadtest --ab: {headline(a)}", "", *_how_it_ended({**a, "failure": document["failure"]})]
+    lines = [
+        f"## {mark} vfctl loadtest --ab: {headline(a)}",
+        "",
+        *_how_it_ended({**a, "failure": document["failure"]}, reason),
+    ]
     lines += [f"**{_escaped(decision(document))}**", ""]
     for warning in document["warnings"]:
         lines += [f"> {_escaped(warning)}", ""]
@@ -89,12 +97,10 @@ def _where(document: Mapping[str, Any]) -> str:
     return f"{_code(document['url'])} ({_escaped(document['peer'])}), {document['began_at']}"
 
 
-def _how_it_ended(document: Mapping[str, Any]) -> list[str]:
-    if reason := failure(document):
-        return [f"> **Failed.** {_escaped(reason)}", ""]
-    if reason := partial(document):
-        return [f"> **Partial.** {_escaped(reason)}", ""]
-    return []
+def _how_it_ended(document: Mapping[str, Any], reason: str) -> list[str]:
+    failed = [f"> **Failed.** {_escaped(reason)}", ""] if reason else []
+    cut = partial(document)
+    return [*failed, f"> **Partial.** {_escaped(cut)}", ""] if cut else failed
 
 
 def _doubts(document: Mapping[str, Any], name: str = "") -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vfctl.loadtest.comparison import Comparison
+from vfctl.loadtest.gates import look_up
 from vfctl.loadtest.units import unit_of
 
 
@@ -40,6 +41,44 @@ def failure(document: Mapping[str, Any]) -> str:
     """What has gone wrong with the run itself, as sentences; empty if nothing has."""
     reason = document.get("failure")
     return f"The run failed: {reason}.{_which_run(document)}" if reason else ""
+
+
+def fault(document: Mapping[str, Any], *, strict: bool = False) -> str:
+    """Why a run has not passed, beside its gates, as sentences; empty if nothing is wrong.
+
+    Args:
+        strict: a generator that was saturated, and clients that failed or were lost, are faults.
+    """
+    if reason := failure(document):
+        return reason
+    if (nothing := nothing_measured(document)) and not partial(document):
+        return f"{nothing[:1].upper()}{nothing[1:]}."
+    return f"With --strict: {what}." if strict and (what := minded_by_strict(document)) else ""
+
+
+def nothing_measured(document: Mapping[str, Any]) -> str:
+    """That nothing was measured; empty if something was."""
+    if look_up(document, "throughput.messages_per_s") != 0:  # results of older versions may not tell
+        return ""
+    return "not a single message was received in the measured time"
+
+
+def minded_by_strict(document: Mapping[str, Any]) -> str:
+    """What --strict minds; empty if there is nothing."""
+    clients, generator = document["clients"], document["generator"]
+    found = [generator["verdict"]] if generator["advice"] else []
+    for name, verb in (("failed", ""), ("lost", "was ")):
+        if count := clients[name]:
+            found.append(f"1 client {verb}{name}" if count == 1 else f"{count:,} clients {verb and 'were '}{name}")
+    return "; ".join(found)
+
+
+def fault_of_two(document: Mapping[str, Any], *, strict: bool = False) -> str:
+    """The same of two servers."""
+    if reason := failure(document):
+        return reason
+    faults = ((name, fault(document[side], strict=strict)) for name, side in (("A", "a"), ("B", "b")))
+    return " ".join(f"{name}: {reason}" for name, reason in faults if reason)
 
 
 def partial(document: Mapping[str, Any]) -> str:

@@ -354,12 +354,58 @@ class NoiseScore(_Object):
     """By percentile."""
 
 
+class EncodingFigures(_Object):
+    """What one encoding makes of the frames of a phase."""
+
+    frames: int
+    bytes_per_frame: float
+    bytes_per_node: float
+    of_raw: float
+    """Share of the raw bytes."""
+    bytes_per_s: float
+    """With a frame in each round of a moving layout."""
+    encode_ms: float
+    """Median of the frames."""
+    decode_ms: float
+    worst_error_units: float
+    """Of any coordinate, in layout units."""
+    worst_error_of_extent: float
+    """The same as a share of the layout's extent."""
+
+
+class Encodings(_Object):
+    """The same frames in every encoding."""
+
+    raw: EncodingFigures
+    lz4: EncodingFigures
+    compact: EncodingFigures
+
+
+class Bandwidth(_Object):
+    """What `vfctl bandwidth --json` prints."""
+
+    version: Literal["vfctl.bandwidth/1"] = Field(alias="schema")
+    source: str
+    """The graph or recording."""
+    nodes: int
+    """The most of any frame."""
+    rate_hz: int
+    """Frames a second that `bytes_per_s` is for."""
+    key_frames: int
+    """Of COMPACT."""
+    steps_per_extent: float
+    """Of COMPACT's newest grid."""
+    phases: dict[Literal["moving", "at_rest"], Encodings]
+    """One that had no frames is left out."""
+
+
 DOCUMENTS: Final[dict[str, type[_Object]]] = {
     "loadtest": LoadtestResults,
     "ab": AbResults,
     "find": FindResults,
     "noise": NoiseScore,
     "compare": ComparisonDocument,
+    "bandwidth": Bandwidth,
 }
 """By the name that `vfctl schema` knows them by."""
 
