@@ -231,7 +231,6 @@ def look_up(results: Mapping[str, Any], path: str) -> float | None:
 
 
 _LOOKED_AT: Final = {
-    "frames.wrong": "frames.sampled",
     "frames.gaps": "latency_ms.count",
     "frames.duplicates": "latency_ms.count",
     "frames.reordered": "latency_ms.count",

@@ -99,7 +99,6 @@ class Meter:
         seen = [Observations(recent=recent if role.attentive else None) for role in self._roles]
         self._windows.append(Window(start_ns, end_ns, seen, recent))
         self._start_ns, self._end_ns, self._seen = start_ns, end_ns, seen
-        self._until_sample = 1  # no stage is too short to have a sample
 
     def close(self, clients: list[SimulatedClient], outcomes: list[Outcome], now_ns: int) -> None:
         """The last stage that has begun is over.
