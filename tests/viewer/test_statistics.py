@@ -28,6 +28,17 @@ def test_percentiles_rates_and_missed_numbers(modules: Tab) -> None:
     assert (later["p50_ms"], later["missed"]) == (None, 3)
 
 
+def test_nothing_comes_before_it_was_sent(modules: Tab) -> None:
+    found = modules.ask("""async () => {
+        const {Statistics} = await import('/viewer/statistics.js');
+        const statistics = new Statistics();
+        for (let i = 1; i <= 100; i++) statistics.received(1000 + i, {bytes: 50, delay_ms: i});
+        statistics.clock_offset_ms = -30;
+        return [statistics.summary(2000), statistics.minute(2000).at(-1)];
+    }""")
+    assert [each["p50_ms"] for each in found] == [49, 49], "not 20: the quickest took no time at least"
+
+
 def test_numbers_are_written_to_be_read(modules: Tab) -> None:
     found = modules.ask("""async () => {
         const [overlay, plot, bar] = await Promise.all(

@@ -9,7 +9,7 @@ export function percentile(sorted, share) {
 }
 
 function emptySecond(number) {
-  return { number, delays_ms: [], bytes: 0, updates: 0, drawn: 0, missed: 0 };
+  return { number, delays_ms: [], least_ms: Infinity, bytes: 0, updates: 0, drawn: 0, missed: 0 };
 }
 
 export class Statistics {
@@ -31,7 +31,10 @@ export class Statistics {
       return;
     }
     second.updates++;
-    if (delay_ms !== null) second.delays_ms.push(delay_ms);
+    if (delay_ms !== null) {
+      second.delays_ms.push(delay_ms);
+      second.least_ms = Math.min(second.least_ms, delay_ms);
+    }
     if (sequence !== undefined) {
       if (this.#sequence !== null && sequence > this.#sequence + 1) second.missed += sequence - this.#sequence - 1;
       this.#sequence = sequence;
@@ -76,9 +79,12 @@ export class Statistics {
     });
   }
 
+  /** An estimate is off by up to half its round trip; that nothing came before it was sent bounds it from below. */
   #latencies(delays_ms) {
     if (this.clock_offset_ms === null) return [];
-    return delays_ms.map((delay) => delay + this.clock_offset_ms).sort((a, b) => a - b);
+    const least_ms = this.#seconds.reduce((least, second) => Math.min(least, second.least_ms), Infinity);
+    const offset_ms = Math.max(this.clock_offset_ms, -least_ms);
+    return delays_ms.map((delay) => delay + offset_ms).sort((a, b) => a - b);
   }
 
   #at(now_ms) {
