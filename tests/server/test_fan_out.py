@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from vfctl.graph.generators import generate
-from vfctl.protocol import NODE_DTYPE
+from vfctl.protocol import NODE_DTYPE, Filter
 from vfctl.server.client_manager import ClientManager
-from vfctl.server.connection import Connection
+from vfctl.server.connection import ClientSocket, Connection
 from vfctl.sockets.fan_out import SHARED_BY, SHARED_BYTES, send_to_all
 from vfctl.stream import Scene, Subscription
 
@@ -38,11 +38,12 @@ class Ends:
         transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
         subscription = Subscription.from_query({"timed": "1"})
         audience = self.scene.audience(subscription.variant)
-        return self.clients.add(None, transport, subscription, audience, 0)  # type: ignore[arg-type]
+        return self.clients.add(ClientSocket(), transport, subscription, audience, 0)
 
     def deliver(self, connections: list[Connection], sequence: int) -> bytes:
         self.scene.confirm(sequence)
-        self.clients.deliver_due(connections, sequence, 50_000, 1000 * sequence)
+        places = np.array([connection.place for connection in connections], np.int32)
+        self.clients.deliver_due(places, sequence, 50_000, 1000 * sequence)
         return connections[0].audience.position_update(sequence, 50_000)
 
     async def read_all(self, index: int) -> bytes:
@@ -111,6 +112,82 @@ async def test_a_connection_that_is_closing_or_gone_gets_nothing(ends: Ends) -> 
     assert await ends.read_all(2) == framed
     await asyncio.sleep(0.01)
     assert gone.transport.is_closing()
+
+
+async def test_who_is_in_step_is_not_looked_at_and_who_may_not_be_is(ends: Ends) -> None:
+    """Whatever is written to a transport by anybody takes the connection out of step until its next turn."""
+    connection, other = await ends.add(), await ends.add()
+    expected = [ends.deliver([connection, other], 1)]
+    big = b"n" * 60_000
+    for sequence in range(2, 40):
+        if connection.transport.get_write_buffer_size():
+            break
+        assert ends.clients.send(connection, big)
+        expected.append(big)
+        skipped = ends.clients.traffic.skipped
+        framed = ends.deliver([connection, other], sequence)  # the notice may still wait: no frame into its middle
+        if ends.clients.traffic.skipped == skipped:
+            expected.append(framed)
+    assert ends.clients.traffic.skipped
+    assert await ends.read_all(0) == b"".join(expected)
+
+
+@pytest.mark.parametrize("how", ["pong", "close"])
+async def test_what_aiohttp_writes_by_itself_is_known(ends: Ends, how: str) -> None:
+    connection, other = await ends.add(), await ends.add()
+    first = ends.deliver([connection, other], 1)
+    writing = connection.socket.pong(b"?") if how == "pong" else connection.socket.close()
+    with pytest.raises(RuntimeError, match="prepare"):  # it has no request here; it has said what it is about to do
+        await writing
+    connection.transport.write(b"itself")
+    second = ends.deliver([connection, other], 2)
+    third = ends.deliver([connection, other], 3)
+    received = await ends.read_all(0)
+    assert received == first + b"itself" + (second + third if how == "pong" else b"")
+    assert await ends.read_all(1) == first + second + third
+
+
+async def test_a_descriptor_that_is_anothers_by_now_gets_nothing(ends: Ends) -> None:
+    """Between the end of a connection and the moment when its task hears of it, another may have its descriptor."""
+    lost, there = await ends.add(), await ends.add()
+    first = ends.deliver([lost, there], 1)
+    lost.transport.abort()
+    await asyncio.sleep(0.01)
+    near, far = socket.socketpair()
+    with near, far:
+        assert lost.fd in (near.fileno(), far.fileno())
+        far.setblocking(False)
+        near.setblocking(False)
+        second = ends.deliver([lost, there], 2)
+        assert await ends.read_all(1) == first + second
+        for end in (near, far):
+            with pytest.raises(BlockingIOError):
+                end.recv(1)
+
+
+async def test_places_are_given_again(ends: Ends) -> None:
+    connections = [await ends.add() for _ in range(70)]
+    assert len({connection.place for connection in connections}) == 70
+    left = connections[3].place
+    ends.clients.remove(connections[3])
+    again = await ends.add()
+    assert (connections[3].place, again.place) == (-1, left)
+    framed = ends.deliver([again, connections[69]], 1)
+    assert await ends.read_all(70) == framed
+    ends.clients.remove(connections[3])  # twice does no harm
+    assert await ends.read_all(70) == b""
+
+
+async def test_each_audience_gets_its_own(ends: Ends) -> None:
+    connections = [await ends.add() for _ in range(6)]
+    for connection in connections[::2]:
+        variant = connection.audience.variant.with_filter(Filter(search="node 1"))
+        ends.clients.watch(connection, ends.scene.audience(variant))
+    for sequence in (1, 2):  # one by one, then in step
+        ends.deliver(connections, sequence)
+        for index, connection in enumerate(connections):
+            assert await ends.read_all(index) == connection.audience.position_update(sequence, 50_000)
+    assert connections[0].audience is not connections[1].audience
 
 
 def test_what_was_not_taken_is_told() -> None:

@@ -13,7 +13,7 @@ from vfctl.stream import ClientCoordinator, Intervals
 TICK_US = 1_000_000 // 60
 
 
-def run_ticks(coordinator: ClientCoordinator[int], first: int, count: int) -> list[list[tuple[int, int]]]:
+def run_ticks(coordinator: ClientCoordinator, first: int, count: int) -> list[list[tuple[int, int]]]:
     """(client, sequence) served in each tick, the clock being the tick's number."""
     return [
         [(client, due.sequence) for due in coordinator.due(tick * TICK_US) for client in due.clients]
@@ -22,7 +22,7 @@ def run_ticks(coordinator: ClientCoordinator[int], first: int, count: int) -> li
 
 
 def test_active_clients_are_served_twenty_times_a_second_and_stable_ones_once() -> None:
-    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    coordinator: ClientCoordinator = ClientCoordinator(Intervals(), 0)
     for client in range(300):
         coordinator.add(client)
     active = Counter(client for tick in run_ticks(coordinator, 1, 60) for client, _ in tick)
@@ -36,7 +36,7 @@ def test_active_clients_are_served_twenty_times_a_second_and_stable_ones_once() 
 
 
 def test_the_load_of_a_tick_is_even_at_the_stable_interval() -> None:
-    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    coordinator: ClientCoordinator = ClientCoordinator(Intervals(), 0)
     coordinator.set_settled(True)
     for client in range(6000):
         coordinator.add(client)
@@ -47,7 +47,7 @@ def test_the_load_of_a_tick_is_even_at_the_stable_interval() -> None:
 
 
 def test_going_active_serves_everybody_within_the_active_interval() -> None:
-    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    coordinator: ClientCoordinator = ClientCoordinator(Intervals(), 0)
     for client in range(100):
         coordinator.add(client)
     coordinator.set_settled(True)
@@ -58,7 +58,7 @@ def test_going_active_serves_everybody_within_the_active_interval() -> None:
 
 
 def test_the_order_within_a_tick_rotates() -> None:
-    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(active_us=TICK_US), 0)
+    coordinator: ClientCoordinator = ClientCoordinator(Intervals(active_us=TICK_US), 0)
     for client in range(50):
         coordinator.add(client)
     last = Counter(tick[-1][0] for tick in run_ticks(coordinator, 1, 500))
@@ -74,7 +74,7 @@ events = st.lists(
 @given(events)
 def test_every_client_sees_every_round_once(events: Events) -> None:
     """No number is left out by design; the first has the number of the round that was joined, or the next."""
-    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    coordinator: ClientCoordinator = ClientCoordinator(Intervals(), 0)
     last_seen: dict[int, int] = {}
     new: set[int] = set()
     now_us = 0
@@ -102,7 +102,7 @@ def test_every_client_sees_every_round_once(events: Events) -> None:
 
 def test_a_group_shares_phases_when_there_are_many_clients_and_the_load_stays_even() -> None:
     """What a group receives is made once for each phase that its clients have."""
-    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    coordinator: ClientCoordinator = ClientCoordinator(Intervals(), 0)
     coordinator.set_settled(True)
     for client in range(50_000):
         coordinator.add(client, group=client % 1000)
@@ -116,7 +116,7 @@ def test_a_group_shares_phases_when_there_are_many_clients_and_the_load_stays_ev
 
 
 def test_a_client_that_moves_to_another_group_keeps_one_turn_a_round() -> None:
-    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    coordinator: ClientCoordinator = ClientCoordinator(Intervals(), 0)
     for client in range(100):
         coordinator.add(client, group=client % 3)
     for client in range(0, 100, 7):
@@ -129,7 +129,7 @@ def test_a_client_that_moves_to_another_group_keeps_one_turn_a_round() -> None:
 
 
 def test_recorded_states_are_followed_unless_there_is_no_time_for_it() -> None:
-    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    coordinator: ClientCoordinator = ClientCoordinator(Intervals(), 0)
     for client in range(100):
         coordinator.add(client)
     for number in range(1, 20):  # every 40 ms, which is not the interval of the server
@@ -152,7 +152,7 @@ def test_recorded_states_are_followed_unless_there_is_no_time_for_it() -> None:
 
 
 def test_a_recording_that_stops_is_served_at_the_stable_interval() -> None:
-    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(), 0)
+    coordinator: ClientCoordinator = ClientCoordinator(Intervals(), 0)
     coordinator.add(1)
     coordinator.begin_round(0, 50_000)
     served_us = []

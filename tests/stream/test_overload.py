@@ -31,7 +31,7 @@ class SimulatedGateway:
     works_us: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(ACTIVE_US, STABLE_US), 0)
+        self.coordinator: ClientCoordinator = ClientCoordinator(Intervals(ACTIVE_US, STABLE_US), 0)
         for client in range(self.clients):
             self.coordinator.add(client)
         self.now_us = 0
@@ -114,7 +114,7 @@ def test_the_rate_comes_back_when_the_load_goes() -> None:
 
 
 def test_no_client_misses_a_round_while_the_interval_changes() -> None:
-    coordinator: ClientCoordinator[int] = ClientCoordinator(Intervals(ACTIVE_US, STABLE_US), 0)
+    coordinator: ClientCoordinator = ClientCoordinator(Intervals(ACTIVE_US, STABLE_US), 0)
     last = {}
     for client in range(100):
         coordinator.add(client)

@@ -9,17 +9,19 @@ import logging
 import socket
 import struct
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, cast
 
 import numpy as np
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode
 
 from vfctl.protocol import Heartbeat, History, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame
 from vfctl.server.clocks import unix_time_us
-from vfctl.server.connection import Connection
+from vfctl.server.connection import ClientSocket, Connection, LossWatch
+from vfctl.server.roster import Places, Roster
 from vfctl.sockets.fan_out import compile_now, send_to_all
 from vfctl.stream import Audience, Delivery, Pieces, SlowClientPolicy, Subscription
 
@@ -83,6 +85,7 @@ class ClientManager:
         self._policy = policy
         self._heartbeat_us = heartbeat_us
         self._connections: dict[int, Connection] = {}
+        self._roster = Roster()
         self._next_number = 1
         self._next_looks: list[tuple[int, int]] = []
         """A heap: when each connection may have been silent for long enough, in µs, and its number."""
@@ -101,7 +104,7 @@ class ClientManager:
 
     def add(
         self,
-        websocket: web.WebSocketResponse,
+        websocket: ClientSocket,
         transport: asyncio.Transport,
         subscription: Subscription,
         audience: Audience,
@@ -115,6 +118,11 @@ class ClientManager:
         _bound_send_buffer(transport, audience.largest_update_bytes())
         connection = Connection(number, websocket, transport, subscription, audience, now_us)
         self._connections[number] = connection
+        self._roster.take(connection)
+        websocket.before_write = partial(self._out_of_step, connection)
+        websocket.before_close = partial(self._leave, connection)
+        protocol = cast("asyncio.Protocol", transport.get_protocol())
+        transport.set_protocol(LossWatch(protocol, partial(self._leave, connection)))
         heapq.heappush(self._next_looks, (now_us + self._heartbeat_us, number))
         self.traffic.connections += 1
         return connection
@@ -122,6 +130,7 @@ class ClientManager:
     def remove(self, connection: Connection) -> None:
         """Forget a connection and make sure that it is closed: none is left open and silent."""
         self._connections.pop(connection.number, None)
+        self._roster.give_back(connection)
         if not connection.transport.is_closing():
             connection.transport.close()
 
@@ -129,73 +138,82 @@ class ClientManager:
         """The u32 that names a speaker in VoiceData."""
         return gateway * MAX_CLIENT_NUMBER + client
 
-    def deliver_due(self, connections: Sequence[Connection], sequence: int, interval_us: int, now_us: int) -> None:
+    def watch(self, connection: Connection, audience: Audience) -> None:
+        """The connection gets from now on what this audience gets."""
+        self._roster.watch(connection, audience)
+
+    def deliver_due(self, places: Places, sequence: int, interval_us: int, now_us: int) -> None:
         """Serve connections whose turn has come.
 
         Those that are in step and get the same bytes are sent them by one call, past their transports, in which
         nothing waits. All others go one by one.
+
+        Args:
+            places: int32 [due], of the connections.
         """
-        in_step: defaultdict[Audience, list[Connection]] = defaultdict(list)
-        for connection in connections:
-            transport = connection.transport
-            if connection.in_step and not transport.get_write_buffer_size() and not transport.is_closing():
-                in_step[connection.audience].append(connection)
-            else:
-                self.deliver(connection, sequence, interval_us, now_us)
-        for audience, group in in_step.items():
+        roster = self._roster
+        in_step = roster.in_step[places]
+        for place in places[~in_step].tolist():
+            self._deliver(roster[place], sequence, interval_us, now_us)
+        for audience, group in roster.by_audience(places[in_step]):
             if audience.compact:
                 self._deliver_compact(audience, group, sequence, interval_us)
             else:
                 self._send_past_transports(group, audience.position_update_pieces(sequence, interval_us))
         self._ask_the_silent(now_us)
 
-    def _deliver_compact(self, audience: Audience, group: list[Connection], sequence: int, interval_us: int) -> None:
+    def _deliver_compact(self, audience: Audience, group: Places, sequence: int, interval_us: int) -> None:
         """To connections that are in step. Those who have the same states get the same bytes."""
         alike: defaultdict[History | None, list[Connection]] = defaultdict(list)
-        for connection in group:
+        for place in group.tolist():
+            connection = self._roster[place]
             alike[connection.history].append(connection)
         for history, connections in alike.items():
             framed, with_it = audience.compact_update(history, sequence, interval_us)
-            self._send_past_transports(connections, (framed,))
+            self._send_past_transports(np.array([each.place for each in connections], np.int32), (framed,))
             for connection in connections:
                 connection.history = with_it
 
-    def _send_past_transports(self, group: list[Connection], pieces: Pieces) -> None:
-        fds = np.fromiter((connection.fd for connection in group), np.int32, len(group))
-        short = send_to_all(fds, pieces)
+    def _send_past_transports(self, places: Places, pieces: Pieces) -> None:
+        roster = self._roster
+        short = send_to_all(roster.fds[places], pieces)
         if short:
             framed = b"".join(pieces)
             for index, taken in short:
-                group[index].transport.write(framed[taken:])
-        self.traffic.frames += len(group)
-        self.traffic.bytes += sum(map(len, pieces)) * len(group)
+                connection = roster[int(places[index])]
+                self._out_of_step(connection)
+                connection.transport.write(framed[taken:])
+        self.traffic.frames += len(places)
+        self.traffic.bytes += sum(map(len, pieces)) * len(places)
 
-    def deliver(self, connection: Connection, sequence: int, interval_us: int, now_us: int) -> None:
-        """Serve one connection whose turn has come: a frame, unless earlier bytes still wait.
+    def _deliver(self, connection: Connection, sequence: int, interval_us: int, now_us: int) -> None:
+        """Serve one connection whose turn has come and that is not in step: a frame, unless earlier bytes still wait.
 
         Args:
             now_us: monotonic time in µs.
         """
         transport = connection.transport
-        if transport.is_closing():
+        if connection.leaving or transport.is_closing():
             return
         waiting = transport.get_write_buffer_size()
-        connection.in_step = not waiting and connection.fd >= 0
         decision = connection.backlog.decide(waiting, now_us, self._stall_timeout_us, self._policy)
         if decision is Delivery.WRITE:
+            audience = connection.audience
             if connection.owed_graph:
                 connection.owed_graph = False
                 connection.history = None
-                framed = connection.audience.full_graph(sequence, interval_us)
-            elif connection.audience.compact:
-                framed, connection.history = connection.audience.compact_update(
-                    connection.history, sequence, interval_us
-                )
+                framed = audience.full_graph(sequence, interval_us)
+            elif audience.compact:
+                framed, connection.history = audience.compact_update(connection.history, sequence, interval_us)
             else:
-                framed = connection.audience.position_update(sequence, interval_us)
-            transport.write(framed)
-            self.traffic.frames += 1
-            self.traffic.bytes += len(framed)
+                framed = audience.position_update(sequence, interval_us)
+            if connection.fd >= 0:
+                self._roster.in_step[connection.place] = True
+                self._send_past_transports(np.array([connection.place], np.int32), (framed,))
+            else:
+                transport.write(framed)
+                self.traffic.frames += 1
+                self.traffic.bytes += len(framed)
         elif decision is Delivery.SKIP:
             self.traffic.skipped += 1
         else:
@@ -204,7 +222,8 @@ class ClientManager:
     def send_graph(self, connection: Connection, sequence: int, interval_us: int) -> None:
         """Write the FullGraph of what the connection sees now; if it is behind, in its next turn that it can take."""
         if connection.transport.get_write_buffer_size():
-            connection.owed_graph, connection.in_step = True, False
+            connection.owed_graph = True
+            self._out_of_step(connection)
             return
         if self.send(connection, connection.audience.full_graph(sequence, interval_us)):
             connection.history = None
@@ -212,8 +231,9 @@ class ClientManager:
     def send(self, connection: Connection, framed: bytes) -> bool:
         """Write a framed message besides the states; False if the client is too far behind for it."""
         transport = connection.transport
-        if transport.is_closing() or transport.get_write_buffer_size() > MAX_WAITING_SMALL_BYTES:
+        if connection.leaving or transport.is_closing() or transport.get_write_buffer_size() > MAX_WAITING_SMALL_BYTES:
             return False
+        self._out_of_step(connection)
         transport.write(framed)
         self.traffic.bytes += len(framed)
         return True
@@ -233,10 +253,21 @@ class ClientManager:
                 self.send(connection, frame(encode(Heartbeat(unix_time_us()))))
             heapq.heapreplace(looks, (connection.heard_us + self._heartbeat_us, number))
 
+    def _out_of_step(self, connection: Connection) -> None:
+        """Something is or will be written to its transport: look there before the next frame."""
+        if connection.place >= 0:
+            self._roster.in_step[connection.place] = False
+
+    def _leave(self, connection: Connection) -> None:
+        """It gets nothing more. Its descriptor may soon be another's."""
+        connection.leaving = True
+        self._out_of_step(connection)
+
     def _give_up(self, connection: Connection, waiting: int) -> None:
         """Say why, behind what waits already, and cut the connection if that is not taken either."""
         log.info("client %d has not taken %d bytes, it is disconnected", connection.number, waiting)
         self.traffic.stalled += 1
+        self._leave(connection)
         transport = connection.transport
         transport.write(frame(close_payload(WSCloseCode.POLICY_VIOLATION, "too slow"), Opcode.CLOSE))
         transport.close()

@@ -4,11 +4,62 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 from vfctl.protocol import History, Trailer
 from vfctl.stream import Audience, Backlog, Subscription
+
+
+class ClientSocket(web.WebSocketResponse):
+    """aiohttp's side of a connection, which says so before it writes to the transport by itself.
+
+    Attributes:
+        before_write: called before an answer to a ping.
+        before_close: called before a Close frame; nothing may follow that (RFC 6455, 5.5.1).
+    """
+
+    before_write: Callable[[], None] | None = None
+    before_close: Callable[[], None] | None = None
+
+    async def pong(self, message: bytes = b"") -> None:
+        if self.before_write is not None:
+            self.before_write()
+        await super().pong(message)
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+        if self.before_close is not None:
+            self.before_close()
+        return await super().close(code=code, message=message, drain=drain)
+
+
+class LossWatch(asyncio.Protocol):
+    """Between a transport and its protocol: says that the connection is lost while its descriptor is still its own.
+
+    A transport closes its descriptor right after it has called `connection_lost` (asyncio and uvloop alike), and the
+    next connection may get the same number. The task that serves a connection hears of its end a little later.
+    """
+
+    __slots__ = ("_lost", "_protocol", "data_received")
+
+    def __init__(self, protocol: asyncio.Protocol, lost: Callable[[], None]) -> None:
+        self._protocol = protocol
+        self._lost = lost
+        self.data_received = protocol.data_received  # type: ignore[method-assign]
+
+    def eof_received(self) -> bool | None:
+        return self._protocol.eof_received()
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost()
+        self._protocol.connection_lost(exc)
 
 
 class Connection:
@@ -16,14 +67,14 @@ class Connection:
 
     Attributes:
         number: from 1, unique on its gateway as long as the gateway lives.
+        place: in the Roster; -1 if it has none.
         socket: for what is said once (close frames); states are written to `transport`, framed already.
         subscription: what its URL chose.
         audience: with whom it shares frames; follows its filter.
         owed_graph: a FullGraph (after a FilterUpdate, or of another graph) that could not be written yet.
         fd: the transport's descriptor, to which may be written past it while nothing waits in it; -1 if that cannot be,
             as with TLS.
-        in_step: whether frames may be sent past the transport as long as nothing waits in it: it has a descriptor for
-            that, took the last frame in time and is not owed a FullGraph. Kept by the ClientManager.
+        leaving: a Close frame has been written, or is about to be.
         history: which states it has, if it speaks COMPACT; None: none since its last FullGraph.
         heard_us: when something last came from it, monotonic µs; a heartbeat of ours also resets it.
     """
@@ -35,9 +86,10 @@ class Connection:
         "fd",
         "heard_us",
         "history",
-        "in_step",
+        "leaving",
         "number",
         "owed_graph",
+        "place",
         "socket",
         "subscription",
         "transport",
@@ -46,13 +98,14 @@ class Connection:
     def __init__(
         self,
         number: int,
-        socket: web.WebSocketResponse,
+        socket: ClientSocket,
         transport: asyncio.Transport,
         subscription: Subscription,
         audience: Audience,
         now_us: int,
     ) -> None:
         self.number = number
+        self.place = -1
         self.socket = socket
         self.transport = transport
         self.fd = _descriptor(transport)
@@ -60,7 +113,7 @@ class Connection:
         self.audience = audience
         self.backlog = Backlog()
         self.owed_graph = False
-        self.in_step = self.fd >= 0
+        self.leaving = False
         self.heard_us = now_us
         self.history: History | None = None
         self._voice_sequences: dict[int, int] | None = None

@@ -32,7 +32,7 @@ from vfctl.protocol.layout import Buffer
 from vfctl.protocol.websocket import frame
 from vfctl.server.client_manager import ClientManager
 from vfctl.server.clocks import awake_us, monotonic_us, unix_time_us
-from vfctl.server.connection import Connection
+from vfctl.server.connection import ClientSocket, Connection
 from vfctl.server.inquiry import Inquiry
 from vfctl.server.options import Recording, ServerOptions
 from vfctl.server.physics_desk import PhysicsDesk
@@ -71,7 +71,7 @@ class Gateway:
         stall_timeout_us, heartbeat_us = _us(options.stall_timeout_s * 1000), _us(options.heartbeat_s * 1000)
         self.clients = ClientManager(stall_timeout_us, heartbeat_us, options.slow_client)
         intervals = Intervals(_us(options.active_interval_ms), _us(options.stable_interval_ms))
-        self.coordinator: ClientCoordinator[Connection] = ClientCoordinator(intervals, monotonic_us())
+        self.coordinator = ClientCoordinator(intervals, monotonic_us())
         self.graph: Graph | None = None
         self.last_tick_write_us = 0
         self._scene: Scene | None = None
@@ -151,7 +151,7 @@ class Gateway:
         timestamp_us, chain = message.trailer.timestamp_us, secrets.randbits(32)
         self._scene = Scene(self.graph, message.nodes, settled=False, timestamp_us=timestamp_us, chain=chain)
         for connection in self.clients:
-            connection.audience = self._scene.audience(connection.audience.variant)
+            self.clients.watch(connection, self._scene.audience(connection.audience.variant))
             self._send_graph(connection)
         self._ready.set()
 
@@ -241,7 +241,7 @@ class Gateway:
 
     async def _converse(self, request: web.Request, subscription: ClientSubscription) -> web.StreamResponse:
         """With a client that has a place."""
-        socket = web.WebSocketResponse(compress=False, max_msg_size=MAX_CLIENT_MESSAGE_BYTES)
+        socket = ClientSocket(compress=False, max_msg_size=MAX_CLIENT_MESSAGE_BYTES)
         if not socket.can_prepare(request).ok:
             return web.Response(status=400, text="this is a WebSocket endpoint; connect with ws://…/ws\n")
         try:
@@ -254,11 +254,11 @@ class Gateway:
         audience = self.scene.audience(subscription.variant)
         connection = self.clients.add(socket, transport, subscription, audience, monotonic_us())
         self._send_graph(connection)
-        self.coordinator.add(connection, connection.audience.variant)
+        self.coordinator.add(connection.place, connection.audience.variant)
         try:
             await self._listen(connection)
         finally:
-            self.coordinator.remove(connection)
+            self.coordinator.remove(connection.place)
             self.clients.remove(connection)
         return socket
 
@@ -283,8 +283,8 @@ class Gateway:
         match message:
             case FilterUpdate():
                 variant = connection.audience.variant.with_filter(message.filter)
-                connection.audience = self.scene.audience(variant)
-                self.coordinator.move(connection, variant)
+                self.clients.watch(connection, self.scene.audience(variant))
+                self.coordinator.move(connection.place, variant)
                 self._send_graph(connection)
             case Heartbeat(responder_timestamp_us=None):
                 reply = Heartbeat(message.timestamp_us, unix_time_us())

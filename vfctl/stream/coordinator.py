@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from vfctl.stream.overload import OverloadController
 from vfctl.stream.rounds import SLOTS, RoundClock, Turn
@@ -14,8 +18,6 @@ CLIENTS_PER_SHARE: Final = 4 * SLOTS
 
 MAX_OPEN_SLOTS: Final = 4096
 """Groups whose last slot is remembered; clients can think of any number of filters."""
-
-ClientT = TypeVar("ClientT", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +29,18 @@ class Intervals:
 
 
 @dataclass(frozen=True, slots=True)
-class Due(Generic[ClientT]):
-    """Clients that are served now, all with the round number `sequence`."""
+class Due:
+    """Clients that are served now, int32 [due], all with the round number `sequence`."""
 
     sequence: int
-    clients: list[ClientT]
+    clients: npt.NDArray[np.int32]
 
 
-class ClientCoordinator(Generic[ClientT]):
+class ClientCoordinator:
     """Gives every client one turn a round, at its own phase, and says whose turn it is.
 
-    Each slot of the round holds its clients, so a tick touches those that are due and no others.
+    Each slot of the round holds its clients, so a tick touches those that are due and no others. Clients are numbers,
+    from 0 and below 2³¹.
 
     Args:
         intervals: pace while the layout moves, and once it is stable.
@@ -52,8 +55,8 @@ class ClientCoordinator(Generic[ClientT]):
         self._intervals = intervals
         self._wanted_us = intervals.active_us
         self._clock = RoundClock(intervals.active_us, now_us)
-        self._slots: list[dict[ClientT, None]] = [{} for _ in range(SLOTS)]
-        self._slot_of: dict[ClientT, int] = {}
+        self._slots = [array("i") for _ in range(SLOTS)]
+        self._slot_of: dict[int, int] = {}
         self._open_slots: dict[Hashable, tuple[int, int]] = {}
         self._next_slot = 0
         self._rotation = 0
@@ -83,7 +86,7 @@ class ClientCoordinator(Generic[ClientT]):
         self._wanted_us = self._intervals.stable_us if settled else self._intervals.active_us
         self._clock.interval_us = self.overload.interval_us(self._wanted_us)
 
-    def begin_round(self, now_us: int, next_us: int) -> list[Due[ClientT]]:
+    def begin_round(self, now_us: int, next_us: int) -> list[Due]:
         """A state has come that is the only one for so long, and each client is to get it once: a recorded one.
 
         Rounds then follow the states. (At a pace of their own, clients whose turn falls together with a state's coming
@@ -117,7 +120,7 @@ class ClientCoordinator(Generic[ClientT]):
         if not self._clock.waits:
             self._clock.interval_us = self.overload.interval_us(self._wanted_us)
 
-    def add(self, client: ClientT, group: Hashable = None) -> None:
+    def add(self, client: int, group: Hashable = None) -> None:
         """Give a client a phase; its first turn comes within one interval.
 
         Phases follow the golden ratio, so those who join one after the other are spread evenly however many
@@ -134,36 +137,35 @@ class ClientCoordinator(Generic[ClientT]):
         self._open_slots[group] = (slot, room - 1)
         if len(self._open_slots) > MAX_OPEN_SLOTS:
             self._open_slots.clear()
-        self._slots[slot][client] = None
+        self._slots[slot].append(client)
         self._slot_of[client] = slot
 
-    def move(self, client: ClientT, group: Hashable) -> None:
+    def move(self, client: int, group: Hashable) -> None:
         """A client belongs to another group from now on. It is sent a FullGraph, which restarts its count of rounds."""
         self.remove(client)
         self.add(client, group)
 
-    def remove(self, client: ClientT) -> None:
+    def remove(self, client: int) -> None:
         """Forget a client; one that is not there is none of our business."""
         slot = self._slot_of.pop(client, None)
         if slot is not None:
-            del self._slots[slot][client]
+            self._slots[slot].remove(client)
 
-    def due(self, now_us: int) -> list[Due[ClientT]]:
+    def due(self, now_us: int) -> list[Due]:
         """Whose turn has come since the last call, by round (two at most).
 
         The order within a call rotates from call to call: nobody is always the last to be written to.
         """
         return self._served(self._clock.advance(now_us))
 
-    def _served(self, turns: list[Turn]) -> list[Due[ClientT]]:
+    def _served(self, turns: list[Turn]) -> list[Due]:
         groups = []
         for turn in turns:
-            clients = [client for slot in self._slots[turn.first : turn.end] for client in slot]
-            if not clients:
+            clients = np.frombuffer(b"".join(self._slots[turn.first : turn.end]), np.int32)
+            if not len(clients):
                 continue
             self._rotation += _GOLDEN_STEP
-            start = self._rotation % len(clients)
-            groups.append(Due(turn.sequence, clients[start:] + clients[:start]))
+            groups.append(Due(turn.sequence, np.roll(clients, -(self._rotation % len(clients)))))
         return groups
 
 
