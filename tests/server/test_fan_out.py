@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from vfctl.graph.generators import generate
 from vfctl.protocol import NODE_DTYPE, Filter
 from vfctl.server.client_manager import ClientManager
 from vfctl.server.connection import ClientSocket, Connection
-from vfctl.sockets.fan_out import SHARED_BY, SHARED_BYTES, send_to_all
+from vfctl.sockets import submission_ring
+from vfctl.sockets.fan_out import BATCH, SHARED_BYTES, FanOut
 from vfctl.stream import Scene, Subscription
 
 FAR_AHEAD_US = 10**12
@@ -190,28 +192,82 @@ async def test_each_audience_gets_its_own(ends: Ends) -> None:
     assert connections[0].audience is not connections[1].audience
 
 
-def test_what_was_not_taken_is_told() -> None:
+@pytest.fixture(params=[True, False], ids=["io_uring", "send()"])
+def fan_out(request: pytest.FixtureRequest) -> Iterator[FanOut]:
+    made = FanOut(ring=request.param)
+    if request.param and not made.has_ring:
+        pytest.skip("there is no io_uring here, or it is not allowed")
+    yield made
+    made.close()
+
+
+def test_what_was_not_taken_is_told(fan_out: FanOut) -> None:
     one, other = socket.socketpair()
     full, far = socket.socketpair()
-    with one, other, full, far:
+    closed, ended = socket.socketpair()
+    ended.close()
+    with one, other, full, far, closed:
         for each in (one, full):
             each.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             while True:
                 full.send(b"x" * 4096)
-        fds = np.array([full.fileno(), one.fileno(), 10**6], np.int32)
-        assert send_to_all(fds, (b"fra", b"me")) == [(0, 0), (2, 0)]
+        fds = np.array([full.fileno(), one.fileno(), 10**6, closed.fileno()], np.int32)
+        assert fan_out.send(fds, (b"fra", b"me")) == [(0, 0), (2, 0), (3, 0)]
         assert other.recv(100) == b"frame"
 
 
+def test_more_sockets_than_a_batch_holds(fan_out: FanOut) -> None:
+    """Each socket several times, so that few descriptors are many connections; twice, so that rings go round."""
+    with contextlib.ExitStack() as stack:
+        pairs = [socket.socketpair() for _ in range(50)]
+        for near, far in pairs:
+            stack.enter_context(near)
+            stack.enter_context(far)
+            near.setblocking(False)
+        fds = np.array([near.fileno() for near, _ in pairs] * 50, np.int32)
+        for number in range(5):
+            assert fan_out.send(fds, (b"%d" % number,)) == []
+        assert {far.recv(1000) for _, far in pairs} == {b"".join(b"%d" % number * 50 for number in range(5))}
+
+
+def test_a_part_is_told_as_a_part(fan_out: FanOut) -> None:
+    with contextlib.ExitStack() as stack:
+        pairs = [socket.socketpair() for _ in range(BATCH)]
+        for near, far in pairs:
+            stack.enter_context(near)
+            stack.enter_context(far)
+            near.setblocking(False)
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        data = np.random.default_rng(0).bytes(SHARED_BYTES - 1)
+        short = fan_out.send(np.array([near.fileno() for near, _ in pairs], np.int32), (data,))
+        assert [index for index, _ in short] == list(range(BATCH))
+        for (_, far), (_, taken) in zip(pairs, short, strict=True):
+            assert 0 < taken < len(data)
+            assert receive_exactly(far, taken) == data[:taken]
+            far.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                far.recv(1)
+
+
+def test_without_io_uring_calls_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in most containers, where it is forbidden."""
+
+    def forbidden() -> None:
+        raise PermissionError(errno.EPERM, "forbidden")
+
+    monkeypatch.setattr(submission_ring, "SubmissionRing", forbidden)
+    assert not FanOut().has_ring
+
+
 @pytest.mark.parametrize("size", [1000, SHARED_BYTES, 3 * SHARED_BYTES + 17])
-def test_large_frames_share_their_pages_and_arrive_whole(size: int) -> None:
+def test_large_frames_share_their_pages_and_arrive_whole(size: int, fan_out: FanOut) -> None:
     """Also those who read long after the next frame has been made; one whose buffer is small takes a part."""
     frames = [np.random.default_rng(number).bytes(size) for number in range(3)]
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         near, far = [], []
-        for index in range(SHARED_BY + 1):
+        for index in range(BATCH + 1):
             near.append(stack.enter_context(socket.socket()))
             if index == 0:
                 near[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -222,7 +278,7 @@ def test_large_frames_share_their_pages_and_arrive_whole(size: int) -> None:
         fds = np.array([sock.fileno() for sock in near], np.int32)
         expected = [bytearray() for _ in near]
         for framed in frames:
-            short = dict(send_to_all(fds, (framed[:10], framed[10:])))
+            short = dict(fan_out.send(fds, (framed[:10], framed[10:])))
             for index, bytes_ in enumerate(expected):
                 bytes_ += framed[: short.get(index, size)]
             assert set(short) <= {0}
@@ -237,10 +293,10 @@ def receive_exactly(sock: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
-def test_a_closed_peer_costs_only_itself() -> None:
+def test_a_closed_peer_costs_only_itself(fan_out: FanOut) -> None:
     """No SIGPIPE: of a large frame, too, which goes by sendfile()."""
     with contextlib.ExitStack() as stack:
-        pairs = [socket.socketpair() for _ in range(SHARED_BY)]
+        pairs = [socket.socketpair() for _ in range(BATCH)]
         for near, far in pairs:
             stack.enter_context(near)
             stack.enter_context(far)
@@ -248,5 +304,5 @@ def test_a_closed_peer_costs_only_itself() -> None:
         pairs[0][1].close()
         framed = b"x" * SHARED_BYTES
         fds = np.array([near.fileno() for near, _ in pairs], np.int32)
-        assert send_to_all(fds, (framed,)) == [(0, 0)]
+        assert fan_out.send(fds, (framed,)) == [(0, 0)]
         assert receive_exactly(pairs[1][1], len(framed)) == framed

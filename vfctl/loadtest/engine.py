@@ -34,7 +34,7 @@ from vfctl.loadtest.stages import level_at
 from vfctl.metrics import LatencyHistogram
 from vfctl.protocol import Heartbeat, Message, decode, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame_masked
-from vfctl.sockets.fan_out import send_to_all
+from vfctl.sockets.fan_out import FanOut
 
 BATCH_S: Final = 0.008
 """Time between two rounds of reading. Waking up costs some 50 µs, and a frame at 20 Hz has six times as long."""
@@ -74,6 +74,7 @@ class Engine:
         self._timer_count = 0
         self._started_s = self._next_batch_s = time.monotonic()
         self._heartbeats_s = 0.0
+        self._fan_out = FanOut(ring=False)
         self._level = 0
         self._change = (self._started_s, 0.0, 0, 0)
         self._leaving = False
@@ -340,7 +341,7 @@ class Engine:
         framed = frame_masked(encode(Heartbeat(time.time_ns() // 1000)), os.urandom(4))  # sent at the same moment
         fds = np.array([sock.fileno() for _, sock in ready if sock is not None], np.int32)
         assert len(fds) == len(ready), "who is connected has a socket"
-        for index, _ in send_to_all(fds, (framed,)):
+        for index, _ in self._fan_out.send(fds, (framed,)):
             self._send_framed(ready[index][0], framed)  # which says what is wrong
 
     def _say(self, client: SimulatedClient, message: Message) -> None:

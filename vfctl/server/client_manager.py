@@ -22,7 +22,7 @@ from vfctl.protocol.websocket import Opcode, close_payload, frame
 from vfctl.server.clocks import unix_time_us
 from vfctl.server.connection import ClientSocket, Connection, LossWatch
 from vfctl.server.roster import Places, Roster
-from vfctl.sockets.fan_out import compile_now, send_to_all
+from vfctl.sockets.fan_out import FanOut
 from vfctl.stream import Audience, Delivery, Pieces, SlowClientPolicy, Subscription
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class ClientManager:
         self._next_looks: list[tuple[int, int]] = []
         """A heap: when each connection may have been silent for long enough, in µs, and its number."""
         self.traffic = Traffic()
-        compile_now()
+        self._fan_out = FanOut()
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -152,10 +152,12 @@ class ClientManager:
             places: int32 [due], of the connections.
         """
         roster = self._roster
-        in_step = roster.in_step[places]
-        for place in places[~in_step].tolist():
-            self._deliver(roster[place], sequence, interval_us, now_us)
-        for audience, group in roster.by_audience(places[in_step]):
+        in_step = roster.in_step.take(places)
+        if not in_step.all():
+            for place in places[~in_step].tolist():
+                self._deliver(roster[place], sequence, interval_us, now_us)
+            places = places[in_step]
+        for audience, group in roster.by_audience(places):
             if audience.compact:
                 self._deliver_compact(audience, group, sequence, interval_us)
             else:
@@ -176,7 +178,7 @@ class ClientManager:
 
     def _send_past_transports(self, places: Places, pieces: Pieces) -> None:
         roster = self._roster
-        short = send_to_all(roster.fds[places], pieces)
+        short = self._fan_out.send(roster.fds.take(places), pieces)
         if short:
             framed = b"".join(pieces)
             for index, taken in short:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from pathlib import Path
+import weakref
 
 
 def monotonic_us() -> int:
@@ -16,11 +18,18 @@ def unix_time_us() -> int:
     return time.time_ns() // 1000
 
 
-def awake_us() -> int | None:
+class AwakeClock:
     """How long this process's main thread has run or waited for a core so far, in µs; None where the system does not
     tell (it is Linux's: Documentation/scheduler/sched-stats.rst)."""
-    try:
-        running_ns, waiting_ns, _ = Path("/proc/self/schedstat").read_text("ascii").split()
+
+    def __init__(self) -> None:
+        self._fd: int | None = None
+        with contextlib.suppress(OSError):
+            self._fd = os.open("/proc/self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+            weakref.finalize(self, os.close, self._fd)
+
+    def __call__(self) -> int | None:
+        if self._fd is None:
+            return None
+        running_ns, waiting_ns, _ = os.pread(self._fd, 128, 0).split()
         return (int(running_ns) + int(waiting_ns)) // 1000
-    except (OSError, ValueError):
-        return None

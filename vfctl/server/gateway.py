@@ -31,7 +31,7 @@ from vfctl.protocol import (
 from vfctl.protocol.layout import Buffer
 from vfctl.protocol.websocket import frame
 from vfctl.server.client_manager import ClientManager
-from vfctl.server.clocks import awake_us, monotonic_us, unix_time_us
+from vfctl.server.clocks import AwakeClock, monotonic_us, unix_time_us
 from vfctl.server.connection import ClientSocket, Connection
 from vfctl.server.inquiry import Inquiry
 from vfctl.server.options import Recording, ServerOptions
@@ -83,6 +83,7 @@ class Gateway:
         self._ready = asyncio.Event()
         self._waiting_states: dict[Kind, Buffer] = {}
         self._tick_began_us = 0
+        self._awake_us = AwakeClock()
 
     @property
     def scene(self) -> Scene:
@@ -174,7 +175,7 @@ class Gateway:
     def _tick_done(self) -> None:
         now_us = monotonic_us()
         self.last_tick_write_us = now_us - self._tick_began_us
-        self.coordinator.tick_done(self.last_tick_write_us, now_us, awake_us)
+        self.coordinator.tick_done(self.last_tick_write_us, now_us, self._awake_us)
 
     def _send_graph(self, connection: Connection) -> None:
         self.clients.send_graph(connection, self.coordinator.sequence, self.coordinator.interval_us)

@@ -70,15 +70,16 @@ class Roster:
 
     def by_audience(self, places: Places) -> Iterator[tuple[Audience, Places]]:
         """Those who share an audience, together."""
-        audiences = self._audiences[places]
-        if len(places) and (audiences == audiences[0]).all():
+        if not len(places):
+            return
+        audiences = self._audiences.take(places)
+        if (audiences == audiences[0]).all():
             yield self[int(places[0])].audience, places
             return
         order = np.argsort(audiences, kind="stable")
         ends = np.flatnonzero(np.diff(audiences[order])) + 1
         for together in np.split(places[order], ends):
-            if len(together):
-                yield self[int(together[0])].audience, together
+            yield self[int(together[0])].audience, together
 
     def _grow(self) -> None:
         old = len(self._connections)

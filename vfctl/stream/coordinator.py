@@ -165,7 +165,8 @@ class ClientCoordinator:
             if not len(clients):
                 continue
             self._rotation += _GOLDEN_STEP
-            groups.append(Due(turn.sequence, np.roll(clients, -(self._rotation % len(clients)))))
+            start = self._rotation % len(clients)
+            groups.append(Due(turn.sequence, np.concatenate((clients[start:], clients[:start]))))
         return groups
 
 
