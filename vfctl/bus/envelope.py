@@ -50,6 +50,9 @@ class Kind(IntEnum):
     """To recorders: so many (u64) events and messages of clients were too much, and are missing here."""
 
 
+_KINDS: Final = {kind.value: kind for kind in Kind}
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """One item on the bus.
@@ -85,10 +88,10 @@ class Envelope:
         length, kind, gateway, client = ENVELOPE.unpack(header)
         if length > MAX_MESSAGE_BYTES:
             raise ProtocolError(f"bus payload of {length} bytes, expected at most {MAX_MESSAGE_BYTES}", offset=0)
-        try:
-            return length, Kind(kind), gateway, client
-        except ValueError:
-            raise ProtocolError(f"unknown bus envelope {kind}", offset=4) from None
+        known = _KINDS.get(kind)
+        if known is None:
+            raise ProtocolError(f"unknown bus envelope {kind}", offset=4)
+        return length, known, gateway, client
 
 
 class Subscription(Protocol):

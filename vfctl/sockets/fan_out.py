@@ -61,12 +61,13 @@ class FanOut:
         """
         taken = np.empty(len(fds), np.int64)
         size = sum(map(len, pieces))
-        if size < SHARED_BYTES or len(fds) < BATCH or not _send_shared(fds, pieces, size, taken):
+        whole = _send_shared(fds, pieces, size, taken) if size >= SHARED_BYTES and len(fds) >= BATCH else None
+        if whole is None:
             data = np.frombuffer(b"".join(pieces), np.uint8)
-            tried = self._ring.send(fds, data, taken) if self._ring is not None and len(fds) >= BATCH else 0
+            tried, whole = self._ring.send(fds, data, taken) if self._ring and len(fds) >= BATCH else (0, 0)
             if tried < len(fds):
-                _send_to_all(fds[tried:], data, taken[tried:])
-        if taken.sum() == size * len(fds):
+                whole += _send_to_all(fds[tried:], data, taken[tried:])
+        if whole == len(fds):
             return []
         short = np.flatnonzero(taken != size)
         return [(index, max(0, count)) for index, count in zip(short.tolist(), taken[short].tolist(), strict=True)]
@@ -77,30 +78,34 @@ def _send_shared(
     pieces: Sequence[bytes | bytearray | memoryview],
     size: int,
     taken: npt.NDArray[np.int64],
-) -> bool:
+) -> int | None:
     """By way of a file that lives as long as any socket has not sent it: its pages must never change.
 
     Returns:
-        whether there was memory for it.
+        how many took all of it; None if there was no memory for the file.
     """
     file_fd = os.memfd_create("frame", os.MFD_CLOEXEC)
     try:
         if os.writev(file_fd, pieces) < size:
-            return False
-        _send_file_to_all(fds, file_fd, size, taken)
-        return True
+            return None
+        return int(_send_file_to_all(fds, file_fd, size, taken))
     finally:
         os.close(file_fd)
 
 
 @compiled
-def _send_to_all(fds: Any, framed: Any, taken: Any) -> None:
+def _send_to_all(fds: Any, framed: Any, taken: Any) -> int:
+    whole = 0
     for index in range(len(fds)):
         taken[index] = send(fds[index], framed.ctypes.data, len(framed))
+        whole += taken[index] == len(framed)
+    return whole
 
 
 @compiled
-def _send_file_to_all(fds: Any, file_fd: int, size: int, taken: Any) -> None:
-    offset = np.zeros(1, np.int64)
+def _send_file_to_all(fds: Any, file_fd: int, size: int, taken: Any) -> int:
+    offset, whole = np.zeros(1, np.int64), 0
     for index in range(len(fds)):
         taken[index] = send_file(fds[index], file_fd, offset, size)
+        whole += taken[index] == size
+    return whole

@@ -65,7 +65,9 @@ class SubmissionRing:
         """Give it back to the kernel."""
         os.close(self._fd)
 
-    def send(self, fds: npt.NDArray[np.int32], data: npt.NDArray[np.uint8], taken: npt.NDArray[np.int64]) -> int:
+    def send(
+        self, fds: npt.NDArray[np.int32], data: npt.NDArray[np.uint8], taken: npt.NDArray[np.int64]
+    ) -> tuple[int, int]:
         """Send the same bytes to sockets; the kernel has copied them when this returns.
 
         Args:
@@ -74,15 +76,21 @@ class SubmissionRing:
             taken: int64 [connections]; here is written how many bytes each has taken, or -errno.
 
         Returns:
-            to how many it has tried to send: all, unless the kernel was short of memory.
+            to how many it has tried to send: all, unless the kernel was short of memory; and how many have taken all.
         """
-        for first in range(0, len(fds), _ENTRIES):
-            submitted = self._send_batch(fds[first : first + _ENTRIES], data, taken[first : first + _ENTRIES])
-            if submitted < min(_ENTRIES, len(fds) - first):
-                return first + submitted
-        return len(fds)
+        tried = whole = 0
+        while tried < len(fds):
+            until = min(tried + _ENTRIES, len(fds))
+            submitted, failed = self._send_batch(fds[tried:until], data, taken[tried:until])
+            tried += submitted
+            whole += submitted - failed
+            if tried < until:
+                break
+        return tried, whole
 
-    def _send_batch(self, fds: npt.NDArray[np.int32], data: npt.NDArray[np.uint8], taken: npt.NDArray[np.int64]) -> int:
+    def _send_batch(
+        self, fds: npt.NDArray[np.int32], data: npt.NDArray[np.uint8], taken: npt.NDArray[np.int64]
+    ) -> tuple[int, int]:
         count = len(fds)
         end = count * _ENTRY_WORDS
         self._words[_FD_WORD:end:_ENTRY_WORDS] = fds
@@ -98,8 +106,7 @@ class SubmissionRing:
         if submitted < count:
             self._sq_tail[0] = (tail + submitted) % 2**32
         taken[:] = len(data)
-        self._take_failures(taken)
-        return submitted
+        return submitted, self._take_failures(taken)
 
     def _submit(self, count: int) -> int:
         submitted = 0
@@ -111,13 +118,14 @@ class SubmissionRing:
                 break
         return submitted
 
-    def _take_failures(self, taken: npt.NDArray[np.int64]) -> None:
+    def _take_failures(self, taken: npt.NDArray[np.int64]) -> int:
         head, tail = int(self._cq_head[0]), int(self._cq_tail[0])
-        if head != tail:
-            at = np.arange(head, head + (tail - head) % 2**32) % len(self._completions)
-            failed = self._completions[at]
+        count = (tail - head) % 2**32
+        if count:
+            failed = self._completions[np.arange(head, head + count) % len(self._completions)]
             taken[failed["index"].astype(np.intp)] = failed["result"]
             self._cq_head[0] = tail
+        return count
 
     def _map(self, params: list[int]) -> None:
         entries, completions = params[0], params[1]

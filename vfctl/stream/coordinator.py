@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -56,6 +57,8 @@ class ClientCoordinator:
         self._wanted_us = intervals.active_us
         self._clock = RoundClock(intervals.active_us, now_us)
         self._slots = [array("i") for _ in range(SLOTS)]
+        self._in_order: npt.NDArray[np.int32] | None = None
+        self._starts: list[int] = []
         self._slot_of: dict[int, int] = {}
         self._open_slots: dict[Hashable, tuple[int, int]] = {}
         self._next_slot = 0
@@ -138,6 +141,7 @@ class ClientCoordinator:
         if len(self._open_slots) > MAX_OPEN_SLOTS:
             self._open_slots.clear()
         self._slots[slot].append(client)
+        self._in_order = None
         self._slot_of[client] = slot
 
     def move(self, client: int, group: Hashable) -> None:
@@ -150,6 +154,7 @@ class ClientCoordinator:
         slot = self._slot_of.pop(client, None)
         if slot is not None:
             self._slots[slot].remove(client)
+            self._in_order = None
 
     def due(self, now_us: int) -> list[Due]:
         """Whose turn has come since the last call, by round (two at most).
@@ -159,9 +164,12 @@ class ClientCoordinator:
         return self._served(self._clock.advance(now_us))
 
     def _served(self, turns: list[Turn]) -> list[Due]:
+        if self._in_order is None:
+            self._in_order = np.frombuffer(b"".join(self._slots), np.int32)
+            self._starts = [0, *accumulate(map(len, self._slots))]
         groups = []
         for turn in turns:
-            clients = np.frombuffer(b"".join(self._slots[turn.first : turn.end]), np.int32)
+            clients = self._in_order[self._starts[turn.first] : self._starts[turn.end]]
             if not len(clients):
                 continue
             self._rotation += _GOLDEN_STEP
