@@ -27,6 +27,7 @@ class EnvelopeReceiver(asyncio.BufferedProtocol):
         self._filled = 0
         self._large: memoryview | None = None
         self._large_filled = 0
+        self._after_large = False
         self._large_header: tuple[Kind, int, int] = (Kind.GRAPH, 0, 0)
         self._arrived: deque[Envelope] = deque()
         self._news = asyncio.Event()
@@ -68,6 +69,8 @@ class EnvelopeReceiver(asyncio.BufferedProtocol):
         """Where the next bytes go."""
         if self._large is not None:
             return self._large[self._large_filled :]
+        if self._after_large and self._filled < ENVELOPE.size:  # likely another one, which would be copied from here
+            return memoryview(self._buffer)[self._filled : ENVELOPE.size]
         return memoryview(self._buffer)[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -78,6 +81,7 @@ class EnvelopeReceiver(asyncio.BufferedProtocol):
                 kind, gateway, client = self._large_header
                 self._arrived.append(Envelope(kind, self._large, gateway, client))
                 self._large = None
+                self._after_large = True
                 self._news.set()
             return
         self._filled += nbytes
@@ -97,6 +101,7 @@ class EnvelopeReceiver(asyncio.BufferedProtocol):
             end = start + length
             if end <= self._filled:
                 self._arrived.append(Envelope(kind, bytes(memoryview(buffer)[start:end]), gateway, client))
+                self._after_large = False
                 at = end
             elif length > BUFFER_BYTES - ENVELOPE.size:
                 self._large = np.empty(length, np.uint8).data  # not zeroed first, as a bytearray is

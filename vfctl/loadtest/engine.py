@@ -74,7 +74,7 @@ class Engine:
         self._timer_count = 0
         self._started_s = self._next_batch_s = time.monotonic()
         self._heartbeats_s = 0.0
-        self._fan_out = FanOut(ring=False)
+        self._fan_out = FanOut(plain=True)
         self._level = 0
         self._change = (self._started_s, 0.0, 0, 0)
         self._leaving = False

@@ -26,6 +26,7 @@ AGAIN: Final = errno.EAGAIN
 INTERRUPTED: Final = errno.EINTR
 DONT_WAIT: Final = 0x40
 NO_SIGNAL: Final = 0x4000
+SPLICE_DONT_WAIT: Final = 2
 
 _INT: Final = types.int32
 _SIZE: Final = types.intp
@@ -40,7 +41,9 @@ def _imported(name: str, returned: Any, *arguments: Any) -> Any:
 _epoll_wait = _imported("epoll_wait", _INT, _INT, _ADDRESS, _INT, _INT)
 _recvmsg = _imported("recvmsg", _SIZE, _INT, _ADDRESS, _INT)
 _send = _imported("send", _SIZE, _INT, _ADDRESS, _SIZE, _INT)
-_sendfile = _imported("sendfile", _SIZE, _INT, _INT, _ADDRESS, _SIZE)
+_tee = _imported("tee", _SIZE, _INT, _INT, _SIZE, types.uint32)
+_splice = _imported("splice", _SIZE, _INT, _ADDRESS, _INT, _ADDRESS, _SIZE, types.uint32)
+_vmsplice = _imported("vmsplice", _SIZE, _INT, _ADDRESS, _SIZE, types.uint32)
 _errno_location = _imported("__errno_location", types.CPointer(_INT))
 _clock_gettime = _imported("clock_gettime", _INT, _INT, _ADDRESS)
 
@@ -79,14 +82,27 @@ def send(fd: int, address: int, size: int) -> int:
 
 
 @compiled
-def send_file(fd: int, file_fd: int, offset: Any, size: int) -> int:
-    """sendfile(2) to a non-blocking socket: bytes taken, or -errno. `offset`, int64 [1], is scratch; it begins at 0.
+def vmsplice(pipe_fd: int, parts_address: int, count: int) -> int:
+    """Put references to this process's pages into a pipe: bytes, or -errno. A part is (address, length)."""
+    filled = _vmsplice(pipe_fd, parts_address, count, SPLICE_DONT_WAIT)
+    return int(filled) if filled >= 0 else -errno_now()
+
+
+@compiled
+def tee(from_fd: int, to_fd: int, size: int) -> int:
+    """Put what is in a pipe into another as well: bytes, or -errno."""
+    copied = _tee(from_fd, to_fd, size, SPLICE_DONT_WAIT)
+    return int(copied) if copied >= 0 else -errno_now()
+
+
+@compiled
+def splice(pipe_fd: int, to_fd: int, size: int) -> int:
+    """Move what is in a pipe into a non-blocking socket's queue, or a file: bytes taken, or -errno.
 
     There is no MSG_NOSIGNAL for it; Python ignores SIGPIPE.
     """
-    offset[0] = 0
-    sent = _sendfile(fd, file_fd, offset.ctypes.data, size)
-    return int(sent) if sent >= 0 else -errno_now()
+    moved = _splice(pipe_fd, 0, to_fd, 0, size, SPLICE_DONT_WAIT)
+    return int(moved) if moved >= 0 else -errno_now()
 
 
 @compiled

@@ -1,0 +1,125 @@
+"""A large frame to many sockets, whose queues all refer to the same pages of memory.
+
+send() copies a frame for each socket. Here its pages are put into a pipe once (vmsplice), and for each socket the pipe
+is duplicated (tee) and moved into the socket's queue (splice): references, no bytes. The pages are mapped for the frame
+and unmapped when it has been handed over; the kernel keeps them until the last socket has sent them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vfctl.sockets.calls import compiled, splice, tee, vmsplice
+
+PIPE_BYTES: Final = 1024 * 1024
+"""What a pipe may hold without privileges (/proc/sys/fs/pipe-max-size); a longer frame goes in parts."""
+
+
+class SharedPages:
+    """Sends to non-blocking sockets for which nothing else waits.
+
+    Raises:
+        OSError: there are no descriptors left for two pipes.
+    """
+
+    def __init__(self) -> None:
+        with contextlib.ExitStack() as stack:
+            pipes = [self._open_pipe(stack) for _ in range(2)]
+            null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            stack.callback(os.close, null_fd)
+            self._fds = stack.pop_all()
+        (self._from, self._to), (self._copy_from, self._copy_to) = pipes
+        self._null_fd = null_fd
+        self._capacity = min(fcntl.fcntl(end, fcntl.F_GETPIPE_SZ) for end, _ in pipes)
+        _send_part(np.zeros(0, np.int32), self._pipe_ends(), 0, 0, np.zeros(0, np.int64))  # compiles it now
+        _fill(self._to, 0, 0, np.zeros(2, np.int64))
+
+    @staticmethod
+    def _open_pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
+        ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        for end in ends:
+            stack.callback(os.close, end)
+        with contextlib.suppress(OSError):  # the user's pipes hold too much already: then they stay small
+            fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        return ends
+
+    def close(self) -> None:
+        """Close the pipes."""
+        self._fds.close()
+
+    def send(
+        self,
+        fds: npt.NDArray[np.int32],
+        pieces: Sequence[bytes | bytearray | memoryview],
+        size: int,
+        taken: npt.NDArray[np.int64],
+    ) -> int:
+        """Send the same bytes to all of them.
+
+        Args:
+            fds: int32 [connections].
+            pieces: the bytes.
+            size: how many.
+            taken: int64 [connections]; here is written how many bytes each has taken.
+
+        Returns:
+            how many have taken all.
+        """
+        taken[:] = 0
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+        with mmap.mmap(-1, size, flags=flags) as pages:
+            for piece in pieces:
+                pages.write(piece)
+            address = np.frombuffer(pages, np.uint8).ctypes.data
+            whole = 0
+            for start in range(0, size, self._capacity):
+                part = min(self._capacity, size - start)
+                filled = int(_fill(self._to, address + start, part, np.empty(2, np.int64)))
+                if filled == part:
+                    whole = int(_send_part(fds, self._pipe_ends(), start, part, taken))
+                while filled > 0:
+                    filled -= os.splice(self._from, self._null_fd, filled)
+                if filled < 0:
+                    return 0  # there is no memory
+                if whole < 0:
+                    raise OSError("what a socket has not taken stays in the pipe")
+        return whole
+
+    def _pipe_ends(self) -> tuple[int, int, int, int]:
+        return self._from, self._copy_to, self._copy_from, self._null_fd
+
+
+@compiled
+def _fill(pipe_fd: int, address: int, size: int, part: Any) -> int:
+    part[0], part[1] = address, size
+    return int(vmsplice(pipe_fd, part.ctypes.data, 1))
+
+
+@compiled
+def _send_part(fds: Any, pipe_ends: Any, start: int, size: int, taken: Any) -> int:
+    from_fd, copy_to_fd, copy_from_fd, null_fd = pipe_ends
+    whole = 0
+    for index in range(len(fds)):
+        if taken[index] != start:
+            continue
+        copied = tee(from_fd, copy_to_fd, size)
+        if copied <= 0:
+            continue
+        sent = max(0, splice(copy_from_fd, fds[index], copied))
+        left = copied - sent
+        while left > 0:
+            dropped = splice(copy_from_fd, null_fd, left)
+            if dropped <= 0:
+                return -1
+            left -= dropped
+        taken[index] += sent
+        whole += sent == size
+    return whole
