@@ -11,7 +11,7 @@ after round: the range over the rounds is the noise. With few frames a tick, one
 - os.write, socket.send: the system call on the transport's descriptor, whose buffer is empty; the transport gets what
   the socket has not taken.
 - liburing: one send a socket in batches of at most 1,024, one system call each, through the package from PyPI.
-- mapped ring: the same without a library, the entries written by slices: submission_ring.py.
+- gateway's ring: the same without a library, the entries written by slices: vfctl/sockets/submission_ring.py.
 - +reno, +cubic…: the same way with another TCP_CONGESTION than the machine's default, set on the open connections. A
   frame is one segment here and a round trip takes microseconds, so bbr's pacing has nothing to hold back (with 300
   connections its timer, tcp_pace_kick, was not started once): what differs is what the algorithms compute. On a
@@ -187,7 +187,7 @@ def congestion() -> tuple[str, list[str]]:
 
 def python_variants() -> list[Variant]:
     default, others = congestion()
-    names = ("transport.write", "os.write", "socket.send", "liburing", "mapped ring")
+    names = ("transport.write", "os.write", "socket.send", "liburing", "gateway's ring")
     return [
         *(Variant(name, name, default) for name in names),
         *(Variant(f"{BASE} +{other}", BASE, other) for other in others),

@@ -11,7 +11,7 @@ import ctypes
 import errno
 import mmap
 import os
-import socket
+import sys
 from typing import Final
 
 import numpy as np
@@ -21,8 +21,10 @@ MSG_WAIT_ALL: Final = 0x100
 SEND_FLAGS: Final = 0x40 | MSG_WAIT_ALL | 0x4000
 """MSG_DONTWAIT and MSG_NOSIGNAL, Linux's; with MSG_WAITALL a part of the bytes counts as a failure, and is told."""
 
+SKIP_SUCCESS: Final = 1 << 6
+"""IOSQE_CQE_SKIP_SUCCESS: a completion only for what has failed."""
+
 _ENTRIES: Final = 1024
-_SKIP_SUCCESS: Final = 1 << 6
 _OP_SEND: Final = 26
 _SETUP_FLAGS: Final = 1 << 7 | 1 << 8 | 1 << 12
 """SUBMIT_ALL, COOP_TASKRUN, SINGLE_ISSUER: Linux 6.0."""
@@ -140,7 +142,7 @@ class SubmissionRing:
         table = mmap.mmap(self._fd, 4 * _ENTRY_WORDS * entries, offset=_OFFSET_ENTRIES)
         self._words = np.frombuffer(table, np.int32)
         self._longs = np.frombuffer(table, np.uint64)
-        self._words[0::_ENTRY_WORDS] = _OP_SEND | _SKIP_SUCCESS << 8
+        self._words[0::_ENTRY_WORDS] = _OP_SEND | SKIP_SUCCESS << 8
         self._words[_FLAGS_WORD::_ENTRY_WORDS] = SEND_FLAGS
         self._words[_USER_DATA_WORD::_ENTRY_WORDS] = self._numbers
 
@@ -154,7 +156,7 @@ class SubmissionRing:
 
 def ring_if_allowed() -> SubmissionRing | None:
     """A ring, or None where there is no io_uring: other systems, older kernels, most containers."""
-    if not hasattr(socket, "AF_VSOCK"):  # Linux
+    if sys.platform != "linux":
         return None
     try:
         return SubmissionRing()
