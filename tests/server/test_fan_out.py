@@ -158,9 +158,8 @@ async def test_a_descriptor_that_is_anothers_by_now_gets_nothing(ends: Ends) -> 
     near, far = socket.socketpair()
     lost.transport.abort()
     with near, far:
-        with pytest.raises(OSError, match="Bad file"):
-            while True:
-                os.fstat(lost.fd)
+        with contextlib.suppress(OSError):  # it is closed
+            while os.fstat(lost.fd):
                 await asyncio.sleep(0.001)
         os.dup2(near.fileno(), lost.fd)
         far.setblocking(False)
