@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -155,7 +156,7 @@ async def test_what_cannot_be_done_is_a_notice_to_that_client_alone(
 
 
 async def test_speech_reaches_the_others_who_listen_and_never_the_speaker(stage: Stage) -> None:
-    stage.bus.on_command = lambda command: stage.bus.publish_event(_as_event(command))
+    stage.bus.on_command = _telling(stage)
     speaker, listener, deaf = [await stage.connect(query) for query in ("?voice=1", "?voice=1&timed=1", "")]
     samples = np.arange(320, dtype="<i2")
     for _ in range(2):
@@ -170,13 +171,18 @@ async def test_speech_reaches_the_others_who_listen_and_never_the_speaker(stage:
         assert isinstance(await silent.receive(), Heartbeat)
 
 
-def _as_event(command: Envelope) -> Envelope:
+def _telling(stage: Stage) -> Callable[[Envelope], None]:
     """What the source makes of speech and selections."""
-    return replace(command, kind=Kind.EVENT)
+
+    def obey(command: Envelope) -> None:
+        if command.kind is Kind.COMMAND:
+            stage.bus.publish_event(replace(command, kind=Kind.EVENT))
+
+    return obey
 
 
 async def test_selections_are_told_to_those_who_want_notices(stage: Stage) -> None:
-    stage.bus.on_command = lambda command: stage.bus.publish_event(_as_event(command))
+    stage.bus.on_command = _telling(stage)
     viewer, watcher = await stage.connect(), await stage.connect("?notices=1")
     await viewer.send(NodeSelect(2))
     notice = await watcher.receive_kind(Notice)

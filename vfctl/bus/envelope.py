@@ -48,6 +48,8 @@ class Kind(IntEnum):
     it came. To recorders."""
     LOST = 10
     """To recorders: so many (u64) events and messages of clients were too much, and are missing here."""
+    LEFT = 11
+    """From a gateway: a client that has sent a COMMAND has gone. Without a client: all of that gateway have."""
 
 
 _KINDS: Final = {kind.value: kind for kind in Kind}

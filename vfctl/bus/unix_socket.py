@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from vfctl.bus.envelope import ENVELOPE, TIMESTAMP, Envelope, Kind
+from vfctl.bus.envelope import ENVELOPE, EVERYBODY, TIMESTAMP, Envelope, Kind
 from vfctl.bus.receiving import EnvelopeReceiver
 from vfctl.errors import PeerError
+from vfctl.protocol.wire import MessageType
 
 MAX_WAITING_EVENTS: Final = 1024
-"""Events that wait for one gateway (20 s of one speaker); beyond it the oldest go. Frames never queue at all."""
+"""Events that wait for one gateway; beyond it the oldest go. Frames never queue at all."""
+
+MAX_WAITING_VOICE: Final = 256
+"""VoiceData that waits for one gateway; beyond it the oldest go: they cannot push out a selection."""
 
 MAX_WAITING_COMMAND_BYTES: Final = 2**20
 """Commands that wait for a source which does not read; beyond it new ones are dropped."""
@@ -35,10 +39,12 @@ class _Subscriber:
 
     Attributes:
         listens: it is a recorder, and also gets what clients say.
+        gateway: its number, once it has sent a command.
     """
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.listens = False
+        self.gateway: int | None = None
         self._pause_s = 0.0
         self._lost = 0
         writer.transport.set_write_buffer_limits(high=0)  # drain() returns when the kernel has taken everything
@@ -48,6 +54,7 @@ class _Subscriber:
         self._frame: Envelope | None = None
         self._confirm: Envelope | None = None
         self._events: deque[Envelope] = deque(maxlen=MAX_WAITING_EVENTS)
+        self._voice: deque[Envelope] = deque(maxlen=MAX_WAITING_VOICE)
         self._something = asyncio.Event()
 
     def put(self, envelope: Envelope) -> None:
@@ -58,6 +65,8 @@ class _Subscriber:
                 self._frame, self._confirm = envelope, None
             case Kind.CONFIRM:
                 self._confirm = envelope
+            case Kind.EVENT if not self.listens and envelope.payload[1] == MessageType.VOICE_DATA:
+                self._voice.append(envelope)
             case _:
                 self._lost += len(self._events) == self._events.maxlen
                 self._events.append(envelope)
@@ -86,6 +95,9 @@ class _Subscriber:
             if self._lost and self.listens:
                 events.append(Envelope(Kind.LOST, TIMESTAMP.pack(self._lost)))
             self._lost = 0
+            if not self.listens:
+                events += self._voice
+            self._voice.clear()
             packed = b"".join(envelope.pack() for envelope in state + events)
             self._make_room(len(packed))
             self._writer.write(packed)
@@ -107,13 +119,16 @@ class BusServer:
         path: where the socket is made.
 
     Attributes:
-        on_command: called with every COMMAND envelope; until it is set commands are of no use to anybody.
+        on_command: called with every COMMAND and LEFT envelope, also with a LEFT for a gateway that has gone itself;
+            until it is set commands are of no use to anybody.
+        on_join: the EVENTs that a new subscriber is to get behind graph and frame.
         on_request: the same for REQUEST; what it returns is the payload of the REPLY.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.on_command: Callable[[Envelope], None] = lambda _: None
+        self.on_join: Callable[[], Iterable[Envelope]] = lambda: ()
         self.on_request: Callable[[bytes], bytes] | None = None
         self._subscribers: set[_Subscriber] = set()
         self._graph: Envelope | None = None
@@ -161,13 +176,14 @@ class BusServer:
         self._tasks.add(task)
         subscriber = _Subscriber(writer)
         self._subscribers.add(subscriber)
-        for envelope in (self._graph, self._frame):
+        for envelope in (self._graph, self._frame, *self.on_join()):
             if envelope:
                 subscriber.put(envelope)
         sending = asyncio.create_task(subscriber.write_forever())
         try:
             async for envelope in _read_envelopes(reader):
-                if envelope.kind is Kind.COMMAND:
+                if envelope.kind in (Kind.COMMAND, Kind.LEFT):
+                    subscriber.gateway = envelope.gateway
                     self.on_command(envelope)
                 elif envelope.kind is Kind.REQUEST and self.on_request is not None:
                     answer = self.on_request(bytes(envelope.payload))
@@ -182,6 +198,8 @@ class BusServer:
             pass  # close() ends us; a cancelled handler would be reported by asyncio as an error
         finally:
             self._subscribers.discard(subscriber)
+            if subscriber.gateway is not None:
+                self.on_command(Envelope(Kind.LEFT, b"", subscriber.gateway, EVERYBODY))
             sending.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionError):
                 await sending

@@ -25,6 +25,7 @@ from vfctl.cli import (
     scenario,
     schema,
     serve,
+    voice,
     watch,
 )
 from vfctl.cli.output import complain
@@ -69,6 +70,7 @@ app.command("watch")(watch.command)
 app.command("doctor")(doctor.command)
 app.command("schema")(schema.command)
 app.add_typer(capture.group, name="capture")
+app.add_typer(voice.group, name="voice")
 app.add_typer(scenario.group, name="scenario")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sys
 import termios
 import tty
@@ -41,6 +42,11 @@ def keys_to(handle: Callable[[bytes], None]) -> Iterator[bool]:
     finally:
         loop.remove_reader(descriptor)
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def one_by_one(typed: bytes) -> list[bytes]:
+    """The keys of what was read at once: arrows with their bytes together."""
+    return re.findall(rb"\x1b[\[O][A-D]|.", typed, re.DOTALL)
 
 
 def _own_terminal() -> int | None:

@@ -14,11 +14,12 @@ class LiveDisplay:
 
     Args:
         console: on stderr; without a terminal the picture is not drawn, and subclasses print lines instead.
+        whole_screen: the picture takes the terminal's other screen, and all of it.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, whole_screen: bool = False) -> None:
         self._console = console
-        self._live = Live(console=console, transient=True, auto_refresh=False)
+        self._live = Live(console=console, transient=True, auto_refresh=False, screen=whole_screen)
         self._next_s = 0.0
 
     def __enter__(self) -> Self:

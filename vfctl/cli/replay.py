@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vfctl.cli.output import people, say
-from vfctl.cli.serve import Admin, HostOption, PortOption, serve
+from vfctl.cli.serve import Admin, AllowOriginOption, HostOption, PortOption, allowed_origins, serve
 from vfctl.cli.stopping import stop_on_signals
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def command(
             "the port."
         ),
     ] = Admin.LOCAL,
+    allow_origin: AllowOriginOption = None,
     to: Annotated[
         str | None,
         typer.Option(
@@ -67,6 +68,7 @@ def command(
         port=port,
         workers=workers_here(DEFAULT_MAX_CLIENTS),
         admin=WhoMay(admin.value),
+        allow_origins=allowed_origins(allow_origin),
     )
     serve(options, ReplayDisplay, steer)
 

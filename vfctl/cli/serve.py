@@ -65,6 +65,13 @@ WATCH_S: Final = 0.25
 HostOption = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")]
 PortOption = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)]
 
+AllowOriginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Web pages of this origin may use it, too, not only its own; * for all. Again for more.", metavar="ORIGIN"
+    ),
+]
+
 
 _CONFIG: Final = "vfctl.cli.serve.config"
 
@@ -161,6 +168,7 @@ def command(
             "whoever reaches the port."
         ),
     ] = Admin.LOCAL,
+    allow_origin: AllowOriginOption = None,
     record: Annotated[
         Path | None,
         typer.Option(
@@ -204,11 +212,23 @@ def command(
         slow_client=SlowClientPolicy(slow_client.value),
         encoding_limit=Encoding(encoding_limit.value),
         admin=WhoMay(admin.value),
+        allow_origins=allowed_origins(allow_origin),
         record=_record_to(record, rotate),
     )
     if max_clients is not None:
         _say_if_clients_do_not_fit(options)
     serve(options)
+
+
+def allowed_origins(origins: list[str] | None) -> tuple[str, ...]:
+    """What --allow-origin says.
+
+    Raises:
+        UsageError: one of them is no origin.
+    """
+    from vfctl.server.origins import check_origin
+
+    return tuple(check_origin(origin) for origin in origins or ())
 
 
 def serve(

@@ -2,120 +2,147 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from vfctl.cli.output import bytes_per_s, check_duration, people, say
+from vfctl.cli.output import check_duration, people, say
 
 if TYPE_CHECKING:
+    from vfctl.cli.watch_display import Link, WatchDisplay
+    from vfctl.cli.watch_figures import Figures
+    from vfctl.cli.watch_scene import WatchedScene
     from vfctl.client import Connection
-    from vfctl.protocol import Message
+
+LOOK_S: Final = 0.05
+"""Between two looks at whether it is time to redraw."""
+HEARTBEAT_S: Final = 5.0
+"""They tell what the clocks of two machines differ by."""
 
 
 def command(
     url: Annotated[str, typer.Argument(help="What to watch, for example ws://127.0.0.1:8765/ws.")],
     duration: Annotated[float | None, typer.Option(help="Seconds to watch; else until Ctrl-C.", metavar="S")] = None,
 ) -> None:
-    """Show live what a server sends to one client: frames, latency, nodes, settled or moving."""
+    """Show live what a server sends to one client: frames, latency, life cycle, and the graph as it moves.
+
+    On a terminal the graph is drawn in braille dots; arrows turn it, space stops it, q quits. Elsewhere there is a line
+    every five seconds. ?encoding=lz4 or compact in the URL is watched as well.
+    """
     import asyncio
 
     check_duration(duration)
     asyncio.run(_watch(url, duration))
 
 
-class _Figures:
-    """What is shown: counts since the start, and rates over the last second."""
-
-    def __init__(self) -> None:
-        from vfctl.metrics import LatencyHistogram
-
-        self.messages = 0
-        self.nodes = 0
-        self.edges = 0
-        self.settled = False
-        self.interval_ms: float | None = None
-        self.latency = LatencyHistogram()
-        self.messages_per_s = 0.0
-        self.bytes_per_s = 0.0
-        self._since_s = time.monotonic()
-        self._messages = 0
-        self._bytes = 0
-
-    def take(self, message: Message, size: int, arrival_ns: int) -> None:
-        """One message has come."""
-        import numpy as np
-
-        from vfctl.protocol import CompactUpdate, FullGraph, PositionUpdate
-
-        self.messages += 1
-        self._messages += 1
-        self._bytes += size
-        if isinstance(message, FullGraph):
-            self.nodes, self.edges = len(message.nodes), len(message.edges)
-        if isinstance(message, PositionUpdate | CompactUpdate):
-            self.settled = message.settled
-            if message.trailer is not None:
-                self.interval_ms = message.trailer.interval_us / 1000
-                self.latency.record(np.array([arrival_ns // 1000 - message.trailer.timestamp_us], np.int64))
-
-    def roll(self) -> None:
-        """Work the rates out, about once a second."""
-        elapsed_s = time.monotonic() - self._since_s
-        if elapsed_s >= 1:
-            self.messages_per_s, self.bytes_per_s = self._messages / elapsed_s, self._bytes / elapsed_s
-            self._since_s, self._messages, self._bytes = time.monotonic(), 0, 0
-
-    def line(self, state: str) -> str:
-        """All of it in one line."""
-        latency = self.latency.summary()
-        delay = "–" if latency.p50 is None else f"p50 {latency.p50:.2f} ms, p95 {latency.p95:.2f} ms"
-        interval = "?" if self.interval_ms is None else f"{self.interval_ms:g} ms"
-        layout = "settled" if self.settled else "moving"
-        return (
-            f"{state} · {self.nodes:,} nodes, {self.edges:,} edges, {layout} · {self.messages_per_s:.1f} messages/s, "
-            f"{bytes_per_s(self.bytes_per_s)} · every {interval} · latency {delay}"
-        )
-
-
 async def _watch(url: str, duration_s: float | None) -> None:
     import asyncio
+    import time
 
+    from vfctl.cli.keys import keys_to, one_by_one
+    from vfctl.cli.stopping import stop_on_signals
+    from vfctl.cli.watch_display import WatchDisplay, last_line
+    from vfctl.cli.watch_figures import Figures
+    from vfctl.cli.watch_scene import WatchedScene
     from vfctl.client import connect
 
-    figures = _Figures()
-    console = people()
-    with console.status(f"connecting to {url}") as status:
-        async with connect(url, timed=True, metadata=True, notices=True) as connection:
-            on_terminal = console.is_terminal
-            showing = asyncio.create_task(
-                _show(connection, figures, status.update if on_terminal else say, 0.25 if on_terminal else 5.0)
-            )
-            try:
-                async with asyncio.timeout(duration_s):
-                    await _take_all(connection, figures)
-                say("the server has closed the connection")
-            except TimeoutError:
-                pass
-            finally:
-                showing.cancel()
-    figures.roll()
-    say(figures.line("watched"))
+    began_s = time.monotonic()
+    figures, scene, reason = Figures(began_s), WatchedScene(), _Reason()
+    display = WatchDisplay(people(), figures, scene)
+    with people().status(f"connecting to {url}") as connecting:
+        async with connect(
+            url, timed=True, metadata=True, notices=True, heartbeat_interval_s=HEARTBEAT_S, on_change=reason.changed
+        ) as connection:
+            connecting.stop()
+            stop = stop_on_signals()
+
+            def on_key(typed: bytes) -> None:
+                for key in one_by_one(typed):
+                    if key in (b"q", b"Q"):
+                        stop.set()
+                    scene.press(key)
+
+            with display, keys_to(on_key) as display.has_keys:
+                taking = asyncio.create_task(_take_all(connection, figures, scene if display.is_drawn else None))
+                tasks = {
+                    taking,
+                    asyncio.create_task(_show(connection, reason, display)),
+                    asyncio.create_task(stop.wait()),
+                }
+                ended, going_on = await asyncio.wait(tasks, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
+                for task in going_on:
+                    task.cancel()
+                await asyncio.wait(tasks)
+            say(last_line(figures, time.monotonic() - began_s))
+            for task in ended:
+                task.result()
+    if taking in ended:
+        say("the server has closed the connection")
 
 
-async def _take_all(connection: Connection, figures: _Figures) -> None:
-    from vfctl.protocol import decode
+class _Reason:
+    """Why the connection is not there, as the client library last said."""
 
+    def __init__(self) -> None:
+        self.text = ""
+
+    def changed(self, _: object, why: str) -> None:
+        self.text = why
+
+
+async def _take_all(connection: Connection, figures: Figures, scene: WatchedScene | None) -> None:
+    """Until the connection has ended. Positions are worked out only for somebody to see them."""
+    import time
+
+    from vfctl.protocol import PositionDecoder, decode
+
+    positions = PositionDecoder()
+    reconnects = 0
     async for payload, arrival_ns in connection.payloads():
-        figures.take(decode(payload), len(payload), arrival_ns)
+        message = decode(payload)
+        figures.take(
+            message,
+            len(payload),
+            now_s=time.monotonic(),
+            arrival_us=arrival_ns // 1000,
+            offset_us=_clock_offset_us(connection),
+        )
+        if scene is not None:
+            if connection.reconnects != reconnects:
+                reconnects = connection.reconnects
+                scene.reconnected()
+            scene.take(positions.feed(message))
 
 
-async def _show(connection: Connection, figures: _Figures, show: Callable[[str], None], period_s: float) -> None:
+def _clock_offset_us(connection: Connection) -> int:
+    """What the server's clock is ahead of ours; 0 if that is within the error, as it is on one machine."""
+    trip = connection.round_trip
+    return trip.offset_us if trip is not None and abs(trip.offset_us) > trip.round_trip_us / 2 else 0
+
+
+async def _show(connection: Connection, reason: _Reason, display: WatchDisplay) -> None:
     import asyncio
+    import time
 
     while True:
-        await asyncio.sleep(period_s)
-        figures.roll()
-        show(figures.line(connection.state.value))
+        display.show(_link(connection, reason.text), time.monotonic())
+        await asyncio.sleep(LOOK_S)
+
+
+def _link(connection: Connection, reason: str) -> Link:
+    from urllib.parse import parse_qs, urlsplit
+
+    from vfctl.cli.watch_display import Link
+    from vfctl.client.url import shown
+
+    parts = urlsplit(shown(connection.url))
+    retries, retry_in_s = connection.retry
+    return Link(
+        url=f"{parts.scheme}://{parts.netloc}{parts.path}",
+        encoding=parse_qs(parts.query).get("encoding", ["raw"])[0],
+        state=connection.state.value,
+        reason=reason,
+        retries=retries,
+        retry_in_s=retry_in_s,
+        reconnects=connection.reconnects,
+    )

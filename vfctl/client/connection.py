@@ -112,6 +112,12 @@ class Connection:
         """How often the connection was lost and opened again."""
         return self._life.reconnects
 
+    @property
+    def retry(self) -> tuple[int, float | None]:
+        """Retries in a row that have begun, waiting included; seconds until the next, None if none is waited for."""
+        at_s = self._open_at_s
+        return self._life.retries, None if at_s is None else max(0.0, at_s - self._clock.monotonic_s())
+
     async def __aenter__(self) -> Self:
         """Connect.
 

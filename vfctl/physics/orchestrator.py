@@ -15,7 +15,7 @@ from vfctl.errors import InputError
 from vfctl.graph import Graph, to_full_graph
 from vfctl.physics.compilation import keep_compiled
 from vfctl.physics.device import device_name
-from vfctl.physics.drags import HeldNodes
+from vfctl.physics.drags import Dragged, HeldNodes
 from vfctl.physics.parameters import PhysicsParameters
 from vfctl.physics.settling import Settling, rest_energy
 from vfctl.physics.simulation import MAX_STEPS_PER_CALL, Frame, advance, place
@@ -84,10 +84,11 @@ class PhysicsOrchestrator:
         self._settling = Settling()
         self._ahead: tuple[State, Frame] | None = None  # the next step, being computed
         self._tick_number = 0
-        self._lock = threading.Lock()  # guards the four below
+        self._lock = threading.Lock()  # guards the five below
         self._wanted_parameters = self._parameters
         self._parameters_changed = False
-        self._drags: dict[int, NodeDrag] = {}
+        self._drags: list[tuple[int, NodeDrag]] = []
+        self._left: list[int] = []
         self._wanted_graph: _Laid | None = None
         self._use_parameters()
         self._laid = self._lay(graph, 0, init(graph, seed, self._parameters))
@@ -125,8 +126,11 @@ class PhysicsOrchestrator:
         """True if the layout is at rest and nothing that was applied disturbs it."""
         return self._latest.settled
 
-    def apply(self, message: Message) -> None:
-        """Hold a node where it is dragged to, from the next tick on; of several drags of a node the last one wins.
+    def apply(self, message: Message, sender: int = 0) -> None:
+        """Hold a node where it is dragged to, from the next tick on; of several who drag it, who began last has it.
+
+        Args:
+            sender: whose drag it is.
 
         Raises:
             InputError: there is no such node, it is dragged to nowhere or too far, or the message is no drag.
@@ -142,7 +146,12 @@ class PhysicsOrchestrator:
                     hint=f"coordinates go from {-MAX_COORDINATE:,.0f} to {MAX_COORDINATE:,.0f}",
                 )
         with self._lock:
-            self._drags[message.node_id] = message
+            self._drags.append((sender, message))
+
+    def leave(self, sender: int) -> None:
+        """A client has gone: what it holds is let go 500 ms after its last drag."""
+        with self._lock:
+            self._left.append(sender)
 
     def set_parameters(self, **changes: float) -> None:
         """Change some parameters, from the next tick on.
@@ -231,12 +240,15 @@ class PhysicsOrchestrator:
         with self._lock:
             self._take_parameters()
             laid, self._wanted_graph = self._wanted_graph, None
-            drags, self._drags = self._drags, {}
+            drags, self._drags = self._drags, []
+            left, self._left = self._left, []
         if laid is not None:
             self._use_graph(laid)
         index_of = self._laid.index_of
-        known = {index_of[node_id]: drag for node_id, drag in drags.items() if node_id in index_of}
+        known = [Dragged(index_of[drag.node_id], sender, drag) for sender, drag in drags if drag.node_id in index_of]
         placement = self._held.update(known, now_us)
+        for sender in left:
+            self._held.leave(sender)
         if placement is not None:
             self._disturb(place(self._state, *placement))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import heapq
 import logging
 import socket
 import struct
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ from vfctl.stream import Audience, Delivery, Pieces, SlowClientPolicy, Subscript
 log = logging.getLogger(__name__)
 
 MAX_WAITING_SMALL_BYTES: Final = 64 * 1024
-"""Voice, notices and heartbeats are not written to a client for whom more than this waits."""
+"""Notices and heartbeats are not written to a client for whom more than this waits."""
 
 BUFFERED_FRAMES: Final = 4
 """SO_SNDBUF: how many frames the kernel takes for one client, on their way or not. Four at 20 frames a second cover a
@@ -41,6 +43,9 @@ older. Less than a frame, and a large one would be written in many pieces."""
 
 LEAST_SEND_BUFFER_BYTES: Final = 32 * 1024
 MOST_SEND_BUFFER_BYTES: Final = 4 * 1024 * 1024
+
+_SIOCOUTQNSD: Final = 0x894B
+"""linux/sockios.h"""
 
 _ABORT: Final = struct.pack("@ii", 1, 0)
 """SO_LINGER of no time: what is closed is reset."""
@@ -62,6 +67,8 @@ class Traffic:
     skipped: int = 0
     stalled: int = 0
     voice_messages: int = 0
+    voice_dropped: int = 0
+    voice_skipped: int = 0
     protocol_errors: int = 0
     refused: int = 0
 
@@ -230,15 +237,26 @@ class ClientManager:
         if self.send(connection, connection.audience.full_graph(sequence, interval_us)):
             connection.history = None
 
-    def send(self, connection: Connection, framed: bytes) -> bool:
-        """Write a framed message besides the states; False if the client is too far behind for it."""
+    def send(self, connection: Connection, framed: bytes, *, behind: int = MAX_WAITING_SMALL_BYTES) -> bool:
+        """Write framed messages besides the states; False if the client is too far behind for them.
+
+        Args:
+            behind: by more than so many bytes.
+        """
         transport = connection.transport
-        if connection.leaving or transport.is_closing() or transport.get_write_buffer_size() > MAX_WAITING_SMALL_BYTES:
+        if connection.leaving or transport.is_closing() or transport.get_write_buffer_size() > behind:
             return False
         self._out_of_step(connection)
         transport.write(framed)
         self.traffic.bytes += len(framed)
         return True
+
+    def send_voice(self, connection: Connection, framed: bytes) -> bool:
+        """Speech is written only to a client for whom nothing waits here and little in the kernel, so that it never
+        fills the place of a frame; False if it is left out."""
+        if unsent_bytes(connection.fd) > connection.audience.largest_update_bytes() * UNSENT_FRAMES // 2:
+            return False
+        return self.send(connection, framed, behind=0)
 
     def _ask_the_silent(self, now_us: int) -> None:
         """A heartbeat for those from whom nothing has come for long. Each is looked at when it may be due, and not with
@@ -274,6 +292,16 @@ class ClientManager:
         transport.write(frame(close_payload(WSCloseCode.POLICY_VIOLATION, "too slow"), Opcode.CLOSE))
         transport.close()
         asyncio.get_running_loop().call_later(GOODBYE_S, _break_off, transport)
+
+
+def unsent_bytes(fd: int) -> int:
+    """What the kernel has taken for a socket and not sent once; 0 where it does not tell (fd -1)."""
+    if fd < 0:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, _SIOCOUTQNSD, bytes(4)), sys.byteorder)
+    except OSError:  # no TCP socket, or gone
+        return 0
 
 
 def _break_off(transport: asyncio.Transport) -> None:

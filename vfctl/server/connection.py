@@ -10,6 +10,7 @@ from aiohttp import WSCloseCode, web
 
 from vfctl.protocol import History, Trailer
 from vfctl.stream import Audience, Backlog, Subscription
+from vfctl.stream.voice_limit import VoiceLimit
 
 
 class ClientSocket(web.WebSocketResponse):
@@ -76,6 +77,8 @@ class Connection:
             as with TLS.
         leaving: a Close frame has been written, or is about to be.
         history: which states it has, if it speaks COMPACT; None: none since its last FullGraph.
+        takes_part: the source has had something from it, and has to hear that it goes.
+        voice_limit: how much it may still say; None before it has said anything.
         heard_us: when something last came from it, monotonic µs; a heartbeat of ours also resets it.
     """
 
@@ -92,7 +95,9 @@ class Connection:
         "place",
         "socket",
         "subscription",
+        "takes_part",
         "transport",
+        "voice_limit",
     )
 
     def __init__(
@@ -114,8 +119,10 @@ class Connection:
         self.backlog = Backlog()
         self.owed_graph = False
         self.leaving = False
+        self.takes_part = False
         self.heard_us = now_us
         self.history: History | None = None
+        self.voice_limit: VoiceLimit | None = None
         self._voice_sequences: dict[int, int] | None = None
 
     def voice_trailer(self, stream: int, now_us: int) -> Trailer:

@@ -25,6 +25,8 @@ _COUNTERS: Final = {
     "skipped": ("vfctl_frames_skipped", "Turns that a client missed because earlier bytes still waited for it."),
     "stalled": ("vfctl_clients_stalled", "Clients disconnected because they took nothing for the stall time-out."),
     "voice_messages": ("vfctl_voice_messages_sent", "VoiceData messages written."),
+    "voice_dropped": ("vfctl_voice_messages_dropped", "VoiceData messages of clients that said too much, not relayed."),
+    "voice_skipped": ("vfctl_voice_messages_skipped", "VoiceData messages left out for a listener that was behind."),
     "protocol_errors": ("vfctl_protocol_errors", "Client messages that were not V4."),
     "refused": ("vfctl_connections_refused", "Handshakes refused because the server was full."),
 }
@@ -107,7 +109,7 @@ def build_app(gateway: Gateway) -> web.Application:
         assert gateway.graph is not None, "the app is served once the graph is there"
         return web.json_response(to_node_link(gateway.graph, gateway.scene.nodes))
 
-    app = web.Application(client_max_size=MAX_BODY_BYTES)
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[gateway.origins.guard])
     ViewerPages().add_to(app.router)
     app.router.add_get("/ws", gateway.websocket)
     app.router.add_get("/healthz", healthz)

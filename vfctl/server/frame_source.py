@@ -46,12 +46,19 @@ class FrameSource(Protocol):
         """Messages besides positions that clients should get now (recorded voice)."""
         ...
 
-    def apply(self, message: Message) -> None:
+    def apply(self, message: Message, sender: int = 0) -> None:
         """Do what a client asks.
+
+        Args:
+            sender: which client.
 
         Raises:
             InputError: it cannot be done; the text is for that client.
         """
+        ...
+
+    def leave(self, sender: int) -> None:
+        """That client has gone."""
         ...
 
 

@@ -30,21 +30,27 @@ from vfctl.protocol import (
 )
 from vfctl.protocol.layout import Buffer
 from vfctl.protocol.websocket import frame
+from vfctl.protocol.wire import MAX_MESSAGE_BYTES
 from vfctl.server.client_manager import ClientManager
 from vfctl.server.clocks import AwakeClock, monotonic_us, unix_time_us
 from vfctl.server.connection import ClientSocket, Connection
 from vfctl.server.inquiry import Inquiry
 from vfctl.server.options import Recording, ServerOptions
+from vfctl.server.origins import Origins, own_names
 from vfctl.server.physics_desk import PhysicsDesk
 from vfctl.server.replay_desk import ReplayDesk
 from vfctl.server.scoreboard import Places
 from vfctl.stream import ClientCoordinator, Intervals, Scene
 from vfctl.stream import Subscription as ClientSubscription
+from vfctl.stream.voice_limit import BYTES_PER_S, HIGHEST_RATE_HZ, LOWEST_RATE_HZ, MESSAGES_PER_S, Verdict, VoiceLimit
 
 log = logging.getLogger(__name__)
 
 MAX_CLIENT_MESSAGE_BYTES: Final = 64 * 1024
 """The largest message a client may send: two seconds of speech at 16 kHz."""
+
+MAX_SELECTIONS_TOLD: Final = 1000
+"""A new client is told so many of the present selections, the newest."""
 
 
 class Gateway:
@@ -60,6 +66,7 @@ class Gateway:
         physics: what asks the source how the physics is set, and has it changed.
         replay: the same for a replay.
         replays: whether there is one to ask.
+        origins: whose web pages may use it.
     """
 
     def __init__(self, options: ServerOptions, number: int, bus: Subscription, places: Places) -> None:
@@ -79,9 +86,12 @@ class Gateway:
         self._bus = bus
         self._encoding_limit = options.encoding_limit
         self._recorded = options.record is not None
+        self.origins = Origins(options.allow_origins, own_names(options.host))
         self.replays = isinstance(options.source, Recording)
         self._ready = asyncio.Event()
         self._waiting_states: dict[Kind, Buffer] = {}
+        self._selections: dict[int, int] = {}
+        """What each client has selected, all gateways', who did it last at the end."""
         self._tick_began_us = 0
         self._awake_us = AwakeClock()
 
@@ -186,9 +196,7 @@ class Gateway:
             case VoiceData():
                 self._relay_voice(message, envelope)
             case NodeSelect():
-                who = self.clients.stream_of(envelope.gateway, envelope.client)
-                notice = frame(encode(Notice({"notice": "selection", "client": who, "node_id": message.node_id})))
-                self._notify_all(notice)
+                self._tell_selection(envelope, message.node_id)
             case Notice() if envelope.client == EVERYBODY:  # a replay
                 self._notify_all(frame(encode(message)))
             case Notice() if envelope.gateway == self.number:
@@ -212,7 +220,27 @@ class Gateway:
             if connection.subscription.variant.timed:
                 trailer = connection.voice_trailer(stream, now_us)
                 framed = frame(encode(VoiceData(stream, message.sample_rate_hz, message.samples, trailer)))
-            self.clients.traffic.voice_messages += self.clients.send(connection, framed)
+            sent = self.clients.send_voice(connection, framed)
+            self.clients.traffic.voice_messages += sent
+            self.clients.traffic.voice_skipped += not sent
+
+    def _tell_selection(self, envelope: Envelope, node_id: int | None) -> None:
+        who = envelope.sender
+        self._selections.pop(who, None)
+        if node_id is not None:
+            self._selections[who] = node_id
+        own = self.clients.get(envelope.client) if envelope.gateway == self.number else None
+        framed = _selection(who, node_id)
+        for connection in self.clients:
+            if connection.subscription.notices:
+                self.clients.send(connection, framed if connection is not own else _selection(who, node_id, own=True))
+
+    def _tell_present_selections(self, connection: Connection) -> None:
+        """To one that has just come; behind its FullGraph, however long that is."""
+        if connection.subscription.notices and self._selections:
+            newest = list(self._selections.items())[-MAX_SELECTIONS_TOLD:]
+            framed = b"".join(_selection(who, node_id) for who, node_id in newest)
+            self.clients.send(connection, framed, behind=MAX_MESSAGE_BYTES)
 
     def _notify_all(self, framed: bytes) -> None:
         for connection in self.clients:
@@ -255,12 +283,15 @@ class Gateway:
         audience = self.scene.audience(subscription.variant)
         connection = self.clients.add(socket, transport, subscription, audience, monotonic_us())
         self._send_graph(connection)
+        self._tell_present_selections(connection)
         self.coordinator.add(connection.place, connection.audience.variant)
         try:
             await self._listen(connection)
         finally:
             self.coordinator.remove(connection.place)
             self.clients.remove(connection)
+            if connection.takes_part:
+                self._bus.send(Envelope(Kind.LEFT, b"", self.number, connection.number))
         return socket
 
     async def _listen(self, connection: Connection) -> None:
@@ -303,18 +334,40 @@ class Gateway:
                 else:
                     self._command(connection, payload)
             case VoiceData():
-                self._command(connection, encode(VoiceData(0, message.sample_rate_hz, message.samples)))
+                self._take_voice(connection, message, len(payload))
             case Heartbeat() | Reserved():
                 pass  # the answer to ours, and what a newer peer may say
             case _:
                 name = type(message).__name__
                 raise ProtocolError(f"a {name}, expected a message that clients send", offset=1)
 
+    def _take_voice(self, connection: Connection, message: VoiceData, size: int) -> None:
+        """Hand speech on, unless it is too much or none."""
+        now_us = connection.heard_us
+        limit = connection.voice_limit = connection.voice_limit or VoiceLimit(now_us)
+        if LOWEST_RATE_HZ <= message.sample_rate_hz <= HIGHEST_RATE_HZ:
+            verdict = limit.take(size, now_us)
+            why = f"you say too much; {MESSAGES_PER_S} voice messages and {BYTES_PER_S:,} bytes a second are relayed"
+        else:
+            verdict = limit.refuse(now_us)
+            why = f"a sample rate of {message.sample_rate_hz} Hz; {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz are relayed"
+        if verdict is Verdict.RELAY:
+            self._command(connection, encode(VoiceData(0, message.sample_rate_hz, message.samples)))
+            return
+        self.clients.traffic.voice_dropped += 1
+        if verdict is Verdict.DROP_AND_SAY:
+            self._refuse(connection, why)
+
     def _command(self, connection: Connection, payload: bytes) -> None:
+        connection.takes_part = True
         self._bus.send(Envelope(Kind.COMMAND, payload, self.number, connection.number))
 
     def _refuse(self, connection: Connection, message: str) -> None:
         self._notify(connection, Notice({"notice": "error", "message": message}))
+
+
+def _selection(who: int, node_id: int | None, **more: bool) -> bytes:
+    return frame(encode(Notice({"notice": "selection", "client": who, "node_id": node_id, **more})))
 
 
 def _us(milliseconds: float) -> int:

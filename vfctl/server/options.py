@@ -100,6 +100,7 @@ class ServerOptions:
         slow_client: what becomes of one that has not taken its last frames when the next is due.
         encoding_limit: encodings that take more than this one are refused.
         admin: who may change the physics while it runs.
+        allow_origins: whose web pages may use it besides its own, as `vfctl.server.origins.check_origin` gives them.
         heartbeat_s: a client that has been silent for so long is sent a heartbeat.
         record: what it sends and hears is also recorded there; None is nowhere.
     """
@@ -116,5 +117,6 @@ class ServerOptions:
     slow_client: SlowClientPolicy = SlowClientPolicy.SKIP
     encoding_limit: Encoding = Encoding.RAW
     admin: Admin = Admin.LOCAL
+    allow_origins: tuple[str, ...] = ()
     heartbeat_s: float = 30.0
     record: RecordTo | None = None

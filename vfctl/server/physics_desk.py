@@ -5,7 +5,6 @@ A gateway keeps nothing of it. It asks the source over the bus each time, so all
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,6 +15,7 @@ from vfctl.errors import UsageError
 from vfctl.physics import PARAMETERS, PhysicsParameters
 from vfctl.server.inquiry import ANSWER_TIMEOUT_S, Inquiry
 from vfctl.server.options import Admin
+from vfctl.server.origins import host_name, is_loopback
 
 SCHEMA: Final = "vfctl.physics/1"
 
@@ -85,25 +85,11 @@ def why_not(request: web.Request, admin: Admin, what: str = "its physics") -> st
         return None
     if admin is Admin.NOBODY:
         return f"this server lets nobody change {what}"
-    if not _is_loopback(request.remote or "") or any(header in request.headers for header in _PROXY_HEADERS):
+    if not is_loopback(request.remote or "") or any(header in request.headers for header in _PROXY_HEADERS):
         return f"this server lets {what} be changed from its own machine only"
-    if not _is_loopback(_host_name(request.host)):
+    if not is_loopback(host_name(request.host)):
         return f"this server lets {what} be changed as localhost only, not as {request.host}"
     return None
-
-
-def _host_name(host: str) -> str:
-    """A Host header without its port; an IPv6 address without its brackets."""
-    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return name.lower() == "localhost"
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 def _range_of(name: str) -> dict[str, Any]:

@@ -18,6 +18,8 @@ COUNTERS: Final = (
     "skipped",
     "stalled",
     "voice_messages",
+    "voice_dropped",
+    "voice_skipped",
     "protocol_errors",
     "refused",
 )
@@ -47,7 +49,8 @@ class Slot(ctypes.Structure):
         wanted_interval_us: and what it would be if there were time for it.
         tick_write_us: what the writes of one tick take.
         settled: 1 if the layout is stable.
-        connections, frames, bytes, skipped, stalled, voice_messages, protocol_errors, refused: see `Traffic`.
+        connections, frames, bytes, skipped, stalled, voice_messages, voice_dropped, voice_skipped, protocol_errors,
+            refused: see `Traffic`.
     """
 
     _fields_ = tuple((name, ctypes.c_int64) for name in (*_OTHERS, *COUNTERS))
@@ -66,6 +69,8 @@ class Slot(ctypes.Structure):
     skipped: int
     stalled: int
     voice_messages: int
+    voice_dropped: int
+    voice_skipped: int
     protocol_errors: int
     refused: int
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from vfctl.bus import BusServer, Envelope, Kind
 from vfctl.errors import InputError, UsageError
-from vfctl.protocol import FullGraph, NodeDrag, NodeSelect, Notice, PositionUpdate, VoiceData, decode, encode
+from vfctl.protocol import FullGraph, PositionUpdate, encode
 from vfctl.server.clocks import unix_time_us
 from vfctl.server.frame_source import AdjustableSource, FrameSource, RecordedSource, build_source
 from vfctl.server.options import ServerOptions
 from vfctl.server.process import Parent, Progress, Ready, run_process
-
-log = logging.getLogger(__name__)
+from vfctl.server.shared_scene import SharedScene
 
 
 def run_source(options: ServerOptions, bus_path: Path, pipe: Connection) -> None:
@@ -31,12 +29,13 @@ async def _main(options: ServerOptions, bus_path: Path, parent: Parent) -> None:
     await bus.start()  # gateways may join while the graph is still being loaded
     loop = asyncio.get_running_loop()
     source = await loop.run_in_executor(None, build_source, options.source, lambda text: parent.report(Progress(text)))
-    bus.on_command = lambda command: _obey(source, bus, command)
+    scene = SharedScene(source, bus.publish_event)
+    bus.on_command, bus.on_join = scene.obey, scene.selections
     bus.on_request = lambda request: _answer(source, request)
     graph = _publish_graph(source, bus, unix_time_us())
     device = source.device if isinstance(source, AdjustableSource) else None
     parent.report(Ready(f"{len(graph.nodes)} nodes, {len(graph.edges)} edges", device))
-    ticking = asyncio.create_task(_tick_forever(source, bus, 1 / options.physics_hz))
+    ticking = asyncio.create_task(_tick_forever(source, bus, scene, 1 / options.physics_hz))
     await asyncio.wait({ticking, asyncio.create_task(ending.wait())}, return_when=asyncio.FIRST_COMPLETED)
     if ticking.done():
         ticking.result()
@@ -44,7 +43,7 @@ async def _main(options: ServerOptions, bus_path: Path, parent: Parent) -> None:
     await bus.close()
 
 
-async def _tick_forever(source: FrameSource, bus: BusServer, period_s: float) -> None:
+async def _tick_forever(source: FrameSource, bus: BusServer, scene: SharedScene, period_s: float) -> None:
     """One tick a period. A tick that takes longer is followed by the next at once; what was missed is lost."""
     loop = asyncio.get_running_loop()
     graph_version = source.graph_version
@@ -58,7 +57,8 @@ async def _tick_forever(source: FrameSource, bus: BusServer, period_s: float) ->
         update = source.tick(now_us) if quick else await loop.run_in_executor(None, source.tick, now_us)
         if source.graph_version != graph_version:
             graph_version = source.graph_version
-            _publish_graph(source, bus, now_us)
+            graph = _publish_graph(source, bus, now_us)
+            scene.keep(set(graph.nodes["id"].tolist()))
         if update is None:
             bus.confirm(now_us)
         else:
@@ -86,22 +86,6 @@ def _publish_graph(source: FrameSource, bus: BusServer, now_us: int) -> FullGrap
         raise InputError(f"a graph of {len(graph.nodes)} nodes cannot be served: {error}") from None
     bus.publish_frame(encode(PositionUpdate(graph.nodes, source.settled, graph.trailer)))
     return graph
-
-
-def _obey(source: FrameSource, bus: BusServer, command: Envelope) -> None:
-    """Do what a client asks: a drag moves a node, speech and selections go to the others."""
-    message = decode(command.payload)  # the gateway has decoded it before
-    match message:
-        case NodeDrag():
-            try:
-                source.apply(message)
-            except InputError as error:
-                notice = encode(Notice({"notice": "error", "message": error.message}))
-                bus.publish_event(Envelope(Kind.EVENT, notice, command.gateway, command.client))
-        case VoiceData() | NodeSelect():
-            bus.publish_event(Envelope(Kind.EVENT, command.payload, command.gateway, command.client))
-        case _:
-            log.warning("a gateway sent a %s, which is not a command", type(message).__name__)
 
 
 def _answer(source: FrameSource, request: bytes) -> bytes:

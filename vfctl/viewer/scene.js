@@ -13,8 +13,6 @@ export class Scene {
   hovered = -1;
   /** What others have selected: number of the client to node id. */
   others = new Map();
-  #mine = null;
-  #asked = [];
 
   /** A FullGraph; of everything, or of what a filter leaves. */
   take(message, filtered) {
@@ -29,8 +27,6 @@ export class Scene {
   /** A new connection: the others' numbers mean nothing any more. */
   forgetOthers() {
     this.others.clear();
-    this.#mine = null;
-    this.#asked = [];
   }
 
   shows(id) {
@@ -44,24 +40,11 @@ export class Scene {
 
   select(id) {
     this.selected = id;
-    this.#asked.push(id);
-    if (this.#asked.length > 50) this.#asked.shift();
   }
 
-  /**
-   * A Notice that somebody has selected something. The server tells it to all, also to who did it, but not who one is: whose
-   * notice first says what was asked for here is we.
-   */
-  noticed({ client, node_id }) {
-    const asked = this.#asked.indexOf(node_id);
-    if (this.#mine === null && asked >= 0) {
-      this.#mine = client;
-      this.others.delete(client);
-    }
-    if (client === this.#mine) {
-      if (asked >= 0) this.#asked.splice(0, asked + 1);
-      return;
-    }
+  /** A Notice that somebody has selected something, or (null) nothing any more. One's own is told, too. */
+  noticed({ client, node_id, own }) {
+    if (own) return;
     if (node_id === null || node_id === undefined) this.others.delete(client);
     else this.others.set(client, node_id);
   }

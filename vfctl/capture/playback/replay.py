@@ -151,7 +151,7 @@ class ReplaySource:
         self._events.clear()
         return due
 
-    def apply(self, message: Message) -> None:
+    def apply(self, message: Message, sender: int = 0) -> None:
         """Do what a client asks, as far as a recording can.
 
         Raises:
@@ -159,6 +159,9 @@ class ReplaySource:
         """
         if isinstance(message, NodeDrag):
             raise InputError("this is a replay: nodes move as they were recorded and cannot be dragged")
+
+    def leave(self, sender: int) -> None:
+        """A client has gone; it held nothing."""
 
     def control(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Change how it is played, from the next tick on, and say how that is; may be called from any thread.
