@@ -55,6 +55,13 @@ def numbers(path: Path, **wanted: Any) -> list[int]:
     return [item.number for item in chosen(path, Selection(**wanted))]
 
 
+def test_stretches_begin_where_they_are_due(recording: Path) -> None:
+    """0.3 ÷ 0.1 is a little less than 3."""
+    updates = frozenset(["PositionUpdate"])
+    assert numbers(recording, types=updates, every_s=0.1) == list(range(1, 101, 2))
+    assert numbers(recording, types=updates, every_s=1e-12) == list(range(1, 101))
+
+
 def test_everything_is_everything(recording: Path) -> None:
     assert numbers(recording) == list(range(104))
 

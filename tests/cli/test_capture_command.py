@@ -147,11 +147,27 @@ def test_cut_convert_merge(plain: Path, tmp_path: Path, capfd: pytest.CaptureFix
     assert run(["capture", "cut", str(plain), str(second), "--from", "500ms"]) == 0
     assert run(["capture", "convert", str(second), str(second), "--encoding", "lz4", "--overwrite"]) == 0
     assert run(["capture", "merge", str(first), str(second), str(both)]) == 0
-    text = said(capfd)
-    assert "messages left out (outside)" in text
+    assert "left out" not in said(capfd), "what is outside of a stretch was not asked for"
     with open_capture(both) as capture:
         assert len(list(capture)) == 32 + 2, "the second begins with the graph and the newest positions"
     assert run(["capture", "check", str(both)]) == 0
+
+
+def test_a_single_message_is_one(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.bin").write_bytes(encode(Heartbeat(1)))
+    assert run(["capture", "convert", str(tmp_path / "a.bin"), str(tmp_path / "b.mcap")]) == 0
+    assert run(["capture", "check", str(tmp_path / "b.mcap")]) == 0
+    text = said(capfd)
+    assert "b.mcap: 1 message, " in text
+    assert "1 message read and decoded" in text
+
+
+def test_an_error_names_no_file_that_nobody_has_heard_of(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "v2").write_bytes(b"\x02" + bytes(2 * 36))
+    assert run(["capture", "convert", str(tmp_path / "v2"), str(tmp_path / "out.bin")]) == 1
+    text = said(capfd)
+    assert "a .bin cannot hold V2 frames" in text
+    assert "/.out" not in text
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,21 @@ def test_output_to_files(recording: Path, tmp_path: Path, capfd: pytest.CaptureF
     assert len((tmp_path / "out.table").read_text().splitlines()) == 42
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("format", ["table", "json", "ndjson", "csv", "npz", "parquet"])
+def test_a_device_without_room(format: str, recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["decode", str(recording), "--format", format, "-o", "/dev/full", "--overwrite"]) == 1
+    assert "cannot write /dev/full: No space left on device" in capfd.readouterr().err
+
+
+def test_times_are_what_is_written() -> None:
+    assert [parse_duration_s(f"{number}ms", "--every") for number in (9, 35, 1001)] == [0.009, 0.035, 1.001]
+    assert parse_duration_s("1.1min", "--every") == 66.0
+    assert parse_duration_s("2.", "--every") == 2.0
+    with pytest.raises(UsageError):
+        parse_duration_s("9" * 400, "--every")
+
+
 def test_an_existing_file_is_only_replaced_if_told(
     recording: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

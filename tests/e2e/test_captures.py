@@ -79,7 +79,7 @@ def test_yesterdays_incident_is_todays_load(live: str, tmp_path: Path) -> None:
 
     code, _, errors = run("replay", own, "--to", live, "--speed", "2")
     assert code == 0, errors
-    assert "sent 11 messages on 1 connections" in errors
+    assert "sent 11 messages on 1 connection" in errors
     assert "10 NodeDrag, 1 NodeSelect" in errors
 
     code, output, errors = run("loadtest", live, "--traffic", own, "--clients", "20", "--duration", "2", "--json", "-")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vfctl.cli.decode import introduce, tell_losses
-from vfctl.cli.output import byte_count, data, say, until_reader_leaves
+from vfctl.cli.output import byte_count, counted, data, say, until_reader_leaves
 from vfctl.cli.progress import Progress, length_of, tidy_when_terminated
 
 if TYPE_CHECKING:
@@ -96,14 +96,14 @@ def repair(file: FileArgument, out: OutArgument, overwrite: OverwriteOption = Fa
             report = recover(capture, out, overwrite=overwrite, on_offset=progress)
     except CaptureError as error:
         raise InputError(error.message, hint=error.hint) from None
-    say(f"{out}: {report.messages:,} messages")
+    say(f"{out}: {counted(report.messages, 'message')}")
     _tell_of_times(report)
     tell_losses(report.losses, report.undecodable)
     if report.lost_nothing:
         return
     places = report.losses.places + report.undecodable.places
     lost = sum(loss.bytes for log in (report.losses, report.undecodable) for loss in log)
-    raise CaptureError(f"{byte_count(lost)} in {places:,} {_plural('place', places)} could not be recovered")
+    raise CaptureError(f"{byte_count(lost)} in {counted(places, 'place')} could not be recovered")
 
 
 @group.command("cut")
@@ -127,7 +127,7 @@ def cut(
         raise UsageError(f"--to {to} is not behind --from {from_}: nothing is between them")
     with _opened(file, "cutting") as (capture, progress):
         report = copy(capture, out, from_s, to_s, overwrite=overwrite, on_offset=progress)
-    _finish(out, report, "outside")
+    _finish(out, report, "of clients, for which a .bin has no room")
 
 
 @group.command("merge")
@@ -184,9 +184,9 @@ def _opened(file: str, what: str) -> Iterator[tuple[Capture, Progress]]:
 
 def _finish(out: Path, report: CopyReport, where: str) -> None:
     size = f", {byte_count(out.stat().st_size)}" if os.path.isfile(out) else ""  # noqa: PTH113
-    say(f"{out}: {report.messages:,} messages{size}")
+    say(f"{out}: {counted(report.messages, 'message')}{size}")
     if report.left_out:
-        say(f"{report.left_out:,} {_plural('message', report.left_out)} left out ({where})")
+        say(f"{counted(report.left_out, 'message')} left out ({where})")
     _tell_of_times(report)
     if len(report.losses) + len(report.undecodable) > 1 or report.undecodable:
         tell_losses(report.losses, report.undecodable)
@@ -194,7 +194,7 @@ def _finish(out: Path, report: CopyReport, where: str) -> None:
     if report.undecodable:
         from vfctl.errors import CaptureError
 
-        raise CaptureError(f"{report.undecodable.places:,} messages could not be decoded and are left out")
+        raise CaptureError(f"left out, as not to be decoded: {counted(report.undecodable.places, 'message')}")
 
 
 def _tell_of_times(report: CopyReport) -> None:
@@ -205,10 +205,6 @@ def _tell_of_times(report: CopyReport) -> None:
 def _end(damage: VfctlError | None) -> None:
     if damage:
         raise damage
-
-
-def _plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"
 
 
 def _loss(loss: Loss) -> dict[str, Any]:
@@ -273,11 +269,11 @@ def _print_info(summary: CaptureInfo) -> None:
 
 
 def _print_check(report: CheckReport) -> None:
-    lines = [f"{report.messages:,} messages read and decoded"]
+    lines = [f"{counted(report.messages, 'message')} read and decoded"]
     for number, missing in sorted(report.missing_rounds.items()):
-        lines.append(f"connection {number}: {missing:,} {_plural('round', missing)} did not come")
+        lines.append(f"connection {number}: {counted(missing, 'round')} did not come")
     if report.backwards:
-        lines.append(f"{report.backwards:,} messages arrived before the one in front of them")
+        lines.append(f"{counted(report.backwards, 'message')} arrived before the one in front")
     lines += [f"connection {number} has positions and no FullGraph" for number in report.graphless]
     lines.append("damaged" if report.damage else "whole")
     typer.echo("\n".join(lines))

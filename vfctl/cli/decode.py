@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from vfctl.cli.output import data, say, until_reader_leaves
+from vfctl.cli.output import counted, data, say, until_reader_leaves
 from vfctl.cli.progress import Progress, length_of, stdout_is_watched, tidy_when_terminated
 
 if TYPE_CHECKING:
@@ -257,4 +257,4 @@ def _print_table(
         )
         out.write(line.rstrip().encode() + b"\n")
     if selection.limit is not None and shown == selection.limit:
-        say(f"stopped after {selection.limit} messages (--limit)")
+        say(f"stopped after {counted(selection.limit, 'message')} (--limit)")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 from typing import Final
 
-_SECONDS: Final = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_SECONDS: Final = {"ms": Fraction(1, 1000), "s": Fraction(1), "min": Fraction(60), "h": Fraction(3600)}
 
 
 def parse_duration_s(text: str, option: str) -> float:
@@ -22,11 +23,19 @@ def parse_duration_s(text: str, option: str) -> float:
 
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text)
     factor = _SECONDS.get(match[2] or "s") if match else None
-    seconds = float(match[1]) * factor if match and factor else math.nan
+    seconds = _float(match[1], factor) if match and factor else math.nan
     if match is None or factor is None or not math.isfinite(seconds):
         hint = f"seconds, or with a unit: {', '.join(_SECONDS)}; for example 90, 1.5min"
         raise UsageError(f"{option} is {text!r}, expected a time", hint=hint)
     return seconds
+
+
+def _float(number: str, factor: Fraction) -> float:
+    """The nearest to what is written: 9 times a thousandth as a float is more than 0.009."""
+    try:
+        return float(Fraction(number.removesuffix(".")) * factor)
+    except OverflowError:
+        return math.inf
 
 
 def parse_every(text: str) -> tuple[int | None, float | None]:

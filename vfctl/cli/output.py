@@ -134,6 +134,11 @@ def bytes_per_s(rate: float) -> str:
     return f"{rate:.3g} GB/s"
 
 
+def counted(count: int, word: str) -> str:
+    """`1 message`, `1,234 messages`."""
+    return f"{count:,} {word if count == 1 else word + 's'}"
+
+
 def byte_count(count: float) -> str:
     """A size for people, in decimal units as file managers have them."""
     if count < 1000:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vfctl.cli.output import check_duration, people, say
+from vfctl.cli.output import check_duration, counted, people, say
 from vfctl.cli.stopping import stop_on_signals
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def command(
     kinds = ", ".join(f"{count:,} {name}" for name, count in summary.by_type.most_common())
     files = summary.files or [out]
     where = str(files[0]) if len(files) == 1 else f"{files[0]} … {files[-1].name} ({len(files)} files)"
-    say(f"{where}: {summary.messages:,} messages in {summary.duration_s:.1f} s ({kinds or 'none'})")
+    say(f"{where}: {counted(summary.messages, 'message')} in {summary.duration_s:.1f} s ({kinds or 'none'})")
     if summary.reconnects:
         say(f"connections lost and opened again: {summary.reconnects}; what was sent in between is missing")
     if summary.full:
@@ -74,7 +74,7 @@ async def _record(
         def on_progress(summary: RecordSummary) -> None:
             number = f" in {len(summary.files)} files" if len(summary.files) > 1 else ""
             status.update(
-                f"recording: {summary.messages:,} messages, {summary.bytes / 1e6:.1f} MB{number}, "
+                f"recording: {counted(summary.messages, 'message')}, {summary.bytes / 1e6:.1f} MB{number}, "
                 f"{summary.duration_s:.0f} s"
             )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vfctl.cli.output import people, say
+from vfctl.cli.output import counted, people, say
 from vfctl.cli.serve import Admin, AllowOriginOption, HostOption, PortOption, allowed_origins, serve
 from vfctl.cli.stopping import stop_on_signals
 
@@ -95,7 +95,8 @@ def _play_to(url: str, paths: list[str], speed: float, start_s: float) -> Playba
 
             def on_progress(summary: PlaybackSummary) -> None:
                 status.update(
-                    f"{summary.position_s:.1f} s: {summary.sent:,} messages sent on {summary.connections:,} connections"
+                    f"{summary.position_s:.1f} s: {counted(summary.sent, 'message')} sent on "
+                    f"{counted(summary.connections, 'connection')}"
                 )
 
             return await play_to(url, paths, speed=speed, start_s=start_s, stop=stop, on_progress=on_progress)
@@ -108,7 +109,8 @@ def _report(summary: PlaybackSummary) -> None:
 
     kinds = ", ".join(f"{count:,} {name}" for name, count in summary.by_type.most_common())
     say(
-        f"sent {summary.sent:,} messages on {summary.connections:,} connections in {summary.duration_s:.1f} s ({kinds})"
+        f"sent {counted(summary.sent, 'message')} on {counted(summary.connections, 'connection')}"
+        f" in {summary.duration_s:.1f} s ({kinds})"
     )
     say(f"late by more than {summary.LATE_MS:g} ms: {summary.late:,}; at most {summary.latest_ms:.1f} ms")
     if summary.reconnects:

@@ -23,7 +23,7 @@ from vfctl.cli.graph_options import (
     live_graph,
     with_settings,
 )
-from vfctl.cli.output import complain, people, say
+from vfctl.cli.output import complain, counted, people, say
 from vfctl.cli.record import RotateOption
 
 if TYPE_CHECKING:
@@ -335,9 +335,9 @@ def _record_to(file: Path | None, rotate: str | None) -> RecordTo | None:
 def _say_what_was_recorded(server: Server, record: RecordTo) -> None:
     figures = server.scoreboard.recording
     files = f" in {figures.files} files" if figures.files > 1 else ""
-    say(f"recorded {figures.messages:,} messages to {record.file}{files}")
+    say(f"recorded {counted(figures.messages, 'message')} to {record.file}{files}")
     if figures.dropped:
-        say(f"{figures.dropped:,} messages are missing from it: the disk was too slow for them")
+        say(f"missing from it: {counted(figures.dropped, 'message')}, for which the disk was too slow")
     if server.recording_failure is not None:
         complain(server.recording_failure)
         raise typer.Exit(1)

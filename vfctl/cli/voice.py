@@ -28,7 +28,8 @@ def send(
 ) -> None:
     """Say a sound file to all who listen, in real time.
 
-    It goes as 16 kHz mono in messages of 20 ms. While the connection is lost nothing is said; then it goes on. Ctrl-C ends it.
+    It goes as 16 kHz mono in messages of 20 ms. While the connection is lost nothing is said; then it goes on.
+    Ctrl-C ends it.
     """
     import asyncio
 
@@ -96,9 +97,7 @@ async def _receive(url: str, out: Path, duration_s: float | None, speaker: int |
         def on_progress(heard: Heard) -> None:
             status.update(f"listening: {heard.duration_s:.0f} s; {_who(heard)}")
 
-        return await receive_voice(
-            url, out, speaker=speaker, duration_s=duration_s, stop=stop, on_progress=on_progress
-        )
+        return await receive_voice(url, out, speaker=speaker, duration_s=duration_s, stop=stop, on_progress=on_progress)
 
 
 def _who(heard: Heard) -> str:

@@ -28,7 +28,7 @@ class _Track:
 
 
 class VoiceMix:
-    """Adds up speakers on one time line at 16 kHz. Each keeps the distances of its own messages, however unevenly they come.
+    """Adds up speakers on one time line at 16 kHz. Each keeps the distances of its own messages.
 
     Attributes:
         speakers: their streams, in the order in which they were first heard.

@@ -189,7 +189,7 @@ function delayOf(message, arrivalUs) {
 function urlOf({ encoding, timed }) {
   const url = new URL("ws", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  url.search = new URLSearchParams({ encoding, timed: timed ? 1 : 0, metadata: 1, notices: 1 });
+  url.search = new URLSearchParams({ encoding, timed: timed ? 1 : 0, metadata: 1, voice: 1, notices: 1 });
   url.hash = "";
   return url;
 }

@@ -1,6 +1,6 @@
 /** `window.vfctl`: what the page knows, for tests and for people at the console. Read-only; see docs/viewer.md. */
 
-export function exposeForInspection({ connection, scene, stage, renderer, statistics, status, filters, costs }) {
+export function exposeForInspection({ connection, scene, stage, renderer, statistics, status, filters, costs, voice }) {
   const indexOf = (id) => scene.graph?.indices.get(id);
   const inspection = {
     get state() {
@@ -30,6 +30,12 @@ export function exposeForInspection({ connection, scene, stage, renderer, statis
     get statistics() {
       return statistics.summary(performance.now());
     },
+    /** Voice: {state, sent, context, heard: [{stream, speaking, messages, late, lost, gaps}]}. */
+    get voice() {
+      return voice.summary;
+    },
+    /** What is heard now: {frequency_hz, level_db} of the loudest frequency; null before anybody has clicked or typed. */
+    spectrum: () => voice.spectrum(),
     /** Milliseconds of script of the last pictures, the latest last. */
     get costs_ms() {
       return [...costs];

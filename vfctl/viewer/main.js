@@ -22,6 +22,7 @@ import { Statistics } from "./statistics.js";
 import { Status } from "./status.js";
 import { onThemeChange, reducedMotion, themeNow } from "./theme.js";
 import { startTimeBar } from "./timebar.js";
+import { Voice } from "./voice.js";
 
 const COSTS_KEPT = 300;
 const FIT_EVERY_MS = 300;
@@ -121,8 +122,7 @@ connection.addEventListener("notice", ({ detail: { notice } }) => {
 
 connection.addEventListener("trouble", ({ detail: { text } }) => status.toast(text));
 
-// Voice has its place here: a module voice.js that is given `connection` (its "voice" events, its send) and this button.
-//   import { startVoice } from "./voice.js";  …  startVoice(connection, element("talk"));
+const voice = new Voice(connection, { button: element("talk"), list: element("speaking"), toast: (text) => status.toast(text) });
 
 // What is drawn.
 
@@ -371,6 +371,6 @@ function counted(some, all) {
 }
 
 new Overlay(statistics, connection);
-exposeForInspection({ connection, scene, stage, renderer, statistics, status, filters, costs });
+exposeForInspection({ connection, scene, stage, renderer, statistics, status, filters, costs, voice });
 startTimeBar();
 connection.connect();

@@ -199,7 +199,7 @@ class ConcatenatedWriter(Closing):
         """
         if form is not Form.V4:
             raise InputError(
-                f"cannot write {self._file.path}: {form} frames do not tell where they end",
+                f"a .bin cannot hold {form.capitalize()} frames, which do not tell where they end",
                 hint="an .mcap keeps them apart",
             )
         _check(payload)

@@ -29,7 +29,8 @@ class CopyReport:
 
     Attributes:
         messages: how many stand in the new one.
-        left_out: how many were readable and are not in it, because it has no room for them or they were not wanted.
+        left_out: how many were readable and are not in it, because it has no room for them or they are of
+            connections that were not wanted.
         undecodable: each that is framed well and cannot be decoded.
         losses: what could not be read.
         made_up_times: whether arrival times are not the recording's, but 50 ms a frame from 1970 on.

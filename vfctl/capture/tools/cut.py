@@ -52,7 +52,7 @@ def cut(
                 openings.setdefault(captured.connection, OpeningState()).take(captured.payload)
             if wanted and has_room(target, captured):
                 copy.write(captured, stamp, capture.metadata)
-            else:
+            elif wanted:
                 report.left_out += 1
         return finish(copy, capture, report)
 

@@ -34,19 +34,18 @@ def draft_of(path: Path, *, overwrite: bool) -> Iterator[Path]:
     An exception, Ctrl-C too, leaves everything as it was. A device or a named pipe is written to directly.
 
     Raises:
-        InputError: as for `check_free`, also if the file has come in the meantime.
+        InputError: as for `check_free`, also if the file has come in the meantime; or for an OSError of the block.
     """
     check_free(path, overwrite=overwrite)
-    if is_no_file(path):
-        yield path
-        return
     # With its suffix, by which formats are told; hidden, since nobody should open it.
-    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    draft = None if is_no_file(path) else path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        yield draft
-        check_free(path, overwrite=overwrite)
-        draft.replace(path)
+        yield draft or path
+        if draft:
+            check_free(path, overwrite=overwrite)
+            draft.replace(path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        draft.unlink(missing_ok=True)
+        if draft:
+            draft.unlink(missing_ok=True)
