@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import wave
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +16,33 @@ import soundfile
 sys.path.insert(0, str(Path(__file__).parent.parent / "viewer"))
 from running_server import Server
 
+Voice = Callable[..., "subprocess.Popen[str]"]
 
-def voice(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "vfctl", "voice", *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+@pytest.fixture
+def voice() -> Iterator[Voice]:
+    """voice("send", …): a process that is gone after the test, whatever becomes of it."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "vfctl", "voice", *map(str, arguments)]
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="module")
-def url() -> object:
+def url() -> Iterator[str]:
     server = Server("serve", "--workers", "2", "--nodes", "20", "--generator", "tree")
-    yield server.url
+    yield server.url.replace("http", "ws") + "ws"
     server.stop()
 
 
-def test_what_one_sends_the_other_receives(url: str, tmp_path: Path) -> None:
+def test_what_one_sends_the_other_receives(url: str, voice: Voice, tmp_path: Path) -> None:
     said = 0.5 * np.sin(2 * np.pi * 700 * np.arange(44_100 * 3) / 44_100)
     soundfile.write(tmp_path / "in.wav", np.stack([said, said], 1), 44_100, "PCM_24")
     receiver = voice("receive", url, tmp_path / "out.wav")
@@ -48,7 +62,7 @@ def test_what_one_sends_the_other_receives(url: str, tmp_path: Path) -> None:
     assert np.abs(np.fft.rfft(spoken)).argmax() * 16_000 / len(spoken) == pytest.approx(700, abs=3)
 
 
-def test_ctrl_c_ends_a_sender_properly(url: str, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_sender_properly(url: str, voice: Voice, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.wav", np.zeros(60 * 8000), 8000)
     sender = voice("send", tmp_path / "in.wav", url)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -69,7 +83,7 @@ def test_ctrl_c_ends_a_sender_properly(url: str, tmp_path: Path) -> None:
         (("receive", "ws://127.0.0.1:1/ws", "x.wav", "--duration", "-1"), 2, "--duration"),
     ],
 )
-def test_errors_are_said_and_have_their_code(arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_errors_are_said_and_have_their_code(voice: Voice, arguments: tuple[str, ...], code: int, said: str) -> None:
     process = voice(*arguments)
     _, text = process.communicate(timeout=30)
     assert process.returncode == code, text
