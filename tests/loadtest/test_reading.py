@@ -181,24 +181,26 @@ def test_a_late_round_counts_from_when_it_was_due() -> None:
         assert difference.tolist() == [0, 0, 700, 0]
 
 
-def test_several_frames_that_wait_are_read_one_a_round() -> None:
-    """Each has a kernel stamp of its own only if it is read by itself."""
-    with listeners(True) as (listener,):
+@pytest.mark.parametrize("short_way", [True, False])
+def test_several_frames_that_wait_are_read_one_a_round(short_way: bool) -> None:
+    """Each has a kernel stamp of its own only if it is read by itself. And it is told that there is more."""
+    with listeners(short_way) as (listener,):
         listener.take(update(3, 1, T0_US))
         listener.server.sendall(b"".join(update(3, number, T0_US + number) for number in range(2, 6)))
-        counts = []
+        counts, more = [], []
         for _ in range(5):
-            listener.receiver.read_round()
+            more.append(listener.receiver.read_round())
             counts.append(listener.meter.totals()[0])
         assert counts == [2, 3, 4, 5, 5]
+        assert more == [True, True, True, False, False]
 
 
 def test_one_update_in_so_many_is_decoded_whole() -> None:
     with listeners(True) as (listener,):
-        for number in range(1, 2 * SAMPLE_EVERY + 10):
+        for number in range(1, 1024 + SAMPLE_EVERY + 10):
             listener.server.sendall(update(1, number, T0_US))
             listener.receiver.read_round()
-        assert listener.seen.sampled == 2
+        assert listener.seen.sampled == 11, "gaps of 1, 2, 4, … 512 and 1,009"
         assert listener.seen.wrong == 0
 
 

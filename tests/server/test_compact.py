@@ -78,6 +78,11 @@ async def test_an_operator_can_forbid_raw(tmp_path: Path, small_graph: Graph) ->
         async with stage.session.get(f"{stage.http}/ws{query}") as refused:
             assert refused.status == 400
             assert "connect with ?encoding=compact" in await refused.text()
+    for query in ("", "?encoding=raw&timed=0", "?encoding=%22", "?encoding=compact"):
+        async with stage.session.get(f"{stage.http}/{query}") as page:  # the viewer connects with what its URL says
+            assert page.status == 200
+            assert page.url.query["encoding"] == "compact"
+            assert page.url.query.get("timed") == ("0" if "timed" in query else None)
     client = Decoding(await stage.connect("?encoding=compact"))
     stage.tick(1.0)
     await client.until_x(1.0)

@@ -158,6 +158,62 @@ async def test_a_recorder_is_written_to_at_its_pace_and_told_what_it_misses(
     await asyncio.sleep(0.01)  # the other end has been closed by then
 
 
+async def test_what_a_gateway_cannot_hand_on_is_told_to_the_recorder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source reads nothing for a while: what clients say beyond what may wait for it is missing, and counted."""
+    monkeypatch.setattr(bus_module, "MAX_WAITING_COMMAND_BYTES", 4096)
+    bus = BusServer(tmp_path / "bus")
+    bus.on_request = lambda _: b"yes"
+    await bus.start()
+    recorder, gateway = [await subscribe(tmp_path / "bus", timeout_s=5) for _ in range(2)]
+    envelopes = aiter(recorder)
+    recorder.send(Envelope(Kind.LISTEN, TIMESTAMP.pack(0)))
+    recorder.send(Envelope(Kind.REQUEST, b"", 0, 1))
+    assert (await anext(envelopes)).kind is Kind.REPLY
+    sent = 2000
+    for number in range(sent):  # without a moment for the source, which runs in the same loop
+        gateway.send(Envelope(Kind.HEARD, TIMESTAMP.pack(number) + bytes(1000), gateway=1, client=2))
+    heard = [await anext(envelopes)]
+    await asyncio.sleep(0.05)
+    gateway.send(Envelope(Kind.HEARD, TIMESTAMP.pack(sent) + b"the last", gateway=1, client=2))
+    await gateway.close()
+    async with asyncio.timeout(5):
+        while heard[-1].kind is not Kind.LOST or not any(bytes(each.payload).endswith(b"the last") for each in heard):
+            heard.append(await anext(envelopes))
+    missing = sum(TIMESTAMP.unpack(each.payload)[0] for each in heard if each.kind is Kind.LOST)
+    assert missing > 0
+    assert missing + sum(each.kind is Kind.HEARD for each in heard) == sent + 1
+    await recorder.close()
+    await bus.close()
+    await asyncio.sleep(0.01)
+
+
+async def test_what_could_not_be_handed_on_is_told_even_if_nothing_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "MAX_WAITING_COMMAND_BYTES", 4096)
+    bus = BusServer(tmp_path / "bus")
+    await bus.start()
+    recorder, gateway = [await subscribe(tmp_path / "bus", timeout_s=5) for _ in range(2)]
+    bus.on_request = lambda _: b"yes"
+    envelopes = aiter(recorder)
+    recorder.send(Envelope(Kind.LISTEN, TIMESTAMP.pack(0)))
+    recorder.send(Envelope(Kind.REQUEST, b"", 0, 1))
+    assert (await anext(envelopes)).kind is Kind.REPLY
+    for number in range(2000):
+        gateway.send(Envelope(Kind.HEARD, TIMESTAMP.pack(number) + bytes(1000), gateway=1, client=2))
+    await gateway.close()
+    count = 0
+    async with asyncio.timeout(5):
+        while (envelope := await anext(envelopes)).kind is not Kind.LOST:
+            count += envelope.kind is Kind.HEARD
+    assert count + TIMESTAMP.unpack(envelope.payload)[0] == 2000
+    await recorder.close()
+    await bus.close()
+    await asyncio.sleep(0.01)
+
+
 # --- the thread
 
 
@@ -220,6 +276,24 @@ def test_a_full_disk_is_told_once_and_the_rest_is_counted(tmp_path: Path) -> Non
     assert "No space left" in failed[0].message
     assert len(failed) == 1
     assert thread.dropped >= 1
+
+
+def test_what_waited_when_the_disk_was_full_is_counted(tmp_path: Path) -> None:
+    """Also what the thread had taken in hand with the message that did not fit."""
+    (tmp_path / "full.bin").symlink_to("/dev/full")
+    go, told = threading.Event(), threading.Event()
+
+    def open_writer() -> SeriesWriter:
+        assert go.wait(20)
+        return SeriesWriter(tmp_path / "full.bin", metadata={})
+
+    thread = WriterThread(open_writer, lambda _: told.set())
+    for number in range(7):
+        thread.put(Taken(encode(Heartbeat(number)), number))
+    go.set()
+    assert told.wait(5)
+    assert (thread.written, thread.dropped) == (0, 7)
+    assert thread.close(5)
 
 
 # --- whole servers

@@ -15,7 +15,7 @@ import pytest
 from vfctl.bus import Envelope, Kind
 from vfctl.bus.unix_socket import MAX_WAITING_VOICE, _Subscriber
 from vfctl.protocol import FullGraph, NodeSelect, Notice, PositionUpdate, VoiceData, decode, encode
-from vfctl.server.client_manager import unsent_bytes
+from vfctl.sockets.fan_out import unsent_bytes
 from vfctl.stream.voice_limit import MESSAGES_PER_S
 
 if TYPE_CHECKING:
@@ -48,6 +48,26 @@ async def test_it_goes_to_those_who_listen_and_never_back(stage: Stage) -> None:
     stage.tick(1)
     assert isinstance(await deaf.receive(), FullGraph)
     assert isinstance(await deaf.receive(), PositionUpdate)
+
+
+async def test_the_sequence_is_the_streams_and_those_in_step_stay_so(stage: Stage) -> None:
+    """A late listener begins where the stream is; what a heartbeat or an answer leaves behind holds nobody up."""
+    first = await stage.connect("?voice=1&timed=1")
+    relayed(stage, client=9)
+    relayed(stage, client=9)
+    heard = [await first.receive_kind(VoiceData) for _ in range(2)]
+    late = await stage.connect("?voice=1&timed=1")
+    for _ in range(3):
+        relayed(stage, client=9)
+        relayed(stage, client=8)
+    heard += [await first.receive_kind(VoiceData) for _ in range(6)]
+    assert [each.trailer.sequence for each in heard if each.trailer and each.stream == 9] == [1, 2, 3, 4, 5]
+    assert [each.trailer.sequence for each in heard if each.trailer and each.stream == 8] == [1, 2, 3]
+    assert (await late.receive_kind(VoiceData)).trailer.sequence == 3  # type: ignore[union-attr]
+    traffic = stage.gateway.clients.traffic
+    assert (traffic.voice_messages, traffic.voice_skipped) == (2 + 12, 0)
+    stage.tick(1)
+    assert isinstance(await first.receive_kind(PositionUpdate), PositionUpdate)
 
 
 async def test_what_is_too_much_is_dropped_counted_and_said_once(stage: Stage) -> None:
@@ -95,13 +115,15 @@ def test_what_is_unsent_is_told_of_real_sockets() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sender:
         accepted, _ = server.accept()
         sender.setblocking(False)
-        assert unsent_bytes(sender.fileno()) == 0
+        fds = np.array([sender.fileno(), -1, 10**6], np.int32)
+        assert unsent_bytes(fds).tolist() == [0, 0, 0]
         with contextlib.suppress(BlockingIOError):
             while True:
                 sender.send(bytes(65536))
-        assert unsent_bytes(sender.fileno()) > 0
+        unsent, *others = unsent_bytes(fds).tolist()
         accepted.close()
-    assert unsent_bytes(-1) == 0
+    assert unsent > 0
+    assert others == [0, 0]
 
 
 async def test_speech_on_the_bus_pushes_out_no_selection_and_stands_behind_states() -> None:

@@ -39,6 +39,9 @@ from vfctl.sockets.fan_out import FanOut
 BATCH_S: Final = 0.008
 """Time between two rounds of reading. Waking up costs some 50 µs, and a frame at 20 Hz has six times as long."""
 
+MOST_ROUNDS: Final = 8
+"""At a time, one frame of each client a round; who hears ten people talk gets four frames in 8 ms."""
+
 HEARTBEAT_S: Final = 30.0
 
 HEARTBEATS_EVERY_S: Final = 0.25
@@ -95,7 +98,7 @@ class Engine:
             storms: break reconnect storms during it.
         """
         self._close_stage()
-        self._meter.begin(start_ns, end_ns)
+        self._meter.begin(start_ns, end_ns, self._clients[: self._level])
         now_s = time.monotonic()
         self._change = (now_s, over_s, self._level, clients)
         self._outcomes = None
@@ -166,7 +169,9 @@ class Engine:
         self._run_timers(began_s)
         if began_s - self._started_s - self._heartbeats_s >= HEARTBEATS_EVERY_S:
             self._send_heartbeats(began_s - self._started_s)
-        self._receiver.read_round()
+        for _ in range(MOST_ROUNDS):
+            if not self._receiver.read_round():
+                break
         self._next_batch_s = began_s + BATCH_S
         self._dialer.work(self._next_batch_s)
         time.sleep(max(0.0, self._next_batch_s - time.monotonic()))

@@ -68,6 +68,7 @@ class Receiver:
         self._bytes = np.frombuffer(self._buffer, np.uint8)
         self._round = Round(MAX_EVENTS, roles)
         self._stage = np.zeros(4, np.int64)
+        self._more = False
         self._read_ready(0, 0)  # compiled now (some seconds, once), not when the first frame has come
 
     def watch(self, client: SimulatedClient) -> None:
@@ -89,14 +90,18 @@ class Receiver:
         """Release the epoll."""
         self._epoll.close()
 
-    def read_round(self) -> None:
+    def read_round(self) -> bool:
         """Read one frame of each client that has something to read.
 
         If a client has last received a whole update, another is expected and read by compiled code. Anything else goes
         the long way.
+
+        Returns:
+            whether one of them has more to read.
         """
         reading = self._round
         reading.clear()
+        self._more = False
         self._stage[:] = self._meter.stage()
         ready = epoll_wait(self._epoll.fileno(), reading.events_address, len(reading.events))
         first = 0
@@ -126,6 +131,7 @@ class Receiver:
                 self._look_again(client)
             else:
                 self._owner.on_closed(client, 1006, "cut off while it read slowly")  # nothing else is polled for
+        return self._more or more > 0
 
     def _look_again(self, client: SimulatedClient) -> None:
         """It may have more to read: have the next round look."""
@@ -162,7 +168,8 @@ class Receiver:
         self._buffer[:kept] = reader.head
         wanted = min(max(reader.expected - kept, 1), BUFFER_BYTES - kept, limit)
         address = self._bytes.ctypes.data + kept
-        count, arrival_ns, _ = receive(client.socket.fileno(), address, wanted, self._round.message)
+        count, arrival_ns, left = receive(client.socket.fileno(), address, wanted, self._round.message)
+        self._more = self._more or left > 0
         if count < 0:
             if count not in (-AGAIN, -INTERRUPTED):
                 self._owner.on_closed(client, 1006, reason_of(-count))

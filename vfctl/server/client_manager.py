@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import heapq
 import logging
 import socket
 import struct
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,8 +21,8 @@ from vfctl.protocol import Heartbeat, History, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame
 from vfctl.server.clocks import unix_time_us
 from vfctl.server.connection import ClientSocket, Connection, LossWatch
-from vfctl.server.roster import Places, Roster
-from vfctl.sockets.fan_out import FanOut
+from vfctl.server.roster import PLAIN, TIMED, Places, Roster
+from vfctl.sockets.fan_out import FanOut, unsent_bytes
 from vfctl.stream import Audience, Delivery, Pieces, SlowClientPolicy, Subscription
 
 log = logging.getLogger(__name__)
@@ -43,9 +41,6 @@ older. Less than a frame, and a large one would be written in many pieces."""
 
 LEAST_SEND_BUFFER_BYTES: Final = 32 * 1024
 MOST_SEND_BUFFER_BYTES: Final = 4 * 1024 * 1024
-
-_SIOCOUTQNSD: Final = 0x894B
-"""linux/sockios.h"""
 
 _ABORT: Final = struct.pack("@ii", 1, 0)
 """SO_LINGER of no time: what is closed is reset."""
@@ -169,6 +164,7 @@ class ClientManager:
                 self._deliver_compact(audience, group, sequence, interval_us)
             else:
                 self._send_past_transports(group, audience.position_update_pieces(sequence, interval_us))
+                self.traffic.frames += len(group)
         self._ask_the_silent(now_us)
 
     def _deliver_compact(self, audience: Audience, group: Places, sequence: int, interval_us: int) -> None:
@@ -180,6 +176,7 @@ class ClientManager:
         for history, connections in alike.items():
             framed, with_it = audience.compact_update(history, sequence, interval_us)
             self._send_past_transports(np.array([each.place for each in connections], np.int32), (framed,))
+            self.traffic.frames += len(connections)
             for connection in connections:
                 connection.history = with_it
 
@@ -192,7 +189,6 @@ class ClientManager:
                 connection = roster[int(places[index])]
                 self._out_of_step(connection)
                 connection.transport.write(framed[taken:])
-        self.traffic.frames += len(places)
         self.traffic.bytes += sum(map(len, pieces)) * len(places)
 
     def _deliver(self, connection: Connection, sequence: int, interval_us: int, now_us: int) -> None:
@@ -216,12 +212,12 @@ class ClientManager:
                 framed, connection.history = audience.compact_update(connection.history, sequence, interval_us)
             else:
                 framed = audience.position_update(sequence, interval_us)
+            self.traffic.frames += 1
             if connection.fd >= 0:
                 self._roster.in_step[connection.place] = True
                 self._send_past_transports(np.array([connection.place], np.int32), (framed,))
             else:
                 transport.write(framed)
-                self.traffic.frames += 1
                 self.traffic.bytes += len(framed)
         elif decision is Delivery.SKIP:
             self.traffic.skipped += 1
@@ -251,12 +247,45 @@ class ClientManager:
         self.traffic.bytes += len(framed)
         return True
 
-    def send_voice(self, connection: Connection, framed: bytes) -> bool:
-        """Speech is written only to a client for whom nothing waits here and little in the kernel, so that it never
-        fills the place of a frame; False if it is left out."""
-        if unsent_bytes(connection.fd) > connection.audience.largest_update_bytes() * UNSENT_FRAMES // 2:
-            return False
-        return self.send(connection, framed, behind=0)
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anybody listens to speech."""
+        return bool(self._roster.hears.any())
+
+    def send_voice(self, plain: bytes, timed: bytes, speaker: Connection | None) -> None:
+        """Send speech to all who listen, but not to the speaker.
+
+        It is written only to a client for whom nothing waits here and little in the kernel, so that it never fills the
+        place of a frame. For others it is left out.
+
+        Args:
+            plain, timed: the framed message without and with its trailer.
+        """
+        roster, traffic = self._roster, self.traffic
+        for kind, framed in ((PLAIN, plain), (TIMED, timed)):
+            places = np.flatnonzero(roster.hears == kind).astype(np.int32)
+            if speaker is not None:
+                places = places[places != speaker.place]
+            if not len(places):
+                continue
+            for place in places[~roster.in_step.take(places)].tolist():
+                self._look(roster[place])
+            in_step = roster.in_step.take(places)
+            ready = places[in_step]
+            ready = ready[unsent_bytes(roster.fds.take(ready)) <= roster.voice_room.take(ready)]
+            self._send_past_transports(ready, (framed,))
+            others = [roster[place] for place in places[~in_step].tolist()]
+            sent = len(ready) + sum(self.send(other, framed, behind=0) for other in others if other.fd < 0)
+            traffic.voice_messages += sent
+            traffic.voice_skipped += len(places) - sent
+
+    def _look(self, connection: Connection) -> None:
+        """Back in step, if it is: nothing waits, it is owed nothing, and it stays."""
+        transport = connection.transport
+        away = connection.fd < 0 or connection.owed_graph or connection.leaving or transport.is_closing()
+        if not away and not transport.get_write_buffer_size():
+            connection.backlog.waiting_bytes = 0
+            self._roster.in_step[connection.place] = True
 
     def _ask_the_silent(self, now_us: int) -> None:
         """A heartbeat for those from whom nothing has come for long. Each is looked at when it may be due, and not with
@@ -292,16 +321,6 @@ class ClientManager:
         transport.write(frame(close_payload(WSCloseCode.POLICY_VIOLATION, "too slow"), Opcode.CLOSE))
         transport.close()
         asyncio.get_running_loop().call_later(GOODBYE_S, _break_off, transport)
-
-
-def unsent_bytes(fd: int) -> int:
-    """What the kernel has taken for a socket and not sent once; 0 where it does not tell (fd -1)."""
-    if fd < 0:
-        return 0
-    try:
-        return int.from_bytes(fcntl.ioctl(fd, _SIOCOUTQNSD, bytes(4)), sys.byteorder)
-    except OSError:  # no TCP socket, or gone
-        return 0
 
 
 def _break_off(transport: asyncio.Transport) -> None:

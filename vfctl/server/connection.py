@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from aiohttp import WSCloseCode, web
 
-from vfctl.protocol import History, Trailer
+from vfctl.protocol import History
 from vfctl.stream import Audience, Backlog, Subscription
 from vfctl.stream.voice_limit import VoiceLimit
 
@@ -83,7 +83,6 @@ class Connection:
     """
 
     __slots__ = (
-        "_voice_sequences",
         "audience",
         "backlog",
         "fd",
@@ -123,19 +122,6 @@ class Connection:
         self.heard_us = now_us
         self.history: History | None = None
         self.voice_limit: VoiceLimit | None = None
-        self._voice_sequences: dict[int, int] | None = None
-
-    def voice_trailer(self, stream: int, now_us: int) -> Trailer:
-        """The trailer of the next message of a voice stream: its sequence counts what this connection gets of it.
-
-        Args:
-            now_us: unix time in µs.
-        """
-        if self._voice_sequences is None:
-            self._voice_sequences = {}
-        sequence = self._voice_sequences.get(stream, 0) + 1
-        self._voice_sequences[stream] = sequence
-        return Trailer(sequence, now_us, 0)
 
 
 def _descriptor(transport: asyncio.Transport) -> int:

@@ -34,7 +34,7 @@ _COUNTERS: Final = {
 _RECORDING: Final = {
     "messages": ("vfctl_recorded_messages", "Messages taken down by the server's own recording."),
     "bytes": ("vfctl_recorded_bytes", "Bytes of those messages."),
-    "dropped": ("vfctl_recording_dropped_messages", "Messages missing from it: the disk was too slow for them."),
+    "dropped": ("vfctl_recording_dropped_messages", "Messages missing from it: they came too fast to be taken down."),
 }
 
 _GAUGES: Final = {
@@ -110,7 +110,7 @@ def build_app(gateway: Gateway) -> web.Application:
         return web.json_response(to_node_link(gateway.graph, gateway.scene.nodes))
 
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[gateway.origins.guard])
-    ViewerPages().add_to(app.router)
+    ViewerPages(gateway.encoding_limit).add_to(app.router)
     app.router.add_get("/ws", gateway.websocket)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)

@@ -40,6 +40,7 @@ from vfctl.server.origins import Origins, own_names
 from vfctl.server.physics_desk import PhysicsDesk
 from vfctl.server.replay_desk import ReplayDesk
 from vfctl.server.scoreboard import Places
+from vfctl.server.voice_relay import VoiceRelay
 from vfctl.stream import ClientCoordinator, Intervals, Scene
 from vfctl.stream import Subscription as ClientSubscription
 from vfctl.stream.voice_limit import BYTES_PER_S, HIGHEST_RATE_HZ, LOWEST_RATE_HZ, MESSAGES_PER_S, Verdict, VoiceLimit
@@ -67,6 +68,7 @@ class Gateway:
         replay: the same for a replay.
         replays: whether there is one to ask.
         origins: whose web pages may use it.
+        encoding_limit: encodings that take more than this one are refused.
     """
 
     def __init__(self, options: ServerOptions, number: int, bus: Subscription, places: Places) -> None:
@@ -81,10 +83,11 @@ class Gateway:
         self.coordinator = ClientCoordinator(intervals, monotonic_us())
         self.graph: Graph | None = None
         self.last_tick_write_us = 0
+        self._voice = VoiceRelay(self.clients)
         self._scene: Scene | None = None
         self._node_ids: frozenset[int] = frozenset()
         self._bus = bus
-        self._encoding_limit = options.encoding_limit
+        self.encoding_limit = options.encoding_limit
         self._recorded = options.record is not None
         self.origins = Origins(options.allow_origins, own_names(options.host))
         self.replays = isinstance(options.source, Recording)
@@ -207,22 +210,11 @@ class Gateway:
                 pass  # for another gateway's client
 
     def _relay_voice(self, message: VoiceData, envelope: Envelope) -> None:
-        recorded = envelope.client == 0  # a replay: the speaker is in the message
-        stream = message.stream if recorded else self.clients.stream_of(envelope.gateway, envelope.client)
-        plain = frame(encode(VoiceData(stream, message.sample_rate_hz, message.samples)))
-        now_us = unix_time_us()
-        for connection in self.clients:
-            if not connection.subscription.voice:
-                continue
-            if not recorded and envelope.gateway == self.number and connection.number == envelope.client:
-                continue  # nobody hears himself
-            framed = plain
-            if connection.subscription.variant.timed:
-                trailer = connection.voice_trailer(stream, now_us)
-                framed = frame(encode(VoiceData(stream, message.sample_rate_hz, message.samples, trailer)))
-            sent = self.clients.send_voice(connection, framed)
-            self.clients.traffic.voice_messages += sent
-            self.clients.traffic.voice_skipped += not sent
+        if envelope.client == EVERYBODY:  # a replay: the speaker is in the message
+            self._voice.say(message, message.stream, None)
+            return
+        speaker = self.clients.get(envelope.client) if envelope.gateway == self.number else None
+        self._voice.say(message, envelope.sender, speaker)
 
     def _tell_selection(self, envelope: Envelope, node_id: int | None) -> None:
         who = envelope.sender
@@ -256,7 +248,7 @@ class Gateway:
     async def websocket(self, request: web.Request) -> web.StreamResponse:
         """`GET /ws`: a connection, from its handshake to its end."""
         try:
-            subscription = ClientSubscription.from_query(request.query, self._encoding_limit)
+            subscription = ClientSubscription.from_query(request.query, self.encoding_limit)
         except UsageError as error:
             return web.Response(status=400, text=f"{error.message}\n")
         refusal = self.places.take()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 from importlib import resources
 from typing import Final
+from urllib.parse import urlencode
 
 from aiohttp import web
+
+from vfctl.stream import Encoding
 
 _TYPES: Final = {
     "html": "text/html; charset=utf-8",
@@ -28,9 +31,15 @@ HEADERS: Final = {
 
 
 class ViewerPages:
-    """Answers requests for the page. Only names of files that are there are known, so no path leads out."""
+    """Answers requests for the page. Only names of files that are there are known, so no path leads out.
 
-    def __init__(self) -> None:
+    Args:
+        limit: encodings that are served. A page whose URL asks for another, or for none, is opened with this one: its
+            connection would be refused, and a browser does not tell a page why.
+    """
+
+    def __init__(self, limit: Encoding = Encoding.RAW) -> None:
+        self._limit = limit
         folder = resources.files("vfctl").joinpath("viewer")
         self._files = {file.name: file for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
 
@@ -40,6 +49,9 @@ class ViewerPages:
         router.add_get("/viewer/{name}", self._file)
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
+        if self._limit is not Encoding.RAW and request.query.get("encoding") not in self._limit.allowed:
+            query = urlencode({**request.query, "encoding": self._limit.value})
+            return web.Response(status=302, headers=HEADERS | {"Location": f"?{query}"})  # behind any path of a proxy
         return self._respond(request, "index.html")
 
     async def _file(self, request: web.Request) -> web.StreamResponse:

@@ -151,13 +151,17 @@ class WriterThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        unwritten: deque[Taken] = deque()
         try:
             with self._open_writer() as writer:
                 while (taken := self._next()) is not None:
-                    for each in taken:
+                    unwritten.extend(taken)
+                    while unwritten:
+                        each = unwritten[0]
                         writer.write(
                             each.payload, each.arrival_ns, direction=each.direction, connection=each.connection
                         )
+                        unwritten.popleft()
                         self.written += 1
                         self.written_bytes += len(each.payload)
                         with self._something:
@@ -167,7 +171,8 @@ class WriterThread:
         except VfctlError as error:
             with self._something:
                 self._closing = True
-                self.dropped += len(self._queue)
+                self.dropped += len(unwritten) + len(self._queue)
+                self._queue.clear()
             self._on_failure(error)
 
     def _next(self) -> list[Taken] | None:

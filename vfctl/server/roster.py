@@ -8,7 +8,7 @@ happens.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from vfctl.server.connection import Connection
 from vfctl.stream import Audience
 
 Places = npt.NDArray[np.int32]
+
+PLAIN: Final = 1
+TIMED: Final = 2
 
 _FIRST_PLACES: Final = 64
 
@@ -29,6 +32,8 @@ class Roster:
         in_step: bool [places]. True only while nothing waits in the transport, it is not closing, and the connection is
             owed nothing but states: then frames may be sent past the transport. Whoever writes to a transport, or
             learns that it closes, sets it to False; who has looked and found nothing waiting, to True.
+        hears: int8 [places], how each listens to speech: not at all, PLAIN or TIMED.
+        voice_room: int32 [places], with how many unsent bytes it is still sent speech: half a frame.
     """
 
     def __init__(self) -> None:
@@ -37,6 +42,8 @@ class Roster:
         self._audiences = np.zeros(_FIRST_PLACES, np.int64)
         self.fds = np.full(_FIRST_PLACES, -1, np.int32)
         self.in_step = np.zeros(_FIRST_PLACES, np.bool_)
+        self.hears = np.zeros(_FIRST_PLACES, np.int8)
+        self.voice_room = np.zeros(_FIRST_PLACES, np.int32)
 
     def __getitem__(self, place: int) -> Connection:
         connection = self._connections[place]
@@ -52,7 +59,9 @@ class Roster:
         connection.place = place
         self.fds[place] = connection.fd
         self.in_step[place] = False
-        self._audiences[place] = id(connection.audience)
+        subscription = connection.subscription
+        self.hears[place] = (TIMED if subscription.variant.timed else PLAIN) if subscription.voice else 0
+        self.watch(connection, connection.audience)
 
     def give_back(self, connection: Connection) -> None:
         """Its place is free."""
@@ -62,11 +71,14 @@ class Roster:
             self._free.append(place)
             self.fds[place] = connection.place = -1
             self.in_step[place] = False
+            self.hears[place] = 0
 
     def watch(self, connection: Connection, audience: Audience) -> None:
         """It belongs to this audience from now on."""
         connection.audience = audience
         self._audiences[connection.place] = id(audience)
+        if self.hears[connection.place]:
+            self.voice_room[connection.place] = audience.largest_update_bytes() // 2
 
     def by_audience(self, places: Places) -> Iterator[tuple[Audience, Places]]:
         """Those who share an audience, together."""
@@ -86,6 +98,14 @@ class Roster:
         new = max(_FIRST_PLACES, 2 * old)
         self._connections.extend([None] * (new - old))
         self._free.extend(range(new - 1, old - 1, -1))
-        self.fds = np.concatenate([self.fds[:old], np.full(new - old, -1, np.int32)])
-        self.in_step = np.concatenate([self.in_step[:old], np.zeros(new - old, np.bool_)])
-        self._audiences = np.concatenate([self._audiences[:old], np.zeros(new - old, np.int64)])
+        self.fds = _grown(self.fds, new, -1)
+        self.in_step = _grown(self.in_step, new, False)
+        self.hears = _grown(self.hears, new, 0)
+        self.voice_room = _grown(self.voice_room, new, 0)
+        self._audiences = _grown(self._audiences, new, 0)
+
+
+def _grown(column: npt.NDArray[Any], size: int, filling: int) -> npt.NDArray[Any]:
+    grown = np.full(size, filling, column.dtype)
+    grown[: len(column)] = column[:size]
+    return grown

@@ -44,6 +44,7 @@ _send = _imported("send", _SIZE, _INT, _ADDRESS, _SIZE, _INT)
 _tee = _imported("tee", _SIZE, _INT, _INT, _SIZE, types.uint32)
 _splice = _imported("splice", _SIZE, _INT, _ADDRESS, _INT, _ADDRESS, _SIZE, types.uint32)
 _vmsplice = _imported("vmsplice", _SIZE, _INT, _ADDRESS, _SIZE, types.uint32)
+_ioctl = _imported("ioctl", _INT, _INT, types.uintp, _ADDRESS)
 _errno_location = _imported("__errno_location", types.CPointer(_INT))
 _clock_gettime = _imported("clock_gettime", _INT, _INT, _ADDRESS)
 
@@ -51,6 +52,9 @@ SO_TIMESTAMPNS: Final = 35
 """Linux: stamp arrivals with CLOCK_REALTIME in ns. Python has no name for it."""
 TCP_INQ: Final = 36
 """Linux: tell with each read how much is left. Python has no name for it."""
+
+_SIOCOUTQNSD: Final = 0x894B
+"""linux/sockios.h"""
 
 _STAMP_HEADER: Final = socket.SOL_SOCKET | SO_TIMESTAMPNS << 32
 _INQ_HEADER: Final = socket.IPPROTO_TCP | TCP_INQ << 32
@@ -103,6 +107,16 @@ def splice(pipe_fd: int, to_fd: int, size: int) -> int:
     """
     moved = _splice(pipe_fd, 0, to_fd, 0, size, SPLICE_DONT_WAIT)
     return int(moved) if moved >= 0 else -errno_now()
+
+
+@compiled
+def unsent(fd: int, count: Any) -> int:
+    """What the kernel has taken for a TCP socket and not sent once, in bytes; 0 where it does not tell.
+
+    Args:
+        count: int32 [1], scratch.
+    """
+    return int(count[0]) if _ioctl(fd, _SIOCOUTQNSD, count.ctypes.data) == 0 else 0
 
 
 @compiled

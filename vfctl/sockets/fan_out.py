@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vfctl.sockets.calls import compiled, send
+from vfctl.sockets.calls import compiled, send, unsent
 from vfctl.sockets.shared_pages import SharedPages
 from vfctl.sockets.submission_ring import ring_if_allowed
 
@@ -32,6 +32,7 @@ class FanOut:
         self._ring = None if plain else ring_if_allowed()
         self._pages = None if plain else SharedPages()
         _send_to_all(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.int64))  # compiles it now
+        unsent_bytes(np.zeros(0, np.int32))
 
     @property
     def has_ring(self) -> bool:
@@ -70,6 +71,19 @@ class FanOut:
             return []
         short = np.flatnonzero(taken != size)
         return [(index, max(0, count)) for index, count in zip(short.tolist(), taken[short].tolist(), strict=True)]
+
+
+def unsent_bytes(fds: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """What the kernel has taken for each socket and not sent once, int32 [connections]; 0 where it does not tell."""
+    counts = np.zeros(len(fds), np.int32)
+    _count_unsent(fds, counts, np.zeros(1, np.int32))
+    return counts
+
+
+@compiled
+def _count_unsent(fds: Any, counts: Any, count: Any) -> None:
+    for index in range(len(fds)):
+        counts[index] = unsent(fds[index], count)
 
 
 @compiled
