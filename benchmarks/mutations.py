@@ -123,7 +123,7 @@ def run(mutations: int, seed: int = 0) -> Counter[tuple[str, str]]:
     random = np.random.default_rng(seed)
     counts: Counter[tuple[str, str]] = Counter()
     streams = [stream(count, random) for count in (11, 70)]
-    per_place = max(1, mutations // sum(len(messages) - 1 for messages in streams))
+    per_place = -(-mutations // sum(len(messages) - 1 for messages in streams))
     for messages in streams:
         decoder = PositionDecoder()
         ids_crc = zlib.crc32(decode(messages[0]).nodes["id"].astype("<u4").tobytes())

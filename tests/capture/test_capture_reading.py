@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from mcap.writer import CompressionType, IndexType, Writer
 
 from vfctl.capture import open_capture
-from vfctl.capture.formats.mcap import MAX_CHUNK_BYTES
+from vfctl.capture.formats.mcap_chunk import MAX_CHUNK_BYTES
 from vfctl.errors import CaptureError, InputError, ProtocolError, VfctlError
 from vfctl.protocol import NODE_DTYPE, Heartbeat, Message, NodeSelect, PositionUpdate, encode
 
@@ -245,6 +246,17 @@ def test_every_single_bit_of_our_mcap_files_is_guarded(
         assert set(found) <= set(payloads), position
         content[position] ^= 1 << position % 8
     assert read_bytes(bytes(content), read_all) == (payloads, None)
+
+
+def test_no_file_of_ours_is_called_damaged(record: Callable[..., Path], every_message: list[Message]) -> None:
+    """Numbers in an index may look like the start of a record."""
+    rng = random.Random(8)
+    for number in range(60):
+        kinds = rng.sample(every_message, 6)
+        messages = [rng.choice(kinds) for _ in range(rng.randrange(8, 60))]
+        times_s = [0.37 * place for place in range(len(messages))]
+        found = open_capture(record(messages, f"{number}.mcap", times_s=times_s))
+        assert [each.payload for each in found] == list(map(encode, messages)), number
 
 
 def test_a_damaged_chunk_costs_only_itself(read_all: ReadAll) -> None:

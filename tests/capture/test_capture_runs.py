@@ -145,3 +145,16 @@ def test_frames_larger_than_a_piece(make_nodes: Callable[..., Any], tmp_path: Pa
     np.testing.assert_array_equal(
         [run.offset for run in found], np.cumsum([0] + [run.message_bytes for run in found])[:-1]
     )
+
+
+@pytest.mark.parametrize("hit", range(1, 5))
+def test_a_count_that_lies_by_whole_messages(hit: int, make_nodes: Callable[..., Any], tmp_path: Path) -> None:
+    """It ends where a message begins, so only what stands within it tells."""
+    content = bytearray(b"".join(map(encode, updates(make_nodes, 6, timed=True))))
+    content[hit * len(content) // 6 + 4] ^= 4
+    (tmp_path / "a.bin").write_bytes(content)
+    capture = open_capture(tmp_path / "a.bin")
+    together = outcome(with_runs(capture))
+    assert together == outcome(open_capture(tmp_path / "a.bin"))
+    assert len(together[0]) == 5
+    assert together[1] is not None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
 
+from vfctl.capture import open_capture
+from vfctl.capture.encodings import recorded_states
+from vfctl.capture.timeline import decoded
 from vfctl.cli.app import run
 from vfctl.loadtest.reports.schema import schema_of
 from vfctl.protocol import (
@@ -18,9 +23,11 @@ from vfctl.protocol import (
     CompactUpdate,
     FullGraph,
     PositionUpdate,
+    Trailer,
     View,
     encode,
 )
+from vfctl.protocol.websocket import frame_header
 
 
 @pytest.fixture
@@ -93,6 +100,75 @@ def test_a_recording_of_any_encoding(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert [document["phases"][phase]["raw"]["frames"] for phase in ("moving", "at_rest")] == [16, 4]
     error = document["phases"]["moving"]["compact"]["worst_error_units"]
     assert error < 1e-4 if compact else 0.01 < error < 0.2  # what was on a grid before stays there
+
+
+def times(arrivals_us: list[int]) -> list[bytes]:
+    """TIMED messages of a layout that flies on."""
+    nodes = np.zeros(3, NODE_DTYPE)
+    nodes["id"] = range(3)
+    messages = [encode(FullGraph(nodes, np.zeros(0, EDGE_DTYPE)))]
+    for number, at_us in enumerate(arrivals_us):
+        nodes["x"] += [1, 2, 3]
+        messages.append(encode(PositionUpdate(nodes.copy(), False, Trailer(number, at_us, 50_000))))
+    return messages
+
+
+@pytest.mark.parametrize("jump_us", [10**16, 3600 * 10**6, -(10**9)])
+def test_a_clock_that_was_set_meanwhile_is_no_fault(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], jump_us: int
+) -> None:
+    start_us = 10**15
+    path = tmp_path / "capture.bin"
+    path.write_bytes(b"".join(times([start_us + 50_000 * k + (jump_us if k > 5 else 0) for k in range(12)])))
+    assert run(["bandwidth", str(path), "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert document["phases"]["moving"]["compact"]["frames"] == 12
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_of_a_damaged_recording_what_is_whole_is_measured(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], compact: bool
+) -> None:
+    path = recording(tmp_path / "capture.bin", compact)
+    path.write_bytes(path.read_bytes()[:-5])
+    assert run(["bandwidth", str(path), "--json"]) == 5
+    out, err = capfd.readouterr()
+    assert [json.loads(out)["phases"][phase]["raw"]["frames"] for phase in ("moving", "at_rest")] == [16, 3]
+    assert "expected the rest" in err
+
+
+def test_two_connections_are_not_mixed(tmp_path: Path) -> None:
+    """The second has the same positions: as one they would cost half, or with another filter a key frame each."""
+    with open_capture(recording(tmp_path / "capture.bin", False)) as capture:
+        first = [replace(item, connection=1) for item in decoded(capture)]
+    second = [replace(item, connection=2) for item in first]
+    mixed = [item for pair in zip(first, second, strict=True) for item in pair]
+    others: list[tuple[int, int]] = []
+    states = list(recorded_states(mixed, lambda *numbers: others.append(numbers)))
+    assert len(states) == 20
+    assert [state.time_s for state in states] == [state.time_s for state in recorded_states(first)]
+    assert others == [(1, 2)]
+
+
+def test_a_recording_may_be_compressed_or_of_any_format(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    plain = recording(tmp_path / "capture.bin", False).read_bytes()
+    packed = tmp_path / "capture.bin.gz"
+    packed.write_bytes(gzip.compress(plain))
+    assert run(["bandwidth", str(packed), "--json"]) == 0
+    framed = tmp_path / "frames"
+    messages = times([10**15 + 50_000 * number for number in range(4)])
+    framed.write_bytes(b"".join(frame_header(len(message)) + message for message in messages))
+    assert run(["bandwidth", str(framed), "--json"]) == 0
+    archive = tmp_path / "site.har"
+    archive.write_text('{"log": {"entries": []}}')
+    assert run(["bandwidth", str(archive)]) != 0
+    assert "graph" not in capfd.readouterr().err
+
+
+def test_a_graph_that_has_a_log_in_it_is_a_graph(tmp_path: Path) -> None:
+    path = tmp_path / "graph.json"
+    path.write_text('{"nodes": [{"id": 1, "label": "log"}, {"id": 2}], "links": [], "log": 1}')
+    assert run(["bandwidth", str(path), "--json", "--max-steps", "6"]) == 0
 
 
 def test_the_table_is_for_people(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

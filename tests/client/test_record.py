@@ -85,6 +85,15 @@ async def test_a_server_lost_for_good_leaves_a_whole_file(server, acts, tmp_path
     assert caught.value.hint == f"{out} keeps the {len(kept)} messages that came before"
 
 
+async def test_a_full_disk_does_not_say_that_it_has_what_came_last(server, acts, tmp_path):
+    out = tmp_path / "out.mcap"
+    out.symlink_to("/dev/full")
+    server.play(acts.stay(acts.graph))
+    with pytest.raises(InputError, match="No space left") as caught:
+        await record(server.url, out, stop=asyncio.Event(), overwrite=True, duration_s=5)
+    assert caught.value.hint is None or "messages" not in caught.value.hint
+
+
 async def test_garbage_ends_it_and_keeps_what_came_before(server, acts, tmp_path):
     async def act(visit):
         await visit.accept(acts.graph)

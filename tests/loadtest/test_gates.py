@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vfctl.errors import UsageError
 from vfctl.loadtest.gate_paths import check_path
-from vfctl.loadtest.gates import check_baseline, judge, parse_abort_gate, parse_gate
+from vfctl.loadtest.gates import check_baseline, judge, judge_sides, parse_abort_gate, parse_gate
 from vfctl.loadtest.units import unit_of
 
 RESULTS = {
@@ -62,7 +64,7 @@ def test_no_data_fails_whatever_the_comparison(path: str) -> None:
 @pytest.mark.parametrize("above", ["", "roles.viewer."])
 @pytest.mark.parametrize(
     ("figure", "evidence"),
-    [(name, "latency_ms.count") for name in ("gaps", "duplicates", "reordered")],
+    [*((name, "latency_ms.count") for name in ("gaps", "duplicates", "reordered")), ("wrong", "frames.sampled")],
 )
 def test_no_fault_was_found_is_no_data_where_nothing_was_looked_at(above: str, figure: str, evidence: str) -> None:
     part: dict[str, dict[str, int]] = {"frames": {figure: 0, "sampled": 1}, "latency_ms": {"count": 1}}
@@ -73,6 +75,34 @@ def test_no_fault_was_found_is_no_data_where_nothing_was_looked_at(above: str, f
     part[key][name] = 0
     (verdict,) = judge([gate], results)
     assert (verdict.value, verdict.passed, verdict.reason) == (None, False, "no data")
+
+
+def test_no_full_buffer_was_found_is_no_data_where_none_was_looked_at() -> None:
+    """Buffers are looked at when a message is sampled."""
+    gate, results = parse_gate("generator.full_buffers == 0"), {"generator": {"full_buffers": 0}}
+    assert judge([gate], {**results, "frames": {"sampled": 1}})[0].passed
+    assert judge([gate], {**results, "frames": {"sampled": 0}})[0].reason == "no data"
+
+
+def test_a_fault_that_one_of_several_runs_has_not_looked_for_is_no_data() -> None:
+    """The median says that something was sampled; the run that sampled nothing could have had any number."""
+    sampled = {"min": 3, "max": 9, "values": [9, 3, 9]}
+    run = {"frames": {"wrong": 0, "sampled": 9}, "spread": {"frames.sampled": sampled}}
+    gate = parse_gate("frames.wrong == 0")
+    assert judge([gate], run)[0].passed
+    assert judge_sides([gate], {"a": run, "b": run})[0].passed
+    sampled["min"] = 0
+    assert judge([gate], run)[0].reason == "no data"
+    assert judge_sides([gate], {"a": run, "b": run})[0].reason == "no data"
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_no_data_whatever_the_comparison(number: float) -> None:
+    results = {"latency_ms": {"p95": number}}
+    verdicts = judge([parse_gate(f"latency_ms.p95 {operator} 1") for operator in OPERATORS], results)
+    assert [(verdict.passed, verdict.reason) for verdict in verdicts] == [(False, "no data")] * 6
+    (verdict,) = judge([parse_gate("latency_ms.p95 < baseline")], RESULTS, results)
+    assert (verdict.passed, verdict.reason) == (False, "no data in the baseline")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections import Counter
+from typing import Self
 
 import numpy as np
 import pytest
@@ -188,15 +189,86 @@ def test_sampled_compact_frames_are_looked_at_as_far_as_one_tells() -> None:
             assert (seen.sampled, seen.wrong) == (1, 1)
 
 
-def test_one_message_in_a_thousand_is_sampled() -> None:
-    stream = Stream()
-    reader = stream.client.reader = FrameReader(1)
-    with socket.socket() as stream.client.socket:
-        for number in range(SAMPLE_EVERY):
-            assert not reader.sample_next, number
-            stream.update(1, 2)
-    assert reader.sample_next
-    assert not reader.at_start
+class Sampled:
+    """Clients whose messages are delivered whole when they were asked for, as a reader does."""
+
+    def __init__(self, roles: int = 1) -> None:
+        self.meter = Meter([Viewer()] * roles, Counter())
+        self.clients = [SimulatedClient(number, number) for number in range(roles)]
+        for client in self.clients:
+            client.reader, client.socket = FrameReader(1), socket.socket()
+        self.payload = encode(PositionUpdate(nodes(2), trailer=Trailer(1, 2, 3)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self.clients:
+            assert client.socket is not None
+            client.socket.close()
+
+    def arrive(self, client: SimulatedClient, at_us: int, *, type_id: int = 2, timed: bool = True) -> bool:
+        """A message; whether it was sampled."""
+        assert client.reader is not None
+        asked, client.reader.sample_next = client.reader.sample_next, False
+        assert not (asked and client.whole_bytes), "it would be read without its reader"
+        stamp = (client.sequence + 1, at_us, 0) if timed else (0, 0, 0)
+        payload = self.payload if asked else None
+        client.whole_bytes = 100
+        self.meter.note(client, Arrived(2, type_id, 4, 100, *stamp, payload, asked), at_us * 1000, at_us * 1000)
+        return asked
+
+    def sampled(self, role: int = 0) -> int:
+        return self.meter._windows[-1].seen[role].sampled
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_stage_is_sampled_at_once_then_more_and_more_seldom_to_one_message_in_a_thousand(timed: bool) -> None:
+    """Short runs have samples, and servers without time stamps, too."""
+    with Sampled() as run:
+        (client,) = run.clients
+        for start_us in (1_000, 100_000):
+            run.meter.begin(start_us * 1000)
+            gaps, last = [], start_us
+            for at_us in range(start_us, start_us + 5 * SAMPLE_EVERY):
+                if run.arrive(client, at_us, timed=timed):
+                    gaps.append(at_us - last)
+                    last = at_us
+            assert gaps[:5] == [1, 2, 4, 8, 16]
+            assert gaps[-2:] == [SAMPLE_EVERY] * 2
+            assert max(gaps) == SAMPLE_EVERY
+
+
+def test_what_comes_before_a_stage_begins_takes_none_of_its_samples() -> None:
+    with Sampled() as run:
+        (client,) = run.clients
+        run.meter.begin(0)
+        run.meter.begin(1_000_000)
+        for at_us in range(500):
+            assert not run.arrive(client, at_us)
+        assert [run.arrive(client, 1000 + number) for number in range(3)] == [False, True, False]
+
+
+def test_every_role_is_sampled_in_every_stage_with_the_first_update_that_belongs_to_it() -> None:
+    """However seldom its clients get one."""
+    with Sampled(roles=3) as run:
+        run.meter.begin(0)
+        run.meter.begin(1_000_000, clients=run.clients)
+        last = run.clients[2]
+        assert run.arrive(last, 500), "too early: it is asked for once more"
+        assert run.arrive(last, 1_500, type_id=int(MessageType.HEARTBEAT)), "no update"
+        assert run.arrive(last, 2_000)
+        assert [run.sampled(role) for role in range(3)] == [0, 0, 1]
+        assert run.arrive(run.clients[0], 2_001)
+
+
+def test_who_is_not_connected_is_not_asked_for_a_sample() -> None:
+    meter = Meter([Viewer()], Counter())
+    with Sampled() as run:
+        absent, present = SimulatedClient(0), run.clients[0]
+        meter.begin(0, clients=[absent, present, SimulatedClient(1)])
+        assert present.reader is not None
+        assert present.reader.sample_next
 
 
 def test_a_socket_that_nobody_reads_is_found_full() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,6 +113,20 @@ def test_many_zeros_in_one_block_and_large_numbers_in_another_are_no_overflow():
     mixed[0, 3] = 150  # unary, beside a block whose k is 20
     mixed[:, 64:] = 2**25 - 1
     assert np.array_equal(unpack(pack(mixed, ANY_SIZE), 128, offset=0), mixed)
+
+
+def test_both_ways_take_little_memory():
+    """Memory that is new to the process costs more than the work in it: it was half of the time."""
+    fast = np.random.default_rng(1).normal(0, 1200, (3, 10_000)).astype(np.int32)
+    packed = pack(fast, ANY_SIZE)
+    for work in (lambda: pack(fast, ANY_SIZE), lambda: unpack(packed, 10_000, offset=0)):
+        tracemalloc.start()
+        try:
+            work()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 7 * fast.nbytes
 
 
 @thorough

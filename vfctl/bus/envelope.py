@@ -47,7 +47,8 @@ class Kind(IntEnum):
     """From a gateway that is recorded: a V4 message as a client has sent it, behind the unix time in ns (u64) at which
     it came. To recorders."""
     LOST = 10
-    """To recorders: so many (u64) events and messages of clients were too much, and are missing here."""
+    """To recorders: so many (u64) events and messages of clients were too much, and are missing here. From a gateway:
+    so many messages of clients could not be handed on as HEARD."""
     LEFT = 11
     """From a gateway: a client that has sent a COMMAND has gone. Without a client: all of that gateway have."""
 

@@ -72,6 +72,11 @@ class _Subscriber:
                 self._events.append(envelope)
         self._something.set()
 
+    def miss(self, count: int) -> None:
+        """So many messages were lost on their way to here."""
+        self._lost += count
+        self._something.set()
+
     def listen(self, pause_us: int) -> None:
         """It is a recorder, and is written to once in so many µs at most."""
         self.listens = True
@@ -192,6 +197,10 @@ class BusServer:
                     for other in self._subscribers:
                         if other.listens:
                             other.put(envelope)
+                elif envelope.kind is Kind.LOST:
+                    for other in self._subscribers:
+                        if other.listens:
+                            other.miss(*TIMESTAMP.unpack(envelope.payload))
                 elif envelope.kind is Kind.LISTEN:
                     subscriber.listen(*TIMESTAMP.unpack(envelope.payload))
         except asyncio.CancelledError:
@@ -213,6 +222,7 @@ class UnixSubscription:
     def __init__(self, transport: asyncio.Transport, receiver: EnvelopeReceiver) -> None:
         self._transport = transport
         self._receiver = receiver
+        self._unheard = 0
 
     async def __aiter__(self) -> AsyncIterator[Envelope]:
         """As for `vfctl.bus.envelope.Subscription`."""
@@ -220,13 +230,26 @@ class UnixSubscription:
             yield envelope
 
     def send(self, envelope: Envelope) -> None:
-        """Hand a client's command, or a question, to the source; lost if the source has gone or is far behind."""
+        """Hand a client's command, or a question, to the source; lost if the source has gone or is far behind.
+
+        What recorders miss for that is told to them as soon as the source reads again.
+        """
         transport = self._transport
         if not transport.is_closing() and transport.get_write_buffer_size() < MAX_WAITING_COMMAND_BYTES:
+            self._tell_what_was_unheard()
             transport.write(envelope.pack())
+        else:
+            self._unheard += envelope.kind is Kind.HEARD
+
+    def _tell_what_was_unheard(self) -> None:
+        if self._unheard:
+            self._transport.write(Envelope(Kind.LOST, TIMESTAMP.pack(self._unheard)).pack())
+            self._unheard = 0
 
     async def close(self) -> None:
         """Leave the bus."""
+        if not self._transport.is_closing():
+            self._tell_what_was_unheard()
         self._transport.close()
         await self._receiver.closed()
 

@@ -26,12 +26,16 @@ from vfctl.protocol import (
     encode,
     positions_of,
 )
+from vfctl.protocol.compact import KEY
 
 ENCODINGS: Final = ("raw", "lz4", "compact")
 MOVING: Final = "moving"
 AT_REST: Final = "at rest"
 RATE_HZ: Final = 20
 """Frames a second while a layout moves, for the bytes a second. One at rest is sent once a second."""
+
+TICKS_PER_S: Final = 60
+"""Of the physics."""
 
 _NO_EDGES: Final = np.zeros(0, EDGE_DTYPE)
 _Done = TypeVar("_Done")
@@ -99,7 +103,7 @@ class EncodingComparison:
         self._last: Nodes | None = None
 
     def add(self, state: SampledState) -> None:
-        """Measure one frame. The number of its state is its time in ticks of 1/60 s."""
+        """Measure one frame. States are numbered by their times in ticks of 1/60 s, as far as the clock goes on."""
         nodes = state.nodes
         if self._ids is None or not np.array_equal(nodes["id"], self._ids):
             self._begin(nodes)
@@ -160,19 +164,36 @@ class EncodingComparison:
         self._decoder = PositionDecoder()
         self._decoder.feed(FullGraph(nodes, _NO_EDGES))
         self._last = None
+        self._pushed_s = 0.0
 
     def _compact(self, state: SampledState) -> bytes:
         if self._last is None or not np.array_equal(self._last, state.nodes):
-            number = max(round(state.time_s * 60), self._encoder.position + 1)
-            self._encoder.push(number, positions_of(state.nodes))
+            ticks = round((state.time_s - self._pushed_s) * TICKS_PER_S)
+            self._encoder.push(self._encoder.position + min(max(ticks, 1), KEY), positions_of(state.nodes))
+            self._pushed_s = state.time_s
         section, self._history = self._encoder.section(self._view, self._history)
         return encode(CompactUpdate(self._view.count, section, state.settled))
 
 
-def recorded_states(items: Iterable[DecodedMessage]) -> Iterator[SampledState]:
-    """The states of a recording, whatever encoding it was made in."""
+def recorded_states(
+    items: Iterable[DecodedMessage], on_another: Callable[[int, int], object] = lambda first, other: None
+) -> Iterator[SampledState]:
+    """The states of one connection of a recording, the first that has positions, whatever encoding it was made in.
+
+    Args:
+        on_another: called once, with both numbers, if another connection has positions too: those are left out, since
+            what one connection would get cannot be told from two that take turns.
+    """
+    first: int | None = None
+    told = False
     for item in items:
         if isinstance(item.message, PositionUpdate):
+            first = item.connection if first is None else first
+            if item.connection != first:
+                if not told:
+                    on_another(first, item.connection)
+                told = True
+                continue
             yield SampledState(item.time_s, item.message.nodes, item.message.settled)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfctl.capture.captured import CapturedMessage
+from vfctl.capture.formats.known_starts import KnownStarts
 from vfctl.capture.reader import Capture
 from vfctl.errors import InputError, ProtocolError
 from vfctl.protocol import NODE_DTYPE, Flag, MessageType
@@ -122,6 +123,7 @@ class _Piece:
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from None
         self._buffer = memoryview(b"")
+        self._known = KnownStarts()
         self._wanted = PIECE_BYTES
         self._least = 1
         self.offset = 0  # of the first byte that has not been understood yet
@@ -159,6 +161,10 @@ class _Piece:
         while start < len(buffer):
             needed, whole = measure(buffer, start)
             messages = self._certain(start, needed) if whole else 0
+            if messages and self._is_update(start):
+                if self._known.swallows(buffer, start, needed):
+                    raise ProtocolError("messages within a message", offset=self.offset)
+                self._known.remember(buffer, start, needed)
             if not messages:
                 if not start:
                     self._least = needed + (HEADER.size if whole and self._size() > self.offset + needed else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +33,8 @@ _TICKS_PER_FRAME = 3
 
 _FRAMES_AT_REST = 20
 
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_HAR = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*"log"\s*:')
 
 _OF_GRAPHS = ("nodes", "generator", "seed", "settings", "device", "max_steps")
 
@@ -59,13 +62,14 @@ def command(
 ) -> None:
     """Compare the encodings: bytes, time and error of the same layout as raw, lz4 and compact.
 
-    A graph is laid out from its first step to rest, sampled 20 times a second as one client would see it; a recording
-    is taken frame by frame. Ctrl-C ends the sampling; what was measured is printed, with exit code 130.
+    A graph is laid out from its first step to rest, sampled 20 times a second as one client would see it. A recording
+    is taken frame by frame, of its first connection with positions; of a damaged one what is whole is measured, with
+    exit code 5. Ctrl-C ends the sampling; what was measured is printed, with exit code 130.
     """
     import json
 
     from vfctl.capture.encodings import EncodingComparison
-    from vfctl.errors import EXIT_INTERRUPTED, UsageError
+    from vfctl.errors import EXIT_INTERRUPTED, UsageError, VfctlError
     from vfctl.graph.picture import picture_format
 
     picture = picture_format(plot) if plot is not None else ""
@@ -82,6 +86,7 @@ def command(
     else:
         name, states = _computed(source, nodes, generator, seed, settings, device, max_steps)
     comparison, interrupted = EncodingComparison(), False
+    damage: VfctlError | None = None
     with people().status("encoding") as status:
         try:
             for state in states:
@@ -91,6 +96,10 @@ def command(
                 )
         except KeyboardInterrupt:
             interrupted = True
+        except VfctlError as error:
+            if not comparison.times_s:
+                raise
+            damage = error  # what was whole has been measured
     figures = comparison.to_json()
     if json_output:
         typer.echo(json.dumps({"schema": "vfctl.bandwidth/1", "source": name, **figures}, indent=2))
@@ -104,22 +113,42 @@ def command(
         )
     if plot is not None:
         _draw(comparison, name, plot, picture)
+    if damage is not None:
+        raise damage
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
 def _is_recording(source: Path | None) -> bool:
-    """By the first bytes: a graph file is text, and neither starts with MCAP's magic nor with a V4 header."""
+    """By what it begins with, unpacked: a graph file is text; of recordings only HAR and HTTP upgrades begin so."""
+    from vfctl.capture.formats.compressed import unpacked
+    from vfctl.capture.formats.http_upgrade import may_be_head
+    from vfctl.capture.formats.recognition import PEEK_BYTES, recognise
+    from vfctl.capture.source import open_source
+    from vfctl.errors import VfctlError
+
     if source is None:
         return False
     if str(source) == "-":
         return True
-    try:
-        with source.open("rb") as file:
-            start = file.read(1)
-    except OSError:
+    if not source.is_file():
         return False  # who loads the graph says what is wrong
-    return start in (b"\x89", b"\x04")
+    try:
+        file = open_source(source)
+    except VfctlError:
+        return False
+    try:
+        start = unpacked(file)[0].peek(PEEK_BYTES)
+        if start[:1] in (b"\x89", b"\x04"):
+            return True  # however damaged
+        if start and not _BINARY.search(start):
+            return bool(_HAR.match(start)) or (len(start) > 7 and may_be_head(start[:7]))
+        recognise(start, str(source))
+    except VfctlError:
+        return False
+    finally:
+        file.close()
+    return True
 
 
 def _recorded(path: str) -> Iterator[SampledState]:
@@ -128,7 +157,12 @@ def _recorded(path: str) -> Iterator[SampledState]:
     from vfctl.capture.timeline import decoded
 
     with open_capture(path) as capture:
-        yield from recorded_states(_saying_what_was_left_out(decoded(capture)))
+        yield from recorded_states(
+            _saying_what_was_left_out(decoded(capture)),
+            lambda first, other: say(
+                f"careful: the recording has several connections with positions: {first} is measured, {other} is not"
+            ),
+        )
 
 
 def _saying_what_was_left_out(items: Iterator[DecodedMessage]) -> Iterator[DecodedMessage]:
@@ -136,14 +170,11 @@ def _saying_what_was_left_out(items: Iterator[DecodedMessage]) -> Iterator[Decod
 
     told = False
     for item in items:
-        message = item.message
-        if not told and isinstance(message, PositionUpdate) and not message.compressed:
-            told = item.bytes < message.nodes.nbytes
-            if told:
-                say(
-                    "careful: the recording is COMPACT: raw and lz4 have no velocities, and positions are on a grid "
-                    "already"
-                )
+        if not told and isinstance(item.message, PositionUpdate) and item.message.compact:
+            told = True
+            say(
+                "careful: the recording is COMPACT: raw and lz4 have no velocities, and positions are on a grid already"
+            )
         yield item
 
 

@@ -46,7 +46,7 @@ class ReportPaths:
 
         seen: dict[str, str] = {}
         for name, path in self.named().items():
-            place = "-" if str(path) == "-" else str(path.resolve())
+            place = "-" if str(path) == "-" else os.path.realpath(path)
             if place in seen:
                 where = "stdout" if place == "-" else path
                 raise UsageError(f"--{seen[place]} and --{name} both write to {where}, it takes one report")

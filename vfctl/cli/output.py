@@ -82,15 +82,20 @@ def check_writable(path: Path | None) -> None:
 
     if path is None or str(path) == "-":
         return
-    if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a directory")
-    if path.exists() and not os.access(path, os.W_OK):
-        raise InputError(f"cannot write {path}: permission denied")
-    if not path.exists() or path.is_file():  # else it is a device or a pipe, which is not replaced
-        try:
-            tempfile.TemporaryFile(dir=path.parent).close()
-        except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror}") from None
+    try:
+        if path.is_dir():
+            raise InputError(f"cannot write {path}: it is a directory")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise InputError(f"cannot write {path}: permission denied")
+        if not path.exists() or path.is_file():  # else it is a device or a pipe, which is not replaced
+            tempfile.TemporaryFile(dir=_behind_links(path).parent).close()
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _behind_links(path: Path) -> Path:
+    """What is replaced: a link, such as /dev/stdout, stays one."""
+    return Path(os.path.realpath(path))
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -101,13 +106,14 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     from vfctl.errors import InputError
 
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    target = _behind_links(path)
+    draft = target.with_name(f".vfctl-draft.{os.getpid()}")  # as long a name as this one may be too long with more
     try:
         if path.exists() and not path.is_file():  # a device or a pipe
             path.write_bytes(content)
             return
         draft.write_bytes(content)
-        draft.replace(path)
+        draft.replace(target)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise InputError(f"cannot write {path}: {error.strerror}") from None

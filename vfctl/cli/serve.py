@@ -337,7 +337,7 @@ def _say_what_was_recorded(server: Server, record: RecordTo) -> None:
     files = f" in {figures.files} files" if figures.files > 1 else ""
     say(f"recorded {counted(figures.messages, 'message')} to {record.file}{files}")
     if figures.dropped:
-        say(f"missing from it: {counted(figures.dropped, 'message')}, for which the disk was too slow")
+        say(f"missing from it: {counted(figures.dropped, 'message')}, which came faster than they could be taken down")
     if server.recording_failure is not None:
         complain(server.recording_failure)
         raise typer.Exit(1)

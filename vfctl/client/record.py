@@ -102,7 +102,10 @@ async def record(
                 if summary.messages:
                     keep = "keep" if len(writer.files) > 1 else "keeps"
                     files = ", ".join(map(str, writer.files))
-                    error.hint = f"{files} {keep} the {summary.messages} messages that came before"
+                    # What did not fit on a disk was counted when it came: only the file itself tells how far it goes.
+                    unsure = isinstance(error, InputError)
+                    what = "what had been written" if unsure else f"the {summary.messages} messages that came"
+                    error.hint = f"{files} {keep} {what} before"
                 raise
     return summary
 

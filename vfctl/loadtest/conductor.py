@@ -198,9 +198,10 @@ class Conductor:
         limit_s = step.lasts_s + CONNECT_TIMEOUT_S if is_ramp else settle_s + step.lasts_s
         began_s = time.monotonic()
         self._live.begin(number, began_s, limit_s)
+        measured_from_s = began_s + settle_s if step.measured else None
         for side in self._sides:
-            side.series.begin_stage(step.name, step.measured)
-        self._abort.begin(began_s + settle_s if step.measured else None)
+            side.series.begin_stage(step.name, began_s, measured_from_s)
+        self._abort.begin(measured_from_s)
         self._tell(Begin(number, step, start_ns, end_ns))
         if is_ramp:
             self._wait(limit_s, lambda: time.monotonic() - began_s >= step.lasts_s and self._all_there())

@@ -225,7 +225,7 @@ def _judged(gate: Gate, value: float | None, baseline: Mapping[str, Any] | None)
 def look_up(results: Mapping[str, Any], path: str) -> float | None:
     """The number at a path of the results; None if there is none, or if it counts faults of what has not come."""
     for figure, looked_at in _LOOKED_AT.items():
-        if path.endswith(figure) and _number(results, path.removesuffix(figure) + looked_at) == 0:
+        if path.endswith(figure) and _least(results, path.removesuffix(figure), looked_at) == 0:
             return None
     return _number(results, path)
 
@@ -234,8 +234,21 @@ _LOOKED_AT: Final = {
     "frames.gaps": "latency_ms.count",
     "frames.duplicates": "latency_ms.count",
     "frames.reordered": "latency_ms.count",
+    "frames.wrong": "frames.sampled",
+    "generator.full_buffers": "frames.sampled",
 }
-"""By faults, the count of those that could have had them. Only TIMED updates have a sequence; each has a latency."""
+"""By faults, the count of those that could have had them. Only TIMED updates have a sequence; each has a latency.
+Buffers are looked at whenever a message is sampled."""
+
+
+def _least(results: Mapping[str, Any], above: str, path: str) -> float | None:
+    """A count; of repeated runs that of the run which has least."""
+    side = above.split(".", 1)[0] if above.split(".", 1)[0] in SIDES else ""
+    one = results.get(side) if side else results
+    spread = one.get("spread") if isinstance(one, Mapping) else None
+    of_runs = spread.get((above + path).removeprefix(f"{side}.")) if isinstance(spread, Mapping) else None
+    least = _number(of_runs, "min") if isinstance(of_runs, Mapping) else None
+    return _number(results, above + path) if least is None else least
 
 
 def _number(results: Mapping[str, Any], path: str) -> float | None:
@@ -245,4 +258,4 @@ def _number(results: Mapping[str, Any], path: str) -> float | None:
             return None
         found = found[key]
     is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return found if is_number else None
+    return found if is_number and math.isfinite(found) else None

@@ -24,7 +24,8 @@ from vfctl.protocol import CompactUpdate, Flag, FullGraph, MessageType, Position
 from vfctl.protocol.compact import check_section
 
 SAMPLE_EVERY: Final = 1009
-"""One message in so many is decoded whole. Prime, so that it keeps no step with rounds or clients."""
+"""One message in so many is decoded whole, the first of each stage more often. Prime, so that it keeps no step with
+rounds or clients."""
 
 MAX_MISSED_ROUNDS: Final = 10_000
 """Rounds that one late message may stand for: 8 minutes at 20 Hz."""
@@ -84,21 +85,33 @@ class Meter:
         self._windows: list[Window] = []
         self._start_ns = self._end_ns = 0
         self._seen: list[Observations] = []
-        self._until_sample = SAMPLE_EVERY
+        self._until_sample = self._sample_gap = 1
 
     @property
     def begun(self) -> bool:
         """Whether there has been a stage."""
         return bool(self._windows)
 
-    def begin(self, start_ns: int, end_ns: int = NEVER_NS) -> None:
-        """A stage begins; the one before it is over by then, if it is not yet."""
+    def begin(self, start_ns: int, end_ns: int = NEVER_NS, clients: Sequence[SimulatedClient] = ()) -> None:
+        """A stage begins; the one before it is over by then, if it is not yet.
+
+        Args:
+            clients: the first of each role that is connected is asked for a sample, or a role with few messages
+                would have none.
+        """
         if self._windows:
             self._windows[-1].end_ns = min(self._windows[-1].end_ns, start_ns)
         recent = LatencyHistogram()
         seen = [Observations(recent=recent if role.attentive else None) for role in self._roles]
         self._windows.append(Window(start_ns, end_ns, seen, recent))
         self._start_ns, self._end_ns, self._seen = start_ns, end_ns, seen
+        self._until_sample = self._sample_gap = 1
+        first_of: dict[int, SimulatedClient] = {}
+        for client in clients:
+            if client.reader is not None:
+                first_of.setdefault(client.role, client)
+        for client in first_of.values():
+            _ask_for_next(client)
 
     def close(self, clients: list[SimulatedClient], outcomes: list[Outcome], now_ns: int) -> None:
         """The last stage that has begun is over.
@@ -174,8 +187,11 @@ class Meter:
         """
         type_id, stamp_us = arrived.type_id, arrived.timestamp_us
         seen = self.seen_at(arrival_ns, client.role)
-        if seen is not None and arrived.sampled and type_id in _STATE_TYPES:
-            self._check(seen, arrived)
+        if arrived.sampled:
+            if seen is not None and type_id in _STATE_TYPES:
+                self._check(seen, arrived)
+            if arrival_ns < self._start_ns or type_id not in _STATE_TYPES:
+                _ask_for_next(client)  # it was asked for a sample of the present stage
         if type_id == MessageType.POSITION_UPDATE and stamp_us:
             sequence, interval_us = arrived.sequence, arrived.interval_us
             self.note_update(client, arrived.flags, arrived.size, sequence, stamp_us, interval_us, arrival_ns, read_ns)
@@ -183,7 +199,10 @@ class Meter:
         if seen is not None:
             seen.messages += 1
             seen.bytes += arrived.size
-            seen.frames += type_id in _STATE_TYPES
+            if type_id in _STATE_TYPES:
+                seen.frames += 1
+                if seen is self._seen[client.role]:
+                    self._count_down(client, seen)
             if type_id == MessageType.VOICE_DATA and arrived.payload is not None:
                 said_us = spoken_us(arrived.payload)
                 if said_us is not None:
@@ -215,7 +234,8 @@ class Meter:
             missing = repeated = reordered = 0
         else:
             missing, repeated, reordered = client.position_update(sequence)
-        if self._start_ns <= arrival_ns < self._end_ns:
+        present = self._start_ns <= arrival_ns < self._end_ns
+        if present:
             seen = self._seen[client.role]
         else:
             earlier = self.seen_at(arrival_ns, client.role)
@@ -237,9 +257,8 @@ class Meter:
             seen.record_against_schedule(latency_us)
         else:
             self._record_overdue(seen, due_us, promised_us, stamp_us, stamp_us + latency_us)
-        self._until_sample -= 1
-        if self._until_sample <= 0:
-            self._sample_next_of(client, seen)
+        if present:
+            self._count_down(client, seen)
 
     def _record_overdue(self, seen: Observations, due_us: int, interval_us: int, until_us: int, arrival_us: int) -> int:
         """Latency against the schedule, of a round that was promised for `due_us` and stamped later, or never.
@@ -257,11 +276,15 @@ class Meter:
                 break
         return due_us
 
-    def _sample_next_of(self, client: SimulatedClient, seen: Observations) -> None:
-        self._until_sample = SAMPLE_EVERY
+    def _count_down(self, client: SimulatedClient, seen: Observations) -> None:
+        """A message less until the next sample: gaps of 1, 2, 4, … messages, up to SAMPLE_EVERY."""
+        self._until_sample -= 1
+        if self._until_sample > 0:
+            return
+        self._sample_gap = min(2 * self._sample_gap, SAMPLE_EVERY)
+        self._until_sample = self._sample_gap
         if client.reader is not None and client.socket is not None:
-            client.reader.sample_next = True
-            client.whole_bytes = 0
+            _ask_for_next(client)
             seen.full_buffers += client.attentive and is_full(client.socket)
 
     def _check(self, seen: Observations, arrived: Arrived) -> None:
@@ -282,6 +305,13 @@ class Meter:
         if not np.isfinite(motion).all() or len(np.unique(message.nodes["id"])) != len(message.nodes):
             seen.wrong += 1
             self._errors["wrong nodes: positions that are not finite, or ids that occur twice"] += 1
+
+
+def _ask_for_next(client: SimulatedClient) -> None:
+    """Have its next message come with its whole payload."""
+    if client.reader is not None:
+        client.reader.sample_next = True
+        client.whole_bytes = 0
 
 
 def is_full(sock: socket.socket) -> bool:

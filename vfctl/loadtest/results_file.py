@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,6 +16,9 @@ from vfctl.loadtest.results import SCHEMA
 
 _OLDER: Final = ("vfctl.loadtest/1", "vfctl.loadtest/2")
 """Have the same figures by the same paths, and no histograms."""
+
+_OBJECTS: Final = ("clients", "latency_ms", "throughput", "frames", "roles")
+"""What older versions wrote, too, but not all of it from the first on."""
 
 _MODELS: Final[dict[str, type[BaseModel]]] = {SCHEMA: LoadtestResults, ab.SCHEMA: AbResults}
 
@@ -49,7 +52,7 @@ def read_pair(a: Path, b: Path | None) -> tuple[tuple[dict[str, Any], dict[str, 
 
 def _read(path: Path, schemas: tuple[str, ...]) -> dict[str, Any]:
     try:
-        document: Any = json.loads(path.read_text("utf-8"))
+        document: Any = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -63,7 +66,14 @@ def _read(path: Path, schemas: tuple[str, ...]) -> dict[str, Any]:
         raise InputError(f"{path} is {what}, not {SCHEMA}", hint=hint)
     if schema in _MODELS:
         _check(document, _MODELS[schema], path)
+    for part in _OBJECTS:
+        if not isinstance(document.get(part, {}), dict):
+            raise InputError(f"{path} is damaged: {part} is no object")
     return dict(document)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
 
 
 def _check(document: Mapping[str, Any], model: type[BaseModel], path: Path) -> None:

@@ -21,7 +21,7 @@ class Second:
     Attributes:
         t_s: when it began, since the run did.
         stage: the name of the stage that it ended in.
-        measured: that stage is measured.
+        measured: all of it is measured time.
         connected: clients, at its end.
         messages_per_s, bytes_per_s: received, of all roles; bytes with framing.
         p50_ms, p95_ms, p99_ms: latency, of clients that read as fast as they can; None without a sample.
@@ -67,11 +67,20 @@ class TimeSeries:
         self._newest: dict[int, Progress] = {}
         self._open: dict[int, _Open] = {}
         self._seconds: list[Second] = []
-        self._stages: list[tuple[str, bool]] = []
+        self._stages: list[tuple[str, float | None]] = []
 
-    def begin_stage(self, name: str, measured: bool) -> None:
-        """The next stage begins."""
-        self._stages.append((name, measured))
+    def begin_stage(self, name: str, began_s: float, measured_from_s: float | None) -> None:
+        """The next stage begins.
+
+        Args:
+            began_s: when, monotonic.
+            measured_from_s: when its measured time does; None if it is not measured. One without a pause before it goes
+                on with the measured time of the stage before.
+        """
+        if measured_from_s == began_s:
+            before_s = self._stages[-1][1] if self._stages else -math.inf
+            measured_from_s = measured_from_s if before_s is None else before_s
+        self._stages.append((name, measured_from_s))
 
     def take(self, progress: Progress) -> None:
         """A shard's report."""
@@ -111,13 +120,13 @@ class TimeSeries:
         seen = self._open.pop(number, None) or _Open()
         outcome = sum((progress.outcome for progress in self._newest.values()), Outcome())
         stage = max(0, *(progress.stage for progress in self._newest.values()))
-        name, measured = self._stages[stage] if stage < len(self._stages) else ("", False)
+        name, measured_from_s = self._stages[stage] if stage < len(self._stages) else ("", None)
         latency = seen.latency.summary()
         self._seconds.append(
             Second(
                 number,
                 name,
-                measured,
+                measured_from_s is not None and self._began_s + number >= measured_from_s,
                 outcome.connected,
                 round(seen.messages / lasted_s, 1),
                 round(seen.bytes / lasted_s, 1),

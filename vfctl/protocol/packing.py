@@ -44,7 +44,8 @@ def pack(values: Integers, most_bytes: int) -> bytes | None:
         values: int32 [3, nodes], from -2^25 to 2^25 - 1.
     """
     count = values.shape[1]
-    zigzag = (values << 1) ^ (values >> 31)  # 0, -1, 1, -2, 2, … become 0, 1, 2, 3, 4, …
+    zigzag = values << 1
+    zigzag ^= values >> 31  # 0, -1, 1, -2, 2, … become 0, 1, 2, 3, 4, …
     sizes = _block_sizes(count)
     totals = np.zeros(len(sizes) * BLOCK_NODES, np.int32)
     np.add(zigzag[0], zigzag[1], out=totals[:count])
@@ -59,24 +60,27 @@ def pack(values: Integers, most_bytes: int) -> bytes | None:
         return None
     sparse = modes == SPARSE
     coded, chosen = _coded(modes, sizes, moved if sparse.any() else None, count)
-    taken = zigzag if chosen is None else _columns(zigzag, chosen)
-    parts = []
-    if sparse.any():
-        existing = sizes[sparse].sum()  # only the last block can be shorter, so what is too much is at the end
-        parts.append(moved[sparse].ravel()[:existing].view(np.uint8))
-    if _K[modes].any():
-        k = np.repeat(_K[modes], coded)
-        parts += _to_planes(taken, k)
-        taken = taken >> k
-    # One place further on than each one stands: the first place is left out below. int32 halves the time.
-    ends = np.cumsum(taken.ravel() + 1, dtype=np.int32 if most_bits < 2**31 else np.int64)
-    unary = np.zeros(int(ends[-1]) + 1, np.uint8)
-    unary[ends] = 1
-    parts.append(unary[1:])
+    if chosen is not None:
+        zigzag = _columns(zigzag, chosen)
+    k = np.repeat(_K[modes], coded)
+    flags = int(sizes[sparse].sum())
+    planes = 3 * int(k.sum(dtype=np.int64))
+    ends = (zigzag >> k).ravel()
+    ends += 1
+    if most_bits >= 2**31:
+        ends = ends.astype(np.int64)  # int32 halves the time
+    np.cumsum(ends, out=ends)
+    bits = np.zeros(flags + planes + int(ends[-1]), np.uint8)
+    if flags:  # only the last block can be shorter, so what is too much is at the end
+        bits[:flags] = moved[sparse].ravel()[:flags]
+    ends += flags + planes - 1
+    bits[ends] = 1
+    del ends
+    if planes:
+        _to_planes(zigzag, k, bits[flags : flags + planes])
     nibbles = np.zeros(len(modes) + len(modes) % 2, np.uint8)
     nibbles[: len(modes)] = modes
-    bits = np.packbits(np.concatenate(parts), bitorder="little")
-    return (nibbles[::2] | nibbles[1::2] << 4).tobytes() + bits.tobytes()
+    return (nibbles[::2] | nibbles[1::2] << 4).tobytes() + np.packbits(bits, bitorder="little").tobytes()
 
 
 def unpack(packed: bytes | memoryview, count: int, *, offset: int) -> Integers:
@@ -90,40 +94,38 @@ def unpack(packed: bytes | memoryview, count: int, *, offset: int) -> Integers:
     Raises:
         ProtocolError: these are not `count` values.
     """
-    values = np.zeros((3, count), np.int32)
     if not packed:
-        return values
+        return np.zeros((3, count), np.int32)
     sizes = _block_sizes(count)
     modes, header = _read_modes(packed, len(sizes), offset)
-    bits = np.unpackbits(np.frombuffer(packed, np.uint8, offset=header), bitorder="little")
+    data = np.frombuffer(packed, np.uint8, offset=header)
     moved, position = None, 0
     sparse = modes == SPARSE
     if sparse.any():
         position = int(sizes[sparse].sum())
-        _check_enough(bits, position, offset + header)
+        _check_enough(data, position, offset + header)
         flags = np.zeros(int(np.count_nonzero(sparse)) * BLOCK_NODES, np.bool_)
-        flags[:position] = bits[:position]
+        flags[:position] = _bits(data, 0, position)
         moved = np.zeros((len(sizes), BLOCK_NODES), np.bool_)
         moved[sparse] = flags.reshape(-1, BLOCK_NODES)
     coded, chosen = _coded(modes, sizes, moved, count)
-    low = None
-    planes = int((_K[modes] * coded).sum()) * 3
     k = np.repeat(_K[modes], coded)
-    if planes:
-        _check_enough(bits, position + planes, offset + header)
-        low = _from_planes(bits[position : position + planes], k)
-        position += planes
-    zigzag, used = _read_unary(bits[position:], k, offset + header)
-    if len(bits) - position - used >= 8:
-        excess = (len(bits) - position - used) // 8
+    planes = 3 * int(k.sum(dtype=np.int64))
+    _check_enough(data, position + planes, offset + header)
+    zigzag, used = _read_unary(_bits(data, position + planes, 8 * len(data)), k, offset + header)
+    excess = len(data) - (position + planes + used + 7) // 8
+    if excess > 0:
         raise ProtocolError(f"{excess} packed bytes too many", offset=offset + len(packed) - 1)
-    if low is not None:
+    if planes:
         zigzag <<= k
-        zigzag |= low
-    coded_values = (zigzag >> 1) ^ -(zigzag & 1)
+        zigzag |= _from_planes(data, position, k)
+    sign = zigzag & 1
+    zigzag >>= 1
+    zigzag ^= np.negative(sign, out=sign)
     if chosen is None:
-        return coded_values
-    _set_columns(values, chosen, coded_values)
+        return zigzag
+    values = np.zeros((3, count), np.int32)
+    _set_columns(values, chosen, zigzag)
     return values
 
 
@@ -207,37 +209,48 @@ def _set_columns(values: npt.NDArray[_Number], chosen: npt.NDArray[np.bool_], co
         row[chosen] = of_row
 
 
-def _to_planes(values: Integers, k: npt.NDArray[np.int32]) -> list[npt.NDArray[np.uint8]]:
-    """The lowest k bits of each value, a plane a bit. Byte by byte, since numpy is at its fastest with bytes."""
-    planes = []
-    for byte in range(0, int(k.max()), 8):
+def _to_planes(values: Integers, k: npt.NDArray[np.int32], bits: npt.NDArray[np.uint8]) -> None:
+    """The lowest k bits of each value to `bits`, a plane a bit. Byte by byte: numpy is at its fastest with bytes."""
+    start, largest = 0, int(k.max())
+    for byte in range(0, largest, 8):
         part = (values >> byte).astype(np.uint8)
-        for plane in range(byte, min(byte + 8, int(k.max()))):
+        for plane in range(byte, min(byte + 8, largest)):
             of_plane = k > plane
             of_values = part if of_plane.all() else _columns(part, of_plane)
-            planes.append(((of_values & (1 << plane - byte)) != 0).view(np.uint8).ravel())
-    return planes
+            stop = start + of_values.size
+            np.not_equal(of_values & (1 << plane - byte), 0, out=bits[start:stop].view(np.bool_).reshape(3, -1))
+            start = stop
 
 
-def _from_planes(bits: npt.NDArray[np.uint8], k: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Undo `_to_planes`: int32 [3, coded nodes]."""
-    low = np.zeros((3, len(k)), np.int32)
+def _from_planes(data: npt.NDArray[np.uint8], position: int, k: npt.NDArray[np.int32]) -> Integers:
+    """Undo `_to_planes`, of bits from `position` on: int32 [3, coded nodes]."""
+    low: Integers | None = None
     largest = int(k.max())
-    starts = np.concatenate([[0], np.cumsum([3 * np.count_nonzero(k > plane) for plane in range(largest)])]).tolist()
+    lengths = [3 * np.count_nonzero(k > plane) for plane in range(largest)]
+    starts = np.cumsum([position, *lengths]).tolist()
     for byte in range(0, largest, 8):
         part = np.zeros((3, len(k)), np.uint8)
         for plane in reversed(range(byte, min(byte + 8, largest))):
             part += part  # a shift by one; numpy adds bytes ten times as fast
-            of_values = bits[starts[plane] : starts[plane + 1]].reshape(3, -1)
+            of_values = _bits(data, starts[plane], starts[plane + 1]).reshape(3, -1)
             if of_values.shape != part.shape:
                 spread = np.zeros_like(part)
                 _set_columns(spread, k > plane, of_values)
                 of_values = spread
             part += of_values
-        low |= part.astype(np.int32) << byte
+        above = part.astype(np.int32)
+        low = above if low is None else low | above << byte
+    assert low is not None
     return low
 
 
-def _check_enough(bits: npt.NDArray[np.uint8], needed: int, offset: int) -> None:
-    if len(bits) < needed:
-        raise ProtocolError(f"{len(bits)} packed bits, expected at least {needed}", offset=offset)
+def _bits(data: npt.NDArray[np.uint8], start: int, stop: int) -> npt.NDArray[np.uint8]:
+    """Bits number `start` up to `stop`, one a byte. As few at a time as are needed: of large arrays, what costs time is
+    memory that is new to the process."""
+    unpacked = np.unpackbits(data[start // 8 : -(-stop // 8)], bitorder="little")
+    return unpacked[start % 8 : start % 8 + stop - start]
+
+
+def _check_enough(data: npt.NDArray[np.uint8], needed: int, offset: int) -> None:
+    if 8 * len(data) < needed:
+        raise ProtocolError(f"{8 * len(data)} packed bits, expected at least {needed}", offset=offset)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from vfctl.capture import open_capture
 from vfctl.errors import CaptureError, ProtocolError, VfctlError
-from vfctl.protocol import FullGraph, Heartbeat, Message, PositionUpdate, Trailer, encode
+from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, Heartbeat, Message, PositionUpdate, Trailer, encode
 
 HYPOTHESIS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -168,3 +168,15 @@ def test_a_long_stretch_of_zeros_is_one_loss_and_flat(updates: list[bytes]) -> N
     assert found == updates[:4]
     assert [loss.bytes for loss in capture.losses] == [100 * 2**20]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
+
+
+@pytest.mark.parametrize("before", [Heartbeat(7), FullGraph(np.zeros(0, NODE_DTYPE), np.zeros(0, EDGE_DTYPE))])
+def test_a_whole_message_before_one_that_is_cut_off_anywhere(
+    before: Message, updates: list[bytes], opened: Callable[..., Any]
+) -> None:
+    """Also if so little of the next one is there that nobody can tell what it is."""
+    whole = encode(before)
+    for length in range(1, len(updates[0])):
+        got = opened(whole + updates[0][:length])
+        assert got.payloads == [whole], length
+        assert got.error.offset == len(whole), length

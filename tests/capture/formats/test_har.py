@@ -127,3 +127,23 @@ def test_memory_stays_flat(made: Any, make_nodes: Callable[..., Any], tmp_path: 
         tracemalloc.stop()
     assert count == 150
     assert peak < 8 * 2**20
+
+
+@pytest.mark.parametrize(
+    "change", [("opcode", "npcode"), ('"opcode": 2', '"opcode": 6'), ('"opcode": 2', '"opcode": "2"')]
+)
+def test_a_message_whose_kind_cannot_be_told_is_a_loss(
+    change: tuple[str, str], made: Any, said: list[CapturedMessage], opened: Opened
+) -> None:
+    text = made.har([said[8:11]], indent=None).decode()
+    at = text.index('"opcode"', text.index('"opcode"') + 1)
+    got = opened((text[:at] + text[at:].replace(*change, 1)).encode())
+    assert got.payloads == [said[8].payload, said[10].payload]
+    assert "opcode" in got.error.message
+    assert got.error.exit_code == 5
+
+
+def test_what_a_browser_says_of_an_error_is_no_message(made: Any, said: list[CapturedMessage], opened: Opened) -> None:
+    error = {"type": "error", "time": 1.0, "opcode": -1, "data": "WebSocket is closed"}
+    got = opened(made.har([[said[8], error, said[10]]]))
+    assert (got.error, got.payloads) == (None, [said[8].payload, said[10].payload])

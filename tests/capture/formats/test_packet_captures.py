@@ -408,3 +408,42 @@ def test_rubbish_between_packets_costs_only_itself(
         got = opened(whole[:at] + b"\xff" * 333 + whole[at:])
         assert got.payloads == updates
         assert [(loss.offset, loss.bytes) for loss in got.capture.losses] == [(at, 333)]
+
+
+def test_a_wrong_number_in_the_handshake_costs_no_message(made: Any, updates: list[bytes], opened: Opened) -> None:
+    """What the other end acknowledges tells where the stream began."""
+    for bit in (8, 12, 20):
+        flow = made.Flow().handshake(http=False)
+        packet = bytearray(flow.packets[1].data)
+        number = int.from_bytes(packet[38:42], "big") ^ 1 << bit
+        packet[38:42] = number.to_bytes(4, "big")
+        flow.packets[1].data = bytes(packet)
+        flow.acknowledge().to_server(made.REQUEST).to_client(made.RESPONSE).to_client(made.framed(updates)).close()
+        got = opened(made.pcap(flow.packets))
+        assert got.payloads == updates, bit
+
+
+@pytest.mark.parametrize("end", ["client", "server"])
+def test_a_handshake_without_its_end_costs_no_message(
+    end: str, made: Any, updates: list[bytes], requests: list[bytes], opened: Opened
+) -> None:
+    request, response = made.REQUEST, made.RESPONSE
+    if end == "client":
+        request = request[:-1] + b"\x0b"
+    else:
+        response = response[:-1] + b"\x0b"
+    flow = made.Flow().handshake(http=False).to_server(request).to_client(response)
+    flow.to_client(made.framed(updates)).to_server(made.masked(requests)).close()
+    got = opened(made.pcap(flow.packets))
+    assert (got.of("server"), got.of("client")) == (updates, requests)
+    assert "no end of the HTTP header" in got.error.message
+    assert got.error.exit_code == 5
+
+
+def test_what_comes_just_behind_a_reset_is_not_late(made: Any, updates: list[bytes], opened: Opened) -> None:
+    """One wrong bit makes a RST of an ACK."""
+    flow = made.Flow().handshake().to_client(made.framed(updates[:2]))
+    flow._add(made.segment(flow.client, flow.server, flow.client_sequence, flags=made.RST))
+    for update in updates[2:]:
+        flow.to_client(made.frame(update))
+    assert opened(made.pcap(flow.packets)).payloads == updates

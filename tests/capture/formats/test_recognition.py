@@ -27,7 +27,7 @@ from vfctl.capture import open_capture
 from vfctl.capture.formats.recognition import DESCRIPTIONS
 from vfctl.capture.source import PIECE_BYTES
 from vfctl.errors import CaptureError, InputError, ProtocolError
-from vfctl.protocol import NODE_DTYPE, Heartbeat, NodeSelect, PositionUpdate, encode
+from vfctl.protocol import NODE_DTYPE, Heartbeat, NodeSelect, PositionUpdate, Trailer, encode
 
 HYPOTHESIS = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 Opened = Callable[[bytes], Any]
@@ -278,3 +278,23 @@ def test_iterating_again_reports_the_same_losses_once(tmp_path: Path) -> None:
         with pytest.raises(ProtocolError):
             list(capture)
         assert [(loss.offset, loss.bytes) for loss in capture.losses] == [(12, 7)]
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd", "xz", "lz4"])
+def test_what_stands_before_the_damage_of_a_compressed_file_comes_out(name: str, opened: Opened) -> None:
+    """All but the block or the few hundred bytes in which the damage is."""
+    rng = np.random.default_rng(3)
+    nodes = np.zeros(100, NODE_DTYPE)
+    payloads = []
+    for number in range(2000):
+        nodes["x"] = rng.normal(size=100)
+        payloads.append(encode(PositionUpdate(nodes, trailer=Trailer(number, number, 0))))
+    checked = zstandard.ZstdCompressor(write_checksum=True)  # without one, a wrong byte of a float is nobody's to see
+    compress = {"gzip": gzip.compress, "zstd": checked.compress, "xz": lambda data: lzma.compress(data, preset=0)}
+    packed = bytearray(compress.get(name, lz4.frame.compress)(b"".join(payloads)))
+    at = len(packed) * 3 // 4
+    packed[at : at + 64] = b"\xff" * 64
+    got = opened(bytes(packed))
+    intact = len([1 for one, other in zip(got.payloads, payloads, strict=False) if one == other])
+    assert got.error.exit_code == 5
+    assert intact > 2000 * 0.7

@@ -24,6 +24,7 @@ from vfctl.loadtest.observations import Observations
 from vfctl.loadtest.repeats import fold
 from vfctl.loadtest.reports import as_csv, as_html, as_junit, as_markdown
 from vfctl.loadtest.reports.as_html import curves_of
+from vfctl.loadtest.reports.charts import over_time
 from vfctl.loadtest.reports.schema import DOCUMENTS, schema_of
 from vfctl.loadtest.results import Results
 from vfctl.loadtest.search import Found, Probe
@@ -246,3 +247,13 @@ def test_the_schema_refuses_what_is_not_results(reportable: MakeReportable, key:
     document[key] = "vfctl.loadtest/0"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, schema_of("loadtest"))
+
+
+def test_only_measured_seconds_are_shaded_also_within_a_stage() -> None:
+    seconds = [
+        {"stage": stage, "measured": measured, "connected": 1}
+        for stage, measured in (("ramp", False), ("hold", False), ("hold", True), ("hold", True), ("peak", True))
+    ]
+    chart = over_time(seconds, {"clients": "connected"}, key="clients", title="", unit="")
+    whole = chart.bands[0].width * 5 / 2
+    assert [band.width for band in chart.bands] == [pytest.approx(whole * share, abs=0.2) for share in (0.4, 0.2)]

@@ -13,9 +13,10 @@ import zstandard
 
 from vfctl.capture.source import ByteSource
 
-_PIECE_BYTES: Final = 2**16
+_PIECE_BYTES: Final = 2**12
+"""Little at once: of the piece in which the damage is nothing comes out."""
 _ZSTD_PIECE_BYTES: Final = 2**8
-"""Little at once, as there is no bound to what comes out: 4 bytes may be a block of 128 KiB."""
+"""Even less, as there is no bound to what comes out: 4 bytes may be a block of 128 KiB."""
 
 _ERRORS: Final = (
     zlib.error,

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator
 from typing import Final
 
 from vfctl.capture.captured import CapturedMessage
+from vfctl.capture.formats.known_starts import COMMON, HEAD, KnownStarts
 from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, Window
 from vfctl.errors import ProtocolError
 from vfctl.protocol.layout import measure
-from vfctl.protocol.wire import HEADER, NODE_DTYPE, TRAILER, U32, VERSION, Flag, MessageType
-
-_HEAD = struct.Struct("<Q")
-"""The header in the lower half, in the upper what is the node count in most messages."""
-_KNOWN_HEADS: Final = 8
-"""So many different starts of messages are remembered: one that was seen before is likely real where it comes again."""
-_COMMON: Final[dict[int, int]] = {
-    VERSION | MessageType.POSITION_UPDATE << 8 | flags << 16: _HEAD.size + (TRAILER.size if flags & Flag.TIMED else 0)
-    for flags in (0, Flag.TIMED, Flag.SETTLED, Flag.TIMED | Flag.SETTLED)
-}
-"""The headers of which a recording has most, and how many bytes such messages have besides their nodes."""
+from vfctl.protocol.wire import HEADER, NODE_DTYPE, U32
 
 _START = re.compile(rb"\x04(?=[\x01-\x0f][\x00-\x3f])", re.DOTALL)
 """Where a message may begin."""
@@ -47,7 +37,7 @@ class _Splitter:
         self._window = Window(source)
         self._patient = source.rereadable
         self._losses = report.losses
-        self._known: dict[int, int] = {}  # the first eight bytes of messages that there were, and how long those were
+        self._known = KnownStarts()
 
     def messages(self) -> Iterator[CapturedMessage]:
         window = self._window
@@ -68,9 +58,9 @@ class _Splitter:
         view, known = memoryview(buffer), self._known
         base = window.offset - position
         try:
-            while end - position >= _HEAD.size:
-                (head,) = _HEAD.unpack_from(buffer, position)
-                length = _COMMON.get(head & 0xFFFFFF)
+            while end - position >= HEAD.size:
+                (head,) = HEAD.unpack_from(buffer, position)
+                length = COMMON.get(head & 0xFFFFFF)
                 if length is not None:
                     length += (head >> 32) * NODE_DTYPE.itemsize
                 elif (length := _length(buffer, position, end)) is None:
@@ -81,36 +71,16 @@ class _Splitter:
                         break
                 elif not _begins(buffer, after, end):
                     break
-                if head not in known and head & 0xFFFFFF in _COMMON:
-                    if self._swallows(position, length):
+                if head & 0xFFFFFF in COMMON:
+                    if known.swallows(buffer, position, length):
                         break
-                    self._remember(position, length)
+                    known.remember(buffer, position, length)
                 payload = bytes(view[position:after])
                 window.start = after
                 yield CapturedMessage(payload, None, base + position)
                 position = after
         finally:
             view.release()
-
-    def _remember(self, index: int, length: int) -> None:
-        """Keep in mind how the message at `index` begins, if many may begin like that."""
-        (head,) = _HEAD.unpack_from(self._window.buffer, index)
-        if head & 0xFFFFFF in _COMMON:
-            if len(self._known) == _KNOWN_HEADS:
-                del self._known[next(iter(self._known))]
-            self._known[head] = length
-
-    def _swallows(self, index: int, length: int) -> bool:
-        """Whether another message begins within this one, just where one with a count seen before would have ended.
-
-        A count that lies may well end where a message does.
-        """
-        buffer = self._window.buffer
-        for known in self._known.values():
-            at = index + known
-            if known < length and at + _HEAD.size <= len(buffer) and _HEAD.unpack_from(buffer, at)[0] in self._known:
-                return True
-        return False
 
     def _ends_at(self, index: int) -> bool:
         window = self._window
@@ -129,7 +99,7 @@ class _Splitter:
 
     def _foreseen(self, offset: int, whole: bool) -> bool | None:
         """Whether the file goes on at `offset`, behind a whole message with another; None if that cannot be seen."""
-        around = self._window.source.look(offset - 1, 1 + _HEAD.size)
+        around = self._window.source.look(offset - 1, 1 + HEAD.size)
         if around is None:
             return None
         return len(around) > 0 and (not whole or len(around) == 1 or _begins(around, 1, len(around)))
@@ -140,9 +110,9 @@ class _Splitter:
         length = _length(window.buffer, window.start, len(window.buffer))
         after = None if length is None or length > window.available else length
         believed = False
-        if after is not None and not self._swallows(window.start, after):
-            believed = _HEAD.unpack_from(window.buffer, window.start)[0] in self._known
-            self._remember(window.start, after)
+        if after is not None and not self._known.swallows(window.buffer, window.start, after):
+            believed = HEAD.unpack_from(window.buffer, window.start)[0] in self._known
+            self._known.remember(window.buffer, window.start, after)
             if after == window.available and window.ended:
                 yield self._hand_over(after)
                 return
@@ -153,7 +123,7 @@ class _Splitter:
         at = window.offset
         reason, cut_off = self._reason()
         while found is None and not window.ended:
-            window.let_go(max(1, window.available - _HEAD.size))
+            window.let_go(max(1, window.available - HEAD.size))
             found = self._find(0)
         window.let_go(window.available if found is None else found)
         self._losses.note(at, reason, window.offset - at, cut_off=cut_off and found is None)
@@ -176,7 +146,7 @@ class _Splitter:
                 if certain is None and waiting is None:
                     waiting = match.start() - window.start
             # All that could begin here has been looked at; the last bytes may be the start of something.
-            ahead = waiting if waiting is not None else max(ahead, window.available - _HEAD.size)
+            ahead = waiting if waiting is not None else max(ahead, window.available - HEAD.size)
             if window.ended or (waiting is None and window.available > _MAX_BLIND_BYTES):
                 return None
             window.fill(max(window.available + 1, window.available * 3 // 2 if waiting is not None else 0))
@@ -193,8 +163,8 @@ class _Splitter:
         if (
             whole
             and after <= end
-            and index + _HEAD.size <= end
-            and _HEAD.unpack_from(window.buffer, index)[0] in self._known
+            and index + HEAD.size <= end
+            and HEAD.unpack_from(window.buffer, index)[0] in self._known
         ):
             return True
         if whole and after + HEADER.size <= end:
@@ -255,7 +225,7 @@ def _length(buffer: bytearray, start: int, end: int) -> int | None:
 
 def _begins(buffer: bytearray | bytes, start: int, end: int) -> bool:
     """Whether a message begins at `start`, where there are four bytes or more."""
-    if end - start >= _HEAD.size and _HEAD.unpack_from(buffer, start)[0] & 0xFFFFFF in _COMMON:
+    if end - start >= HEAD.size and HEAD.unpack_from(buffer, start)[0] & 0xFFFFFF in COMMON:
         return True
     try:
         measure(buffer, start, end)
@@ -266,11 +236,11 @@ def _begins(buffer: bytearray | bytes, start: int, end: int) -> bool:
 
 def _flips_to(message: bytearray) -> bool:
     """Whether one other bit in the fields that say its length would make this one whole message."""
-    if len(message) < _HEAD.size:
+    if len(message) < HEAD.size:
         return False
     counts = [*range(min(len(message), 16))]
     (nodes,) = U32.unpack_from(message, 4)
-    edges = _HEAD.size + nodes * NODE_DTYPE.itemsize
+    edges = HEAD.size + nodes * NODE_DTYPE.itemsize
     counts += range(min(edges, len(message)), min(edges + 4, len(message)))
     for at in counts:
         for bit in range(8):

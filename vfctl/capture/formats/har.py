@@ -34,6 +34,8 @@ _TOKEN: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\.)*+"|[{}\[\]"]', re.DOTAL
 _END: Final = re.compile(rb'(?:\]|"(?:comment|version|name)"\s*:\s*"[^"\\]*"\s*(?:\}\s*)?)\s*\}\s*\}\s*\Z')
 """How the document ends: with the entries, or with what else HAR 1.2 has beside them."""
 _MAX_TEXT_BYTES: Final = MAX_MESSAGE_BYTES * 4 // 3 + 2**16
+_NOT_BINARY: Final = (-1, *(opcode for opcode in Opcode if opcode is not Opcode.BINARY))
+"""Opcodes that are right and carry no message of VisionFlow's; Chrome gives an error -1."""
 _DIRECTIONS: Final = {"send": Direction.CLIENT, "receive": Direction.SERVER}
 
 
@@ -165,12 +167,12 @@ def _captured(connection: WebSocketConnection, message: dict[str, Any], offset: 
     opcode, data = message.get("opcode"), message.get("data")
     if opcode == Opcode.TEXT:
         connection.tally.texts += 1
-    if opcode != Opcode.BINARY:
+    if opcode in _NOT_BINARY:
         return None
     direction = _DIRECTIONS.get(str(message.get("type")))
     size = len(data) if isinstance(data, str) else 0
-    if direction is None or not isinstance(data, str):
-        connection.lost(offset, "a message without type or data", size)
+    if direction is None or opcode != Opcode.BINARY or not isinstance(data, str):
+        connection.lost(offset, "a message without its type, opcode or data", size)
         return None
     try:
         payload = binascii.a2b_base64(data.encode("ascii"), strict_mode=True)

@@ -49,15 +49,18 @@ def may_be_head(start: bytes) -> bool:
     return any(start.startswith(word[: len(start)]) for word in (b"GET ", b"HTTP/1."))
 
 
-def read_head(buffer: bytes | bytearray, start: int) -> Head | None:
+def read_head(buffer: bytes | bytearray, start: int, *, final: bool = False) -> Head | None:
     """The head at `start`; None if its end is not there.
+
+    Args:
+        final: its end will not come any more.
 
     Raises:
         ValueError: that is no head of a request or a response.
     """
     end = buffer.find(b"\r\n\r\n", start, start + MAX_HEAD_BYTES)
     if end < 0:
-        if len(buffer) - start >= MAX_HEAD_BYTES:
+        if final or len(buffer) - start >= MAX_HEAD_BYTES:
             raise ValueError("no end of the HTTP header")
         return None
     request, response = REQUEST.match(buffer, start), RESPONSE.match(buffer, start)

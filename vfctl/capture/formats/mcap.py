@@ -21,7 +21,8 @@ from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, DataEnd, Footer, McapRecord, Metadata
 
 from vfctl.capture.captured import CapturedMessage, Direction, Form
-from vfctl.capture.formats.mcap_chunk import MAX_CHUNK_BYTES, ChunkError, unpack
+from vfctl.capture.formats.mcap_chunk import ChunkError, unpack
+from vfctl.capture.formats.mcap_records import MAX_PASSED_BYTES, RECORD, chunk_length, fills, implausible
 from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, Window
 from vfctl.errors import CaptureError, ProtocolError
@@ -38,16 +39,10 @@ ENCODINGS: Final = frozenset(f"vfctl.{form.value}" for form in Form)
 METADATA_NAME: Final = "vfctl"
 """Name of the metadata record that says where a recording comes from."""
 
-_RECORD = struct.Struct("<BQ")
-"""opcode, length of what follows."""
 _MESSAGE = struct.Struct("<HIQQ")
 """channel id, sequence, log time, publish time; the payload follows."""
-_CHUNK = struct.Struct("<QQQII")
-"""start time, end time, uncompressed size, uncompressed CRC, length of the compression's name."""
 _KEPT: Final = (Opcode.CHANNEL, Opcode.CHUNK, Opcode.MESSAGE, Opcode.METADATA, Opcode.DATA_END, Opcode.FOOTER)
 """The records that are read; the others are passed over."""
-_MAX_PASSED_BYTES: Final = 2**24
-"""Most that a record other than an attachment or a private one may have to be passed over: an index of a chunk."""
 _CANDIDATE = re.compile(
     rb"(?=\x06.{5}\0{3}.{28}(?:\0{4}|\x03\0{3}lz4|\x04\0{3}zstd)"
     rb"|\x05.{5}\0{3}|\x04.{3}\0{5}|\x0f\x04\0{7}|\x02\x14\0{7})",
@@ -99,25 +94,25 @@ class _Reader:
         data_ended, finished = False, False
         while not finished:
             at = window.offset
-            if window.fill(_RECORD.size) < _RECORD.size:
+            if window.fill(RECORD.size) < RECORD.size:
                 self._cut_off(at)
                 break
-            opcode, length = _RECORD.unpack_from(window.buffer, window.start)
-            wrong = _implausible(opcode, length)
+            opcode, length = RECORD.unpack_from(window.buffer, window.start)
+            wrong = implausible(opcode, length)
             if wrong:
                 if not self._resynchronise(wrong):
                     break
                 continue
-            whole = _RECORD.size + length
-            if opcode not in _KEPT and length > _MAX_PASSED_BYTES:
-                self._let_go(_RECORD.size)
+            whole = RECORD.size + length
+            if opcode not in _KEPT and length > MAX_PASSED_BYTES:
+                self._let_go(RECORD.size)
                 if self._pass_over(length) < length:
                     self._cut_off(at)
                     break
                 continue
             if window.fill(whole) < whole:
                 if opcode == Opcode.CHUNK and self._framed(opcode, whole):
-                    yield from self._salvage(bytes(memoryview(window.buffer)[window.start + _RECORD.size :]), at)
+                    yield from self._salvage(bytes(memoryview(window.buffer)[window.start + RECORD.size :]), at)
                 elif self._find_next()[0] is not None:  # a length that lies ends behind the file, too
                     self._resynchronise(f"a record of {length} bytes, which the file does not have")
                     continue
@@ -127,9 +122,9 @@ class _Reader:
                 if not self._resynchronise(f"a record of {length} bytes, within which another begins"):
                     break
                 continue
-            body = bytes(memoryview(window.buffer)[window.start + _RECORD.size : window.start + whole])
+            body = bytes(memoryview(window.buffer)[window.start + RECORD.size : window.start + whole])
             crc_before = self._crc
-            crc_head = zlib.crc32(memoryview(window.buffer)[window.start : window.start + _RECORD.size], crc_before)
+            crc_head = zlib.crc32(memoryview(window.buffer)[window.start : window.start + RECORD.size], crc_before)
             self._let_go(whole)
             match opcode:
                 case Opcode.CHUNK:
@@ -154,18 +149,20 @@ class _Reader:
         self._say_what_was_left_out()
 
     def _framed(self, opcode: int, whole: int) -> bool:
-        """Whether a record seems to end where it says: chunks say it twice, and in others no further one begins."""
+        """Whether a record seems to end where it says: most say it twice, and in others no further one begins."""
         window = self._window
         if opcode == Opcode.CHUNK:
-            return _chunk_length(window.buffer, window.start) == whole
+            return chunk_length(window.buffer, window.start) == whole
         if opcode == Opcode.FOOTER:
-            return whole == _RECORD.size + 20
+            return whole == RECORD.size + 20
         if opcode == Opcode.MESSAGE:
-            start = window.start + _RECORD.size
+            start = window.start + RECORD.size
             if int.from_bytes(window.buffer[start : start + 2], "little") in self._others:
                 return True
             if _is_message(memoryview(window.buffer)[start + _MESSAGE.size : window.start + whole]):
                 return True
+        elif fills(opcode, memoryview(window.buffer)[window.start + RECORD.size : window.start + whole]):
+            return True  # numbers in an index may well look like the start of a record
         window.fill(whole + _LONGEST_START)
         found = self._find_next()[0]
         return found is None or found >= window.start + whole
@@ -204,23 +201,23 @@ class _Reader:
         """How many more bytes it takes to see that there is a record at `index`; 0: there is, None: there is not."""
         buffer = self._window.buffer
         length: int
-        opcode, length = _RECORD.unpack_from(buffer, index)
-        if _implausible(opcode, length):
+        opcode, length = RECORD.unpack_from(buffer, index)
+        if implausible(opcode, length):
             return None
-        start = index + _RECORD.size
+        start = index + RECORD.size
         end = start + length
         if opcode == Opcode.CHUNK:
-            return 0 if _chunk_length(buffer, index) == end - index else None
+            return 0 if chunk_length(buffer, index) == end - index else None
         if opcode == Opcode.MESSAGE:
             payload = memoryview(buffer)[start + _MESSAGE.size : end]
             if end > len(buffer):
                 return end - len(buffer) if _may_be_message(payload, length - _MESSAGE.size) else None
             return 0 if _is_message(payload) else None
-        if end + _RECORD.size > len(buffer):
-            return end + _RECORD.size - len(buffer)
+        if end + RECORD.size > len(buffer):
+            return end + RECORD.size - len(buffer)
         if opcode == Opcode.FOOTER:
             return 0 if buffer[end : end + len(MAGIC)] == MAGIC else None
-        return 0 if _implausible(*_RECORD.unpack_from(buffer, end)) is None else None
+        return 0 if implausible(*RECORD.unpack_from(buffer, end)) is None else None
 
     def _let_go(self, length: int) -> None:
         window = self._window
@@ -261,7 +258,7 @@ class _Reader:
         chunk = self._parse(Chunk, body, at)
         if chunk is None:
             return
-        whole = _RECORD.size + len(body)
+        whole = RECORD.size + len(body)
         try:
             content = unpack(chunk)
         except ChunkError as error:
@@ -288,9 +285,9 @@ class _Reader:
     def _records(self, content: bytes, at: int) -> Generator[CapturedMessage, None, int]:
         """The messages in a chunk's content; returns how many bytes are left over at its end."""
         position, view = 0, memoryview(content)
-        while len(view) - position >= _RECORD.size:
-            opcode, length = _RECORD.unpack_from(view, position)
-            start = position + _RECORD.size
+        while len(view) - position >= RECORD.size:
+            opcode, length = RECORD.unpack_from(view, position)
+            start = position + RECORD.size
             if length > len(view) - start:
                 break
             if opcode == Opcode.MESSAGE:
@@ -330,7 +327,7 @@ class _Reader:
         try:
             return kind.read(ReadDataStream(BytesIO(body)))  # type: ignore[no-any-return, attr-defined]
         except _UNREADABLE:
-            self._note(at, f"a {kind.__name__} record that cannot be read", _RECORD.size + len(body))
+            self._note(at, f"a {kind.__name__} record that cannot be read", RECORD.size + len(body))
             return None
 
     def _note(self, at: int, what: str, lost_bytes: int) -> None:
@@ -354,29 +351,6 @@ class _Reader:
 
 
 _LOST_CHANNEL: Final = _Channel(Direction.SERVER, 0)
-
-
-def _implausible(opcode: int, length: int) -> str | None:
-    """What is wrong with the start of a record, if anything is."""
-    # Opcode 0 is never used: a file system that lost the end of a file likes to leave zeros there.
-    if opcode == 0 or Opcode.DATA_END < opcode < 0x80:
-        return f"record type 0x{opcode:02x}, expected an MCAP record"
-    if opcode in (Opcode.ATTACHMENT, *range(0x80, 0x100)):
-        return None if length < 2**40 else f"a record of {length} bytes"
-    most = MAX_CHUNK_BYTES if opcode in (Opcode.CHUNK, Opcode.MESSAGE) else _MAX_PASSED_BYTES
-    return None if length <= most else f"a record of {length} bytes, expected at most {most}"
-
-
-def _chunk_length(buffer: bytearray, index: int) -> int | None:
-    """Length of the chunk record at `index` as its own inner lengths give it, None if they do not."""
-    start = index + _RECORD.size
-    if len(buffer) < start + _CHUNK.size:
-        return None
-    name_length: int = _CHUNK.unpack_from(buffer, start)[-1]
-    at = start + _CHUNK.size + name_length
-    if name_length > 32 or len(buffer) < at + 8:
-        return None
-    return at + 8 + int.from_bytes(buffer[at : at + 8], "little") - index
 
 
 def _may_be_message(start: memoryview, length: int) -> bool:

@@ -143,11 +143,11 @@ def _ip(packet: Buffer, protocol: int, at: int, length: int) -> Segment | None:
         if first >> 4 != 4 or carried != _TCP or fragment & 0x1FFF:
             return None
         # What the network card will cut up may be longer than the field can say, and then has 0 there.
-        end = at + total if total else length
+        end = min(at + total, length) if total else length
         return _tcp(packet, at + (first & 0x0F) * 4, end, source, target)
     if protocol == _IPV6:
         size, carried, source, target = _IPV6_HEADER.unpack_from(packet, at)
-        end = at + 40 + size if size else length
+        end = min(at + 40 + size, length) if size else length
         at += 40
         while carried != _TCP:
             if carried in _SKIPPED_HEADERS:

@@ -14,6 +14,7 @@ from typing import Final
 
 from vfctl.capture.captured import CapturedMessage
 from vfctl.capture.formats.packet_capture import MAX_PACKET_BYTES, Packet, RecordFile, messages_of
+from vfctl.capture.formats.packets import tcp_segment
 from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource
 
@@ -41,6 +42,10 @@ _STARTS: Final = {
 }
 """Where a block that is read may begin."""
 
+_LIKELY_LINKS: Final = (1, 276, 113, 101, 0)
+"""What is tried for an interface whose description is lost: Ethernet, Linux cooked (two forms), raw IP, loopback."""
+_MOST_UNDESCRIBED: Final = 256
+
 
 @dataclass(frozen=True, slots=True)
 class _Interface:
@@ -65,6 +70,7 @@ class _Blocks(RecordFile):
         super().__init__(source, report, longest=_MAX_BLOCK_BYTES)
         self._order = "<"
         self._interfaces: list[_Interface] = []
+        self._undescribed: set[int] = set()
 
     def packets(self) -> Iterator[Packet]:
         window = self._window
@@ -116,13 +122,22 @@ class _Blocks(RecordFile):
         return None
 
     def _packet(self, number: int, time: int | None, data: bytes, captured: int, length: int, at: int) -> Packet:
-        interface = self._interfaces[number]
         if len(data) < captured:
             raise IndexError("less data than the packet says")
+        interface = self._interfaces[number] if number < len(self._interfaces) else None
+        if interface is None:
+            interface = _Interface(_link_type_of(data, length), 0)
+            self._say_undescribed(number, at)
         time_ns = None
         if time is not None:
             time_ns = interface.offset_s * 10**9 + time * 10**9 // interface.divisor
         return Packet(data, length, interface.link_type, at, time_ns)
+
+    def _say_undescribed(self, number: int, at: int) -> None:
+        if number not in self._undescribed:
+            if len(self._undescribed) < _MOST_UNDESCRIBED:
+                self._undescribed.add(number)
+            self._losses.note(at, f"packets of interface {number}, which is not described", 0)
 
     def _interface(self, body: bytes) -> _Interface:
         link_type, longest = struct.unpack_from(self._order + "HxxI", body)
@@ -171,3 +186,8 @@ class _Blocks(RecordFile):
                 return match.start() - window.start
             self._order = order
         return None
+
+
+def _link_type_of(data: bytes, length: int) -> int:
+    """The link type with which a packet of an unknown one holds a TCP segment; Ethernet's if none does."""
+    return next((each for each in _LIKELY_LINKS if tcp_segment(each, data, length) is not None), _LIKELY_LINKS[0])

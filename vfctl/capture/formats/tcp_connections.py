@@ -110,12 +110,13 @@ class TcpConnections:
         return connection
 
     def _is_late(self, key: _Key, segment: Segment) -> bool:
-        """Whether a segment was sent again of a connection that is over."""
+        """Whether a segment was sent again of a connection that is over: all of it stood before the end."""
         over = self._over.get(key)
         if over is None:
             return False
         end = over.get(segment.source)
-        return end is None or 0 <= (end - segment.sequence) & 0xFFFFFFFF < MAX_STEP_BYTES
+        behind = segment.sequence + len(segment.payload) + segment.missing
+        return end is None or 0 <= (end - behind) & 0xFFFFFFFF < MAX_STEP_BYTES
 
     def _read(self, connection: _Connection, half: _Half, pieces: Iterator[Piece]) -> Iterator[CapturedMessage]:
         for piece in pieces:

@@ -95,6 +95,8 @@ class TcpOrder:
         Args:
             missing: how many bytes at its end were not captured.
         """
+        if self._is_before_all(sequence, len(data) + missing):
+            self.begin(sequence, from_start=True)
         place = self._next + self.distance(sequence)
         if self._held:
             self._wait(place, data, missing, offset, time_ns)
@@ -109,6 +111,14 @@ class TcpOrder:
                 self._age += 1
                 if self._waiting_bytes > MAX_WAITING_BYTES or len(self._waiting) > MAX_WAITING_SEGMENTS:
                     yield from self._give_up()
+
+    def _is_before_all(self, sequence: int, length: int) -> bool:
+        """Whether the first bytes to come stand before what SYN said is the start: then SYN's number is wrong.
+
+        One byte before it is a keep-alive.
+        """
+        fresh = self.from_start and self._next == self.start and not self._waiting and self._end is None
+        return fresh and length > 1 and self.distance(sequence) < 0
 
     def finish_at(self, sequence: int) -> None:
         """FIN stands at this number."""

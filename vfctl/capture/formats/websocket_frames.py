@@ -47,6 +47,15 @@ def read_header(buffer: bytearray, index: int) -> FrameHeader | None:
     return header
 
 
+def missing_of(buffer: bytearray, index: int) -> int:
+    """How many bytes of the frame at `index` are not there; 0 if none begins there, or that cannot be seen."""
+    try:
+        header = read_header(buffer, index)
+    except ProtocolError:
+        return 0
+    return header.header_length + header.payload_length - (len(buffer) - index) if header else 0
+
+
 def payload_of(buffer: bytearray, index: int, header: FrameHeader, most: int) -> bytes:
     """Up to `most` bytes of the payload of the frame at `index`, as far as they are there; unmasked."""
     start = index + header.header_length

@@ -19,6 +19,7 @@ from vfctl.capture.formats.websocket_frames import (
     RSV1,
     agrees,
     is_ours,
+    missing_of,
     payload_of,
     read_header,
 )
@@ -96,8 +97,7 @@ class WebSocketStream:
         waiting = len(self._buffer) - self._start
         frame_left = self._skip
         if not self._skip and not self._searching and waiting:
-            header = read_header(self._buffer, self._start)
-            frame_left = header.header_length + header.payload_length - waiting if header else 0
+            frame_left = missing_of(self._buffer, self._start)
         for assembler in self._assemblers.values():
             assembler.interrupted()
         if not self._searching:
@@ -149,7 +149,7 @@ class WebSocketStream:
             if not available:
                 break
             if self._buffer[self._start] in _HEAD_STARTS and may_be_head(self._peek(7)):
-                if not self._take_head():
+                if not self._take_head(ended):
                     break
                 continue
             if self._at_start and self._is_encrypted():
@@ -177,10 +177,10 @@ class WebSocketStream:
     def _peek(self, length: int) -> bytes:
         return bytes(self._buffer[self._start : self._start + length])
 
-    def _take_head(self) -> bool:
+    def _take_head(self, ended: bool) -> bool:
         """A request or a response; False if its end is not there yet."""
         try:
-            head = read_head(self._buffer, self._start)
+            head = read_head(self._buffer, self._start, final=ended and self._holds_another())
         except ValueError as error:
             self._lost_frame(str(error))
             return True
@@ -369,7 +369,7 @@ class WebSocketStream:
                     return False
                 at += following.header_length + following.payload_length
                 if ended and at == len(buffer):
-                    return True
+                    return number > 0 or not deflated
         except ProtocolError:
             return False
         return True

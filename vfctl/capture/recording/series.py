@@ -103,7 +103,9 @@ class SeriesWriter(Closing):
                 self._note_graph(payload)
 
     def note(self, name: str, values: Mapping[str, str]) -> None:
-        """As for CaptureWriter; lost if there is no file yet."""
+        """As for CaptureWriter; what holds for all of it stands in later files too. An event needs a file to be in."""
+        if name == METADATA_NAME:
+            self._metadata = {**self._metadata, **values}
         if self._writer is not None:
             self._writer.note(name, values)
 
@@ -162,7 +164,8 @@ class SeriesWriter(Closing):
         facts = graph_facts(payload)
         if facts != self._graph:
             self._graph = facts
-            self.note(METADATA_NAME, facts)
+            if self._writer is not None:
+                self._writer.note(METADATA_NAME, facts)
 
 
 def check_series(path: Path, rotation: Rotation | None, *, overwrite: bool = False) -> None:

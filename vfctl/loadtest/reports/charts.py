@@ -216,8 +216,9 @@ def _bands(seconds: Sequence[Mapping[str, Any]], span_s: float) -> list[Band]:
     """Each measured stretch of one stage."""
     bands = []
     start = 0
+    stretches = [(second["stage"], second["measured"]) for second in seconds]
     for number in range(1, len(seconds) + 1):
-        if number == len(seconds) or seconds[number]["stage"] != seconds[start]["stage"]:
+        if number == len(seconds) or stretches[number] != stretches[start]:
             if seconds[start]["measured"]:
                 x, end = _x(start / span_s), _x(number / span_s)
                 name = seconds[start]["stage"]

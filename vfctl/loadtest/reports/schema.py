@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from vfctl.loadtest.reports.bandwidth_schema import Bandwidth
+from vfctl.loadtest.reports.described import Described
 
 
-class _Object(BaseModel):
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-
-class Latency(_Object):
+class Latency(Described):
     """A histogram in figures, in ms, three significant digits; all null while nothing was recorded."""
 
     count: int
@@ -29,7 +28,7 @@ class Latency(_Object):
     mean: float | None
 
 
-class Clients(_Object):
+class Clients(Described):
     """How the clients fared, at the end of the last measured stage."""
 
     target: int
@@ -43,7 +42,7 @@ class Clients(_Object):
     reconnects: int
 
 
-class Throughput(_Object):
+class Throughput(Described):
     """What was received, of all roles; bytes with WebSocket framing."""
 
     messages_per_s: float
@@ -52,7 +51,7 @@ class Throughput(_Object):
     bytes_per_s_per_client: float
 
 
-class Frames(_Object):
+class Frames(Described):
     """FullGraph and PositionUpdate."""
 
     received: int
@@ -66,7 +65,7 @@ class Frames(_Object):
     """Of the sampled."""
 
 
-class _Part(_Object):
+class _Part(Described):
     clients: Clients
     latency_ms: Latency
     latency_user_ms: Latency
@@ -91,7 +90,7 @@ class RoleFigures(_Part):
     voice_ms: Latency
 
 
-class Clock(_Object):
+class Clock(Described):
     """The server's clock against ours."""
 
     corrected_by_ms: float
@@ -99,7 +98,7 @@ class Clock(_Object):
     error_ms: float | None
 
 
-class Lag(_Object):
+class Lag(Described):
     """How late batches of reading began, in ms."""
 
     p50: float | None
@@ -107,7 +106,7 @@ class Lag(_Object):
     max: float | None
 
 
-class Generator(_Object):
+class Generator(Described):
     """Whether the generator was the bottleneck."""
 
     verdict: str
@@ -121,13 +120,14 @@ class Generator(_Object):
     full_buffers: int
 
 
-class SecondFigures(_Object):
+class SecondFigures(Described):
     """One second of the run."""
 
     t_s: int
     """When it began, since the run did."""
     stage: str
     measured: bool
+    """All of it is measured time."""
     connected: int
     messages_per_s: float
     bytes_per_s: float
@@ -138,7 +138,7 @@ class SecondFigures(_Object):
     """Of one core, all generator processes."""
 
 
-class GateVerdict(_Object):
+class GateVerdict(Described):
     """What a gate says."""
 
     expression: str
@@ -151,7 +151,7 @@ class GateVerdict(_Object):
     """Why it failed where there was nothing to compare; empty else."""
 
 
-class Block(_Object):
+class Block(Described):
     """Latencies of a measured stage, in stretches of equal length."""
 
     stage: str
@@ -160,7 +160,7 @@ class Block(_Object):
     """A histogram a stretch."""
 
 
-class Run(_Object):
+class Run(Described):
     """All that was counted of latencies, as HdrHistogram's compressed text (V2, base64), in µs."""
 
     histograms: dict[str, str]
@@ -168,7 +168,7 @@ class Run(_Object):
     blocks: list[Block]
 
 
-class Environment(_Object):
+class Environment(Described):
     """The machine that the numbers come from."""
 
     vfctl: str
@@ -178,7 +178,7 @@ class Environment(_Object):
     cpus: int | None
 
 
-class RoleAsked(_Object):
+class RoleAsked(Described):
     """A role of the mix, with all its settings."""
 
     model_config = ConfigDict(extra="allow")
@@ -188,7 +188,7 @@ class RoleAsked(_Object):
     share: float
 
 
-class StageAsked(_Object):
+class StageAsked(Described):
     """A stage of the course, as it was asked for."""
 
     name: str
@@ -199,7 +199,7 @@ class StageAsked(_Object):
     """In which they connect or leave."""
 
 
-class Asked(_Object):
+class Asked(Described):
     """What was asked for: runs of which this differs are not compared."""
 
     description: str
@@ -208,7 +208,7 @@ class Asked(_Object):
     stages: list[StageAsked]
 
 
-class Repeat(_Object):
+class Repeat(Described):
     """Of runs that were repeated."""
 
     asked: int
@@ -217,7 +217,7 @@ class Repeat(_Object):
     """Those that the figures are of: a last one that was ended early is not among them, if there are others."""
 
 
-class LoadtestResults(_Object):
+class LoadtestResults(Described):
     """The results of one `vfctl loadtest`."""
 
     version: Literal["vfctl.loadtest/3"] = Field(alias="schema")
@@ -265,7 +265,7 @@ class LoadtestResults(_Object):
     """Of repeated runs; null for a single one."""
 
 
-class Comparison(_Object):
+class Comparison(Described):
     """Whether B is slower than A."""
 
     verdict: Literal["no difference", "slower", "faster"]
@@ -292,7 +292,7 @@ class ComparisonDocument(Comparison):
     """What should be known before it is believed."""
 
 
-class AbResults(_Object):
+class AbResults(Described):
     """The results of one `vfctl loadtest --ab`."""
 
     version: Literal["vfctl.ab/1"] = Field(alias="schema")
@@ -301,13 +301,13 @@ class AbResults(_Object):
     warnings: list[str]
     failure: str | None = None
     """What has gone wrong with the run itself, or with one of the servers."""
-    gates: list[GateVerdict] = []
+    gates: list[GateVerdict] = Field(default=[])
     """All of them, in order; a and b have their own."""
     a: LoadtestResults
     b: LoadtestResults
 
 
-class Probe(_Object):
+class Probe(Described):
     """One load that was tried."""
 
     load: float
@@ -315,7 +315,7 @@ class Probe(_Object):
     results: LoadtestResults
 
 
-class FindResults(_Object):
+class FindResults(Described):
     """The results of one `vfctl loadtest --find`."""
 
     version: Literal["vfctl.find/1"] = Field(alias="schema")
@@ -327,7 +327,7 @@ class FindResults(_Object):
     probes: list[Probe]
 
 
-class NoiseFigures(_Object):
+class NoiseFigures(Described):
     """How much a percentile differs from run to run, in ms."""
 
     median: float
@@ -341,7 +341,7 @@ class NoiseFigures(_Object):
     """The regression that shows in four of five comparisons, by runs on each side."""
 
 
-class NoiseScore(_Object):
+class NoiseScore(Described):
     """What `vfctl noise --json` prints."""
 
     version: Literal["vfctl.noise/1"] = Field(alias="schema")
@@ -354,52 +354,7 @@ class NoiseScore(_Object):
     """By percentile."""
 
 
-class EncodingFigures(_Object):
-    """What one encoding makes of the frames of a phase."""
-
-    frames: int
-    bytes_per_frame: float
-    bytes_per_node: float
-    of_raw: float
-    """Share of the raw bytes."""
-    bytes_per_s: float
-    """With a frame in each round of a moving layout."""
-    encode_ms: float
-    """Median of the frames."""
-    decode_ms: float
-    worst_error_units: float
-    """Of any coordinate, in layout units."""
-    worst_error_of_extent: float
-    """The same as a share of the layout's extent."""
-
-
-class Encodings(_Object):
-    """The same frames in every encoding."""
-
-    raw: EncodingFigures
-    lz4: EncodingFigures
-    compact: EncodingFigures
-
-
-class Bandwidth(_Object):
-    """What `vfctl bandwidth --json` prints."""
-
-    version: Literal["vfctl.bandwidth/1"] = Field(alias="schema")
-    source: str
-    """The graph or recording."""
-    nodes: int
-    """The most of any frame."""
-    rate_hz: int
-    """Frames a second that `bytes_per_s` is for."""
-    key_frames: int
-    """Of COMPACT."""
-    steps_per_extent: float
-    """Of COMPACT's newest grid."""
-    phases: dict[Literal["moving", "at_rest"], Encodings]
-    """One that had no frames is left out."""
-
-
-DOCUMENTS: Final[dict[str, type[_Object]]] = {
+DOCUMENTS: Final[dict[str, type[Described]]] = {
     "loadtest": LoadtestResults,
     "ab": AbResults,
     "find": FindResults,
