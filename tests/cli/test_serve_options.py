@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from vfctl.cli.app import run
+from vfctl.cli.serve import suggested_url
 from vfctl.loadtest.scenario import EmbeddedServer
 from vfctl.physics import PARAMETERS, PhysicsParameters
 from vfctl.server.options import Admin, LiveGraph, ServerOptions
+from vfctl.stream import Encoding
 
 CONFIG = """
 [server]
@@ -43,6 +45,19 @@ def options_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         return started[-1], source
 
     return options
+
+
+@pytest.mark.parametrize(
+    ("limit", "url"),
+    [
+        (Encoding.RAW, "ws://127.0.0.1:8765/ws"),
+        (Encoding.LZ4, "'ws://127.0.0.1:8765/ws?encoding=lz4'"),
+        (Encoding.COMPACT, "'ws://127.0.0.1:8765/ws?encoding=compact'"),
+    ],
+)
+def test_what_people_are_told_to_try_is_served(limit: Encoding, url: str) -> None:
+    """In quotes, since `?` is a shell's."""
+    assert suggested_url("ws://127.0.0.1:8765/ws", limit) == url
 
 
 def test_without_options_all_is_default(options_of) -> None:

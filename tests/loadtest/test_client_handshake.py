@@ -64,6 +64,28 @@ def test_other_answers_are_refused(answer: bytes, says: str) -> None:
         check_response(answer, KEY)
 
 
+def refusal(body: str, kind: str = "text/plain; charset=utf-8") -> bytes:
+    return f"HTTP/1.1 400 Bad Request\r\nContent-Type: {kind}\r\n\r\n{body}".encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (refusal("encoding=raw is not served\nmore\n"), "answered HTTP 400 Bad Request, encoding=raw is not served"),
+        (refusal("x" * 1000), "answered HTTP 400 Bad Request, " + "x" * 200),
+        (refusal("\x1b[31mred\n", "Text/Plain"), "answered HTTP 400 Bad Request, [31mred"),
+        (refusal(""), "answered HTTP 400 Bad Request"),
+        (refusal("<h1>Bad</h1>", "text/html"), "answered HTTP 400 Bad Request"),
+        (refusal("bad", "text/plainer"), "answered HTTP 400 Bad Request"),
+    ],
+)
+def test_a_refusal_says_why_as_the_server_does(answer: bytes, reason: str) -> None:
+    """Without that nobody learns that a server forbids an encoding."""
+    with pytest.raises(ProtocolError) as caught:
+        check_response(answer, KEY)
+    assert caught.value.reason == reason
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_answer_or_an_error(data: bytes) -> None:
     try:

@@ -42,6 +42,16 @@ def test_any_layout_has_a_grid_that_holds_it(positions):
     assert np.array_equal(grid.quantise(back), integers), "what was on the grid stays where it is"
 
 
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(stn.arrays(np.float32, (3, 2), elements=st.floats(-1e6, 1e6, width=32)))
+def test_what_is_read_back_is_half_a_step_off_at_most_and_a_whole_one_where_float32_is_as_coarse(stragglers):
+    positions = np.concatenate([ball(200, 100.0), stragglers], axis=1)
+    grid = Grid.covering(positions)
+    integers = grid.quantise(positions)
+    error = np.abs(grid.dequantise(integers).astype(np.float64) - positions)
+    assert (error <= np.where(np.abs(integers) <= 65_536, grid.step / 2, grid.step)).all()
+
+
 @pytest.mark.parametrize("extent", [3e-30, 1e-3, 1.0, 700.0, 699.999, 2048.0, 1e30])
 def test_a_step_is_at_most_a_4096th_of_the_extent_and_not_much_less(extent):
     positions = ball(1000, extent / 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from contextlib import ExitStack
 from dataclasses import replace
 from enum import StrEnum
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from vfctl.loadtest.scenario import EmbeddedServer
     from vfctl.server.launch import Server
     from vfctl.server.options import RecordTo, ServerOptions
+    from vfctl.stream import Encoding
 
 
 class SlowClient(StrEnum):
@@ -268,7 +270,18 @@ def _announce(server: Server) -> None:
         say(f"recording to {server.options.record.file}")
     if server.device is not None:
         say(f"physics on {server.device}")
-    say(f"try: vfctl watch {server.url}, or vfctl loadtest {server.url} --clients 1000; Ctrl-C stops")
+    url = suggested_url(server.url, server.options.encoding_limit)
+    say(f"try: vfctl watch {url}, or vfctl loadtest {url} --clients 1000; Ctrl-C stops")
+
+
+def suggested_url(url: str, limit: Encoding) -> str:
+    """What to connect to, as a shell takes it: with the encoding if the one that clients ask for by themselves is not
+    served."""
+    from vfctl.stream import Encoding
+
+    if limit is Encoding.RAW:
+        return url
+    return shlex.quote(f"{url}?encoding={limit}")
 
 
 def _say_if_clients_do_not_fit(options: ServerOptions) -> None:

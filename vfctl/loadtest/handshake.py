@@ -14,6 +14,9 @@ MAX_RESPONSE_BYTES: Final = 16 * 1024
 
 _END: Final = b"\r\n\r\n"
 
+_REASON_CHARACTERS: Final = 200
+"""How much is told of why a server refuses: one line."""
+
 
 def new_key() -> str:
     """A fresh Sec-WebSocket-Key."""
@@ -43,11 +46,21 @@ def check_response(response: bytes, key: str) -> int | None:
     parts = status.split(" ", 2)
     if len(parts) < 2 or not parts[0].startswith("HTTP/"):
         raise ProtocolError("not an HTTP response", offset=0)
-    if parts[1] != "101":
-        raise ProtocolError(f"answered HTTP {' '.join(parts[1:])}", offset=0)
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if parts[1] != "101":
+        what = " ".join(parts[1:]).rstrip()
+        said = _reason(headers.get("content-type", ""), response[end + len(_END) :])
+        raise ProtocolError(f"answered HTTP {what}" + (f", {said}" if said else ""), offset=0)
     if headers.get("sec-websocket-accept") != accept_key(key):
         raise ProtocolError("a Sec-WebSocket-Accept that does not belong to our key", offset=0)
     if "sec-websocket-extensions" in headers:
         raise ProtocolError("an extension that was not asked for", offset=0)
     return end + len(_END)
+
+
+def _reason(content_type: str, body: bytes) -> str:
+    """The first line of a refusal, as far as it has come along with its header; empty if it is no plain text."""
+    if content_type.partition(";")[0].strip().lower() != "text/plain":
+        return ""
+    line = body.partition(b"\n")[0].decode(errors="replace")
+    return "".join(letter for letter in line if letter.isprintable())[:_REASON_CHARACTERS].strip()

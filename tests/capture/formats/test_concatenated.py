@@ -18,7 +18,19 @@ from hypothesis import strategies as st
 
 from vfctl.capture import open_capture
 from vfctl.errors import CaptureError, ProtocolError, VfctlError
-from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, Heartbeat, Message, PositionUpdate, Trailer, encode
+from vfctl.protocol import (
+    EDGE_DTYPE,
+    NODE_DTYPE,
+    FullGraph,
+    Heartbeat,
+    Message,
+    NodeDrag,
+    NodeSelect,
+    Notice,
+    PositionUpdate,
+    Trailer,
+    encode,
+)
 
 HYPOTHESIS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -170,7 +182,16 @@ def test_a_long_stretch_of_zeros_is_one_loss_and_flat(updates: list[bytes]) -> N
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
 
 
-@pytest.mark.parametrize("before", [Heartbeat(7), FullGraph(np.zeros(0, NODE_DTYPE), np.zeros(0, EDGE_DTYPE))])
+@pytest.mark.parametrize(
+    "before",
+    [
+        Heartbeat(7),
+        FullGraph(np.zeros(0, NODE_DTYPE), np.zeros(0, EDGE_DTYPE)),
+        NodeSelect(1),
+        NodeDrag(1, 0, 0, 0),
+        Notice({"notice": "x"}),
+    ],
+)
 def test_a_whole_message_before_one_that_is_cut_off_anywhere(
     before: Message, updates: list[bytes], opened: Callable[..., Any]
 ) -> None:
@@ -180,3 +201,5 @@ def test_a_whole_message_before_one_that_is_cut_off_anywhere(
         got = opened(whole + updates[0][:length])
         assert got.payloads == [whole], length
         assert got.error.offset == len(whole), length
+        got = opened(updates[1] + whole + updates[0][:length])
+        assert got.payloads == [updates[1], whole], length

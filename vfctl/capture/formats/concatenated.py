@@ -12,7 +12,7 @@ from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, Window
 from vfctl.errors import ProtocolError
 from vfctl.protocol.layout import measure
-from vfctl.protocol.wire import HEADER, NODE_DTYPE, U32
+from vfctl.protocol.wire import HEADER, NODE_DTYPE, U32, VERSION
 
 _START = re.compile(rb"\x04(?=[\x01-\x0f][\x00-\x3f])", re.DOTALL)
 """Where a message may begin."""
@@ -116,6 +116,7 @@ class _Splitter:
             if after == window.available and window.ended:
                 yield self._hand_over(after)
                 return
+            believed = believed or self._begins_to(window.start + after)
         found = self._find(1)
         if after is not None and (found is None or found >= after) and (believed or not self._explained(after, found)):
             yield self._hand_over(after)
@@ -127,6 +128,11 @@ class _Splitter:
             found = self._find(0)
         window.let_go(window.available if found is None else found)
         self._losses.note(at, reason, window.offset - at, cut_off=cut_off and found is None)
+
+    def _begins_to(self, index: int) -> bool:
+        """Whether what is left there is too short for a header, and might be the beginning of one that is cut off."""
+        rest = self._window.buffer[index:]
+        return self._window.ended and len(rest) < HEADER.size and rest[:1] == bytes([VERSION])
 
     def _hand_over(self, length: int) -> CapturedMessage:
         window = self._window
