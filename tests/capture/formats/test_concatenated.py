@@ -201,5 +201,19 @@ def test_a_whole_message_before_one_that_is_cut_off_anywhere(
         got = opened(whole + updates[0][:length])
         assert got.payloads == [whole], length
         assert got.error.offset == len(whole), length
-        got = opened(updates[1] + whole + updates[0][:length])
-        assert got.payloads == [updates[1], whole], length
+
+
+def test_a_file_that_is_cut_anywhere(every_message: list[Message], updates: list[bytes], tmp_path: Path) -> None:
+    """A file is read in another way than a pipe: a message is believed once the next one has been seen."""
+    payloads = [*updates[:3], *map(encode, every_message), *updates[3:]]
+    content, starts = b"".join(payloads), starts_of(payloads)
+    path = tmp_path / "a.bin"
+    cuts = {start + ahead for start in starts for ahead in (*range(1, 9), 15)} | {len(content) - 1}
+    for cut in sorted(set(range(starts[3], len(content))) & cuts - set(starts)):
+        path.write_bytes(content[:cut])
+        found: list[bytes] = []
+        with pytest.raises(ProtocolError) as caught, open_capture(path) as capture:
+            found += (captured.payload for captured in capture)
+        whole = [payload for payload, start in zip(payloads, starts, strict=True) if start + len(payload) <= cut]
+        assert found == whole, cut
+        assert caught.value.offset == sum(map(len, whole)), cut
