@@ -160,3 +160,16 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", shell], capture_output=True, check=False, timeout=60)
     assert done.returncode == 0
     assert done.stderr.decode().splitlines() == [f"{path}: V4 messages, one after another, 600 kB"]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed: str, tmp_path: Path) -> None:
+    """As some ways to start daemons leave them. What cannot be written is an error; what nobody wants to hear is not."""
+    recording = tmp_path / "a.bin"
+    recording.write_bytes(encode(Heartbeat(1)))
+    command = f"{sys.executable} -m vfctl decode {recording} {closed}"
+    ended = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == (1 if ">&-" in closed.replace("2>&-", "") else 0)
+    if closed == ">&-":
+        assert "cannot write to stdout: Bad file descriptor" in ended.stderr

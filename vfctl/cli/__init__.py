@@ -9,5 +9,7 @@ def main() -> None:
     import sys
 
     from vfctl.cli.app import run
+    from vfctl.cli.closed_streams import open_closed_streams
 
+    open_closed_streams()
     sys.exit(run(sys.argv[1:]))
