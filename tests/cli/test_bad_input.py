@@ -164,7 +164,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams(closed: str, tmp_path: Path) -> None:
-    """As some ways to start daemons leave them. What cannot be written is an error, what nobody wants to hear is not."""
+    """As those who start daemons may leave them. What cannot be written is an error."""
     recording = tmp_path / "a.bin"
     recording.write_bytes(encode(Heartbeat(1)))
     command = f"{sys.executable} -m vfctl decode {recording} {closed}"
