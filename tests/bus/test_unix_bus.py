@@ -160,3 +160,18 @@ async def test_a_source_that_comes_late_is_waited_for(tmp_path: Path) -> None:
 def test_foreign_bytes_on_the_bus_are_refused(header: bytes) -> None:
     with pytest.raises(ProtocolError):
         Envelope.unpack_header(header)
+
+
+async def test_that_a_client_has_gone_is_said_however_much_waits(bus: BusServer, tmp_path: Path) -> None:
+    commands: list[Envelope] = []
+    bus.on_command = commands.append
+    gateway = await subscribe(tmp_path / "bus", timeout_s=5)
+    for _ in range(30):  # without a moment for the source, which runs in the same loop
+        gateway.send(Envelope(Kind.COMMAND, bytes(100_000), gateway=1, client=2))
+    gateway.send(Envelope(Kind.LEFT, b"", gateway=1, client=2))
+    async with asyncio.timeout(5):
+        while not commands or commands[-1].kind is not Kind.LEFT:
+            await asyncio.sleep(0.01)
+    assert len(commands) < 30, "not all that was said had room"
+    assert commands[-1] == Envelope(Kind.LEFT, b"", gateway=1, client=2)
+    await gateway.close()

@@ -232,10 +232,12 @@ class UnixSubscription:
     def send(self, envelope: Envelope) -> None:
         """Hand a client's command, or a question, to the source; lost if the source has gone or is far behind.
 
-        What recorders miss for that is told to them as soon as the source reads again.
+        What recorders miss for that is told to them as soon as the source reads again. That a client has gone is always
+        said: it is short, and else what it has selected would stay.
         """
         transport = self._transport
-        if not transport.is_closing() and transport.get_write_buffer_size() < MAX_WAITING_COMMAND_BYTES:
+        has_room = transport.get_write_buffer_size() < MAX_WAITING_COMMAND_BYTES or envelope.kind is Kind.LEFT
+        if not transport.is_closing() and has_room:
             self._tell_what_was_unheard()
             transport.write(envelope.pack())
         else:
