@@ -85,7 +85,7 @@ class Meter:
         self._windows: list[Window] = []
         self._start_ns = self._end_ns = 0
         self._seen: list[Observations] = []
-        self._until_sample = self._sample_gap = 1
+        self._until_sample = self._sample_gap = self._told_until_sample = 1
 
     @property
     def begun(self) -> bool:
@@ -105,7 +105,7 @@ class Meter:
         seen = [Observations(recent=recent if role.attentive else None) for role in self._roles]
         self._windows.append(Window(start_ns, end_ns, seen, recent))
         self._start_ns, self._end_ns, self._seen = start_ns, end_ns, seen
-        self._until_sample = self._sample_gap = 1
+        self._until_sample = self._sample_gap = self._told_until_sample = 1
         first_of: dict[int, SimulatedClient] = {}
         for client in clients:
             if client.reader is not None:
@@ -132,11 +132,12 @@ class Meter:
 
     def stage(self) -> tuple[int, int, int, int]:
         """What a round of reading has to know: begin, end, the clock's offset, and updates up to the next sample."""
+        self._told_until_sample = self._until_sample
         return self._start_ns, self._end_ns, self.offset_us, self._until_sample
 
     def note_round(self, reading: Round, until_sample: int) -> None:
         """Updates that `read_ready` has made sense of."""
-        self._until_sample = max(1, until_sample)
+        self._until_sample = max(1, self._until_sample - (self._told_until_sample - until_sample))
         for role, (messages, size) in enumerate(reading.counts.tolist()):
             if messages:
                 self._seen[role].record_round(size, *reading.latencies_us[role, :, :messages])
