@@ -10,6 +10,7 @@ import re
 import select
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -27,17 +28,28 @@ LIMIT_S = 30.0
 SOURCE = LiveGraph(generator="tree", nodes=60, keep_awake=True, device="cpu")
 
 
+_AS_ITS_TERMINAL = """
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+for standard in range(3):
+    os.dup2(fd, standard)
+os.execv(sys.executable, [sys.executable, "-m", "vfctl", *sys.argv[2:]])
+"""
+"""pty.fork() would do, but this process has threads (JAX's). Who leads a session gets the terminal it opens first."""
+
+
 class Terminal:
     """A pseudo-terminal with a command in it."""
 
     def __init__(self, *arguments: str, **environment: str) -> None:
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:  # pragma: no cover  # in the child
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-            # Not what C has: readline sets COLUMNS and LINES there.
-            kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
-            terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-            os.execve(sys.executable, [sys.executable, "-m", "vfctl", *arguments], kept | terminal | environment)
+        self._fd, self._slave = pty.openpty()
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        # Not what C has: readline sets COLUMNS and LINES there.
+        kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+        terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        command = [sys.executable, "-c", _AS_ITS_TERMINAL, os.ttyname(self._slave), *arguments]
+        self._process = subprocess.Popen(command, env=kept | terminal | environment, start_new_session=True)
+        self.pid = self._process.pid
         self.output = ""
 
     @property
@@ -67,22 +79,28 @@ class Terminal:
         until_s = time.monotonic() + LIMIT_S
         while self._read(0.2):
             assert time.monotonic() < until_s, "it does not end"
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self.pid = 0
-        return code
+        return self._process.wait()
 
     def close(self) -> None:
         if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            self._process.kill()
+            self._process.wait()
+        self._leave_it_to_the_child()
         os.close(self._fd)
+
+    def _leave_it_to_the_child(self) -> None:
+        if self._slave >= 0:
+            os.close(self._slave)
+            self._slave = -1
 
     def _read(self, timeout_s: float) -> bool:
         if not select.select([self._fd], [], [], timeout_s)[0]:
-            return True
+            return self._process.poll() is None
         with contextlib.suppress(OSError):  # EIO: the other side is closed
             data = os.read(self._fd, 65_536)
             self.output += data.decode(errors="replace")
+            self._leave_it_to_the_child()  # which has opened it by now
             return bool(data)
         return False
 
