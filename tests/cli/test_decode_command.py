@@ -166,9 +166,30 @@ def test_ended_early_it_leaves_nothing_half_done(end: signal.Signals, tmp_path: 
         process.send_signal(end)
         _, errors = process.communicate(timeout=30)
     os.close(writing)
-    assert process.returncode == (130 if end == signal.SIGINT else -signal.SIGTERM)
+    assert process.returncode == (130 if end == signal.SIGINT else -signal.SIGTERM), errors
     assert b"Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_in_the_midst_of_a_finaliser_ends_it_too() -> None:
+    """Python swallows what is raised there."""
+    script = """
+import os, signal, time
+from vfctl.cli.progress import tidy_when_terminated
+class Ending:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+try:
+    with tidy_when_terminated():
+        ending = Ending()
+        del ending
+        time.sleep(60)
+finally:
+    print("tidied")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == -signal.SIGTERM
 
 
 def test_a_pipe_is_decoded_as_it_comes() -> None:

@@ -109,24 +109,41 @@ def stdout_is_watched() -> bool:
     return sys.stdout.isatty()
 
 
+_AGAIN_S: Final = 0.2
+
+
 @contextmanager
 def tidy_when_terminated() -> Iterator[None]:
-    """SIGTERM ends the block as an exception does, so that drafts are removed; then the process, as it would have."""
+    """SIGTERM ends the block as an exception does, so that drafts are removed; then the process, as it would have.
+
+    An exception that comes in the midst of a finaliser or a callback, of an import for example, is swallowed by Python.
+    So a timer looks whether the block is being left, and raises it again if not.
+    """
 
     class Terminated(BaseException):
         pass
 
     def stop(*_: object) -> None:
+        handled = sys.exc_info()[1]
+        while handled is not None and not isinstance(handled, Terminated):
+            handled = handled.__context__
+        if handled is None:
+            raise Terminated
+
+    def begin_to_stop(*_: object) -> None:
+        signal.signal(signal.SIGALRM, stop)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
         raise Terminated
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, begin_to_stop)
     try:
         yield
     except Terminated:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGTERM, before)
