@@ -7,7 +7,7 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
@@ -198,12 +198,11 @@ async def test_each_audience_gets_its_own(ends: Ends) -> None:
 
 
 @pytest.fixture(params=[True, False], ids=["io_uring", "send()"])
-def fan_out(request: pytest.FixtureRequest) -> Iterator[FanOut]:
+def fan_out(request: pytest.FixtureRequest) -> FanOut:
     made = FanOut(plain=not request.param)
     if request.param and not made.has_ring:
         pytest.skip("there is no io_uring here, or it is not allowed")
-    yield made
-    made.close()
+    return made
 
 
 def test_what_was_not_taken_is_told(fan_out: FanOut) -> None:
@@ -222,14 +221,17 @@ def test_what_was_not_taken_is_told(fan_out: FanOut) -> None:
         assert other.recv(100) == b"frame"
 
 
+def entered(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Both ends of a connection; the near one does not wait."""
+    near, far = map(stack.enter_context, socket.socketpair())
+    near.setblocking(False)
+    return near, far
+
+
 def test_more_sockets_than_a_batch_holds(fan_out: FanOut) -> None:
     """Each socket several times, so that few descriptors are many connections; twice, so that rings go round."""
     with contextlib.ExitStack() as stack:
-        pairs = [socket.socketpair() for _ in range(50)]
-        for near, far in pairs:
-            stack.enter_context(near)
-            stack.enter_context(far)
-            near.setblocking(False)
+        pairs = [entered(stack) for _ in range(50)]
         fds = np.array([near.fileno() for near, _ in pairs] * 50, np.int32)
         for number in range(5):
             assert fan_out.send(fds, (b"%d" % number,)) == []
@@ -238,11 +240,8 @@ def test_more_sockets_than_a_batch_holds(fan_out: FanOut) -> None:
 
 def test_a_part_is_told_as_a_part(fan_out: FanOut) -> None:
     with contextlib.ExitStack() as stack:
-        pairs = [socket.socketpair() for _ in range(BATCH)]
-        for near, far in pairs:
-            stack.enter_context(near)
-            stack.enter_context(far)
-            near.setblocking(False)
+        pairs = [entered(stack) for _ in range(BATCH)]
+        for near, _ in pairs:
             near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         data = np.random.default_rng(0).bytes(SHARED_BYTES - 1)
         short = fan_out.send(np.array([near.fileno() for near, _ in pairs], np.int32), (data,))
@@ -300,13 +299,9 @@ def receive_exactly(sock: socket.socket, size: int) -> bytes:
 
 
 def test_a_closed_peer_costs_only_itself(fan_out: FanOut) -> None:
-    """No SIGPIPE: of a large frame, too, which goes by sendfile()."""
+    """No SIGPIPE: of a large frame, too, which goes by splice()."""
     with contextlib.ExitStack() as stack:
-        pairs = [socket.socketpair() for _ in range(BATCH)]
-        for near, far in pairs:
-            stack.enter_context(near)
-            stack.enter_context(far)
-            near.setblocking(False)
+        pairs = [entered(stack) for _ in range(BATCH)]
         pairs[0][1].close()
         framed = b"x" * SHARED_BYTES
         fds = np.array([near.fileno() for near, _ in pairs], np.int32)

@@ -17,7 +17,6 @@ import websockets
 
 from vfctl.bus import TIMESTAMP, BusServer, Envelope, Kind, subscribe
 from vfctl.bus import unix_socket as bus_module
-from vfctl.bus.envelope import CLIENTS_PER_GATEWAY
 from vfctl.capture import open_capture
 from vfctl.capture.captured import CapturedMessage, Direction, type_name
 from vfctl.capture.recording.series import SeriesWriter
@@ -38,7 +37,6 @@ from vfctl.protocol import (
     encode,
 )
 from vfctl.server import recording
-from vfctl.server.client_manager import MAX_CLIENT_NUMBER
 from vfctl.server.launch import launch
 from vfctl.server.options import LiveGraph, RecordTo, ServerOptions
 from vfctl.server.recording import Taken, Taker, WriterThread
@@ -103,10 +101,6 @@ def test_what_clients_said_is_taken_as_they_said_it(taker: Taker) -> None:
     assert taker.take(heard, 99) == Taken(drag, 77, Direction.CLIENT, 2**24 + 5)
     assert taker.take(Envelope(Kind.LOST, TIMESTAMP.pack(3)), 0) is None
     assert taker.lost == 3
-
-
-def test_both_names_of_a_client_are_the_same() -> None:
-    assert CLIENTS_PER_GATEWAY == MAX_CLIENT_NUMBER
 
 
 # --- the bus

@@ -17,6 +17,7 @@ from typing import Final, cast
 import numpy as np
 from aiohttp import WSCloseCode
 
+from vfctl.bus.envelope import CLIENTS_PER_GATEWAY
 from vfctl.protocol import Heartbeat, History, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame
 from vfctl.server.clocks import unix_time_us
@@ -47,9 +48,6 @@ _ABORT: Final = struct.pack("@ii", 1, 0)
 
 GOODBYE_S: Final = 1.0
 """How long a client that is given up has to take what waits for it, and the reason behind it."""
-
-MAX_CLIENT_NUMBER: Final = 2**24
-"""A voice stream is named by gateway × 2²⁴ + client."""
 
 
 @dataclass(slots=True)
@@ -115,8 +113,8 @@ class ClientManager:
         """Register a connection whose handshake is done."""
         number = self._next_number
         while number in self._connections:
-            number = number % (MAX_CLIENT_NUMBER - 1) + 1
-        self._next_number = number % (MAX_CLIENT_NUMBER - 1) + 1
+            number = number % (CLIENTS_PER_GATEWAY - 1) + 1
+        self._next_number = number % (CLIENTS_PER_GATEWAY - 1) + 1
         _bound_send_buffer(transport, audience.largest_update_bytes())
         connection = Connection(number, websocket, transport, subscription, audience, now_us)
         self._connections[number] = connection
@@ -135,10 +133,6 @@ class ClientManager:
         self._roster.give_back(connection)
         if not connection.transport.is_closing():
             connection.transport.close()
-
-    def stream_of(self, gateway: int, client: int) -> int:
-        """The u32 that names a speaker in VoiceData."""
-        return gateway * MAX_CLIENT_NUMBER + client
 
     def watch(self, connection: Connection, audience: Audience) -> None:
         """The connection gets from now on what this audience gets."""

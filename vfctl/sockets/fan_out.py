@@ -39,13 +39,6 @@ class FanOut:
         """Whether io_uring is used."""
         return self._ring is not None
 
-    def close(self) -> None:
-        """Give back what the kernel has lent."""
-        for lent in (self._pages, self._ring):
-            if lent is not None:
-                lent.close()
-        self._pages = self._ring = None
-
     def send(
         self, fds: npt.NDArray[np.int32], pieces: Sequence[bytes | bytearray | memoryview]
     ) -> list[tuple[int, int]]:

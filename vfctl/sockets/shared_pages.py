@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import weakref
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ class SharedPages:
             pipes = [self._open_pipe(stack) for _ in range(2)]
             null_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
             stack.callback(os.close, null_fd)
-            self._fds = stack.pop_all()
+            weakref.finalize(self, stack.pop_all().close)
         (self._from, self._to), (self._copy_from, self._copy_to) = pipes
         self._null_fd = null_fd
         self._capacity = min(fcntl.fcntl(end, fcntl.F_GETPIPE_SZ) for end, _ in pipes)
@@ -50,10 +51,6 @@ class SharedPages:
         with contextlib.suppress(OSError):  # the user's pipes hold too much already: then they stay small
             fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         return ends
-
-    def close(self) -> None:
-        """Close the pipes."""
-        self._fds.close()
 
     def send(
         self,

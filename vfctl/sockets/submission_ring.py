@@ -12,6 +12,7 @@ import errno
 import mmap
 import os
 import sys
+import weakref
 from typing import Final
 
 import numpy as np
@@ -53,19 +54,11 @@ class SubmissionRing:
         params[2] = _SETUP_FLAGS
         self._system_call = ctypes.CDLL(None, use_errno=True).syscall
         self._fd = self._checked(self._system_call(_SETUP_CALL, _ENTRIES, ctypes.c_void_p(params.ctypes.data)))
-        try:
-            features = int(params[_FEATURES_WORD])
-            if not features & _FEATURE_CQE_SKIP or not features & _FEATURE_SINGLE_MMAP:
-                raise OSError(errno.ENOSYS, "io_uring is too old")
-            os.set_inheritable(self._fd, False)
-            self._map(params.astype(int).tolist())
-        except BaseException:
-            os.close(self._fd)
-            raise
-
-    def close(self) -> None:
-        """Give it back to the kernel."""
-        os.close(self._fd)
+        weakref.finalize(self, os.close, self._fd)
+        features = int(params[_FEATURES_WORD])
+        if not features & _FEATURE_CQE_SKIP or not features & _FEATURE_SINGLE_MMAP:
+            raise OSError(errno.ENOSYS, "io_uring is too old")
+        self._map(params.astype(int).tolist())
 
     def send(
         self, fds: npt.NDArray[np.int32], data: npt.NDArray[np.uint8], taken: npt.NDArray[np.int64]
