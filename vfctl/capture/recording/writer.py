@@ -25,9 +25,9 @@ FLUSH_INTERVAL_NS: Final = 1_000_000_000
 """A chunk is written out once it has 1 MiB or spans 1 s, whichever comes first: that much is lost at most when the
 process dies. Each chunk adds some 600 bytes to the index that is kept in memory until the end."""
 
-FLUSH_AGE_S: Final = 0.7
+FLUSH_AGE_S: Final = 0.5
 """What has waited for so long is handed over by whoever looks after the recording, even if nothing else comes; looked
-at four times a second, that is never a whole second."""
+at four times a second, that is never a whole second, and leaves a quarter to a machine that is late."""
 
 _SCHEMA_TEXT: Final = (
     b"VisionFlow binary protocol V4, little-endian: one whole message a record, header (u8 version = 4, u8 type, "
