@@ -21,6 +21,8 @@ from vfctl.loadtest.traffic import Traffic
 from vfctl.protocol import (
     EDGE_DTYPE,
     NODE_DTYPE,
+    CompactEncoder,
+    CompactUpdate,
     Filter,
     FilterUpdate,
     FullGraph,
@@ -28,6 +30,7 @@ from vfctl.protocol import (
     NodeDrag,
     PositionUpdate,
     Trailer,
+    View,
     VoiceData,
     decode,
     encode,
@@ -105,9 +108,10 @@ class Bench:
         respond: Callable[[str], bytes] | None = None,
         roles: Sequence[Role] = (),
         world: World | None = None,
+        resource: str = "/ws",
     ) -> None:
         self.server = ScriptedServer(respond)
-        target = Target(socket.AF_INET, ("127.0.0.1", self.server.port), f"127.0.0.1:{self.server.port}", "/ws")
+        target = Target(socket.AF_INET, ("127.0.0.1", self.server.port), f"127.0.0.1:{self.server.port}", resource)
         roles = tuple(roles) or (Viewer(),)
         (shard,) = plan_shards(target, roles, clients, world=world)
         self.engine = Engine(shard)
@@ -182,6 +186,32 @@ def test_missing_rounds_are_gaps(make: Callable[..., Bench]) -> None:
     bench.until(lambda: bench.seen.messages == 7)
     assert bench.seen.gaps == 2
     assert bench.seen.frames == 7
+
+
+def test_of_compact_every_frame_of_one_client_is_decoded(make: Callable[..., Bench]) -> None:
+    """The chain and the check sum, which a sample by itself cannot tell; also once it has connected again."""
+    bench = make(3, resource="/ws?encoding=compact&timed=1")
+    bench.connected()
+    nodes = np.zeros(5, NODE_DTYPE)
+    nodes["id"] = range(5)
+    view, encoder, history = View(nodes["id"]), CompactEncoder(), None
+    payloads = [encode(FullGraph(nodes, GRAPH.edges, trailer=GRAPH.trailer))]
+    for number in range(4):
+        encoder.push(number, np.arange(15, dtype=np.float32).reshape(3, 5) + number / 10)
+        section, history = encoder.section(view, history)
+        trailer = Trailer(11 + number, time.time_ns() // 1000, 50_000)
+        payloads.append(encode(CompactUpdate(5, section, False, trailer)))
+    bench.send(*payloads)
+    bench.until(lambda: bench.seen.messages == 15)
+    assert (bench.seen.sampled >= 5, bench.seen.wrong) == (True, 0)
+    for connection in list(bench.server.connections):
+        bench.server.drop(connection)
+    bench.until(lambda: bench.engine.outcome().reconnects == 3)
+    bench.connected()
+    bench.send(*payloads[:2], *payloads[3:])
+    bench.until(lambda: bench.seen.messages == 27)
+    assert bench.seen.wrong == 2
+    assert any("predicted from state" in text for text in bench.engine.connects.errors)
 
 
 def test_only_the_measured_window_counts(make: Callable[..., Bench]) -> None:

@@ -42,9 +42,10 @@ messages = st.one_of(
 )
 
 
-def read_all(stream: bytes, cuts: list[int]) -> list[Arrived]:
+def read_all(stream: bytes, cuts: list[int], *, keeps_all: bool = False) -> list[Arrived]:
     """Feed the stream in pieces, as the engine does."""
     reader = FrameReader(16_384)
+    reader.keeps_all = keeps_all
     buffer = bytearray(len(stream) + 256)
     arrived: list[Arrived] = []
     start = 0
@@ -71,6 +72,22 @@ def test_cut_anywhere_the_same_messages_arrive(sent: list[Message], cuts: list[i
     stream = b"".join(frame(encode(message)) for message in sent)
     got = [(one.type_id, one.flags, one.size, one[4:7]) for one in read_all(stream, cuts)]
     assert got == [expected(message) for message in sent]
+
+
+@given(st.lists(messages, max_size=8), st.lists(st.integers(0, 10**6), max_size=30))
+def test_a_reader_that_keeps_all_hands_over_every_payload(sent: list[Message], cuts: list[int]) -> None:
+    stream = b"".join(frame(encode(message)) for message in sent)
+    arrived = read_all(stream, cuts, keeps_all=True)
+    assert [one.payload for one in arrived] == [encode(message) for message in sent]
+    assert not any(one.sampled for one in arrived)
+
+
+def test_just_the_next_one_is_a_sample_while_all_are_kept() -> None:
+    reader = FrameReader(16_384)
+    reader.keeps_all = reader.sample_next = True
+    stream = frame(encode(update(9, 1, timed=True))) * 2
+    assert [one.sampled for one in reader.feed(bytearray(stream), len(stream))] == [True, False]
+    assert not reader.at_start, "the next one's payload is wanted as well"
 
 
 def test_byte_by_byte() -> None:

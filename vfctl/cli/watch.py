@@ -130,16 +130,16 @@ async def _show(connection: Connection, reason: _Reason, display: WatchDisplay) 
 
 
 def _link(connection: Connection, reason: str) -> Link:
-    from urllib.parse import parse_qs, urlsplit
+    from urllib.parse import urlsplit
 
     from vfctl.cli.watch_display import Link
-    from vfctl.client.url import shown
+    from vfctl.client.url import encoding_of, shown
 
     parts = urlsplit(shown(connection.url))
     retries, retry_in_s = connection.retry
     return Link(
         url=f"{parts.scheme}://{parts.netloc}{parts.path}",
-        encoding=parse_qs(parts.query).get("encoding", ["raw"])[0],
+        encoding=encoding_of(connection.url),
         state=connection.state.value,
         reason=reason,
         retries=retries,

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
 
 from vfctl.capture.captured import type_name
 from vfctl.capture.formats.mcap import METADATA_NAME
@@ -19,7 +18,7 @@ from vfctl.capture.recording.series import SeriesWriter
 from vfctl.capture.recording.writer import FLUSH_AGE_S
 from vfctl.client.connection import Connection, connect
 from vfctl.client.lifecycle import State
-from vfctl.client.url import shown
+from vfctl.client.url import encoding_of, shown
 from vfctl.client.who import server_name
 from vfctl.errors import InputError, VfctlError
 
@@ -111,8 +110,7 @@ async def record(
 
 
 def _facts(url: str) -> dict[str, str]:
-    encoding = parse_qs(urlsplit(url).query).get("encoding", ["raw"])[0]
-    return {"url": url, "encoding": encoding, "recorded_by": "client"}
+    return {"url": url, "encoding": encoding_of(url), "recorded_by": "client"}
 
 
 class _Changes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from vfctl.errors import UsageError
 
@@ -49,6 +49,11 @@ def with_options(
     added = [(name, value) for name, value in asked.items() if value is not None and name not in there]
     text = "&".join(filter(None, (parts.query, urlencode(added))))
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path or DEFAULT_PATH, text, ""))
+
+
+def encoding_of(url: str) -> str:
+    """What a server is asked for by this URL, or by its path and query alone; raw if it does not say."""
+    return parse_qs(urlsplit(url).query).get("encoding", ["raw"])[0]
 
 
 def shown(url: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from vfctl.client.url import with_options
+from vfctl.client.url import encoding_of, with_options
 from vfctl.errors import InputError
 from vfctl.loadtest.comparison import Counts, Run
 from vfctl.loadtest.repeats import ended_early
@@ -131,7 +130,7 @@ def check_comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
 
 
 def _encoding(document: Mapping[str, Any]) -> str:
-    return parse_qs(urlsplit(str(document["url"])).query).get("encoding", ["raw"])[-1]
+    return encoding_of(str(document["url"]))
 
 
 def _mix(document: Mapping[str, Any]) -> str | None:

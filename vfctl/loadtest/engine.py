@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 
 from vfctl.client.lifecycle import Action, Close, Open, StartTimer, State
+from vfctl.client.url import encoding_of
 from vfctl.loadtest.behaviour import Away, Send, SendBytes, Speak, Until, Wait, moments, script
 from vfctl.loadtest.clock import ClockFilter, ClockSample, sample
 from vfctl.loadtest.dialer import FIRST_READ_BYTES, MAX_OPENING, Dialer, reason_of
@@ -85,7 +86,8 @@ class Engine:
         """As last counted; None once somebody has come or gone since."""
         self._clock = ClockFilter()
         self.connects = Connects()
-        self._meter = Meter(shard.roles, self.connects.errors)
+        compact = encoding_of(shard.target.resource) == "compact"
+        self._meter = Meter(shard.roles, self.connects.errors, compact)
         self._receiver = Receiver(self._meter, self, self._clients, streams, len(shard.roles))
 
     # -- stages --------------------------------------------------------------------------------------
@@ -266,6 +268,7 @@ class Engine:
         client.lost_ns = 0
         client.away = False
         client.reader = FrameReader(FIRST_READ_BYTES)
+        self._meter.connected(client)
         client.ever_connected = True
         client.forget_rounds()
         self._act(client, client.life.opened(time.monotonic()))

@@ -37,8 +37,9 @@ class Arrived(NamedTuple):
         flags: the V4 flags.
         size: bytes on the wire, framing included.
         sequence, timestamp_us, interval_us: of the trailer; timestamp 0 if there is none.
-        payload: of small messages, control frames, speech that came in one piece, and sampled messages; else None.
-        sampled: the whole payload was asked for.
+        payload: of small messages, control frames, speech that came in one piece, sampled messages, and all messages of
+            a reader that keeps all; else None.
+        sampled: just this message was asked for.
     """
 
     opcode: int
@@ -62,7 +63,9 @@ class FrameReader:
         expected: how many bytes to ask for: the rest of this frame, or as many as the last one had, and some more if
             the next may be larger. Reading just one frame keeps its kernel stamp its own.
         sample_next: set it to get the next message with its whole payload.
-        at_start: nothing of a message has been seen: the next byte begins one, in one frame or several.
+        keeps_all: set it to get every message with its whole payload.
+        at_start: nothing of a message has been seen: the next byte begins one, in one frame or several. Nor is that
+            one's payload asked for.
     """
 
     __slots__ = (
@@ -70,12 +73,14 @@ class FrameReader:
         "_kept",
         "_opcode",
         "_remaining",
+        "_sampled",
         "_size",
         "_tail",
         "_type_id",
         "_unfinished",
         "expected",
         "head",
+        "keeps_all",
         "sample_next",
     )
 
@@ -90,11 +95,13 @@ class FrameReader:
         self._flags = 0
         self._tail = b""
         self._kept: bytearray | None = None
+        self._sampled = False
         self.sample_next = False
+        self.keeps_all = False
 
     @property
     def at_start(self) -> bool:
-        return not (self._remaining or self.head or self._unfinished or self.sample_next)
+        return not (self._remaining or self.head or self._unfinished or self.sample_next or self.keeps_all)
 
     def feed(self, buffer: bytearray, end: int) -> Iterator[Arrived]:
         """What buffer[:end] completes.
@@ -154,8 +161,8 @@ class FrameReader:
             is_v4 = opcode == Opcode.BINARY and length >= _HEADER_BYTES and buffer[start] == 4
             self._type_id = buffer[start + 1] if is_v4 else 0
             self._flags = buffer[start + 2] if is_v4 else 0
-            if self.sample_next:
-                self.sample_next = False
+            self._sampled, self.sample_next = self.sample_next, False
+            if self._sampled or self.keeps_all:
                 self._kept = bytearray()
         self._unfinished = not fin
 
@@ -174,11 +181,10 @@ class FrameReader:
         self.expected = size + size // 4 if self._flags & _VARYING else size
         small = end - start <= _WHOLE_BYTES or (self._type_id == _VOICE and size - (end - start) < 16)
         payload = bytes(buffer[start:end]) if small else None
-        sampled = self._kept is not None
         if self._kept is not None:
             payload, self._kept = bytes(self._kept) + buffer[start:end], None
         if not self._flags & _TIMED:
-            return Arrived(self._opcode, self._type_id, self._flags, size, payload=payload, sampled=sampled)
+            return Arrived(self._opcode, self._type_id, self._flags, size, payload=payload, sampled=self._sampled)
         if end - start >= _TRAILER_BYTES:
             trailer = TRAILER.unpack_from(buffer, end - _TRAILER_BYTES)
         else:
@@ -186,5 +192,5 @@ class FrameReader:
             trailer = TRAILER.unpack(joined) if len(joined) == _TRAILER_BYTES else (0, 0, 0)
         sequence, timestamp_us, interval_us = trailer
         return Arrived(
-            self._opcode, self._type_id, self._flags, size, sequence, timestamp_us, interval_us, payload, sampled
+            self._opcode, self._type_id, self._flags, size, sequence, timestamp_us, interval_us, payload, self._sampled
         )

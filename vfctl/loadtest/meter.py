@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-
-from vfctl.errors import ProtocolError
 from vfctl.loadtest.blocks import LatencyBlocks
+from vfctl.loadtest.content_check import STATE_TYPES, ContentCheck
 from vfctl.loadtest.frames import Arrived
 from vfctl.loadtest.observations import Observations, Outcome, StageSeen
 from vfctl.loadtest.reading import Round
@@ -20,8 +18,7 @@ from vfctl.loadtest.roles import Role
 from vfctl.loadtest.simulated_client import SimulatedClient
 from vfctl.loadtest.speech import spoken_us
 from vfctl.metrics import LatencyHistogram
-from vfctl.protocol import CompactUpdate, Flag, FullGraph, MessageType, PositionUpdate, decode
-from vfctl.protocol.compact import check_section
+from vfctl.protocol import Flag, MessageType
 
 SAMPLE_EVERY: Final = 1009
 """One message in so many is decoded whole, the first of each stage more often. Prime, so that it keeps no step with
@@ -35,7 +32,6 @@ SO_MEMINFO: Final = 55
 
 _MEMINFO: Final = struct.Struct("@9I")
 _SETTLED: Final = int(Flag.SETTLED)
-_STATE_TYPES: Final = frozenset({int(MessageType.FULL_GRAPH), int(MessageType.POSITION_UPDATE)})
 NEVER_NS: Final = 2**63 - 1
 
 
@@ -73,15 +69,16 @@ class Meter:
     Args:
         roles: that clients play.
         errors: where failures are counted, by kind.
+        compact: whether the clients ask for COMPACT, so that one is followed.
 
     Attributes:
         offset_us: what the server's clock is ahead of ours.
     """
 
-    def __init__(self, roles: Sequence[Role], errors: Counter[str]) -> None:
+    def __init__(self, roles: Sequence[Role], errors: Counter[str], compact: bool = False) -> None:
         self.offset_us = 0
         self._roles = roles
-        self._errors = errors
+        self._content = ContentCheck(errors, compact)
         self._windows: list[Window] = []
         self._start_ns = self._end_ns = 0
         self._seen: list[Observations] = []
@@ -129,6 +126,10 @@ class Meter:
             if 0 < client.due_us < end_us and client.attentive:
                 seen = window.seen[client.role]
                 client.due_us = self._record_overdue(seen, client.due_us, client.interval_us, end_us, end_us)
+
+    def connected(self, client: SimulatedClient) -> None:
+        """Its connection is open, and nothing of the stream has been read yet."""
+        self._content.connected(client)
 
     def stage(self) -> tuple[int, int, int, int]:
         """What a round of reading has to know: begin, end, the clock's offset, and updates up to the next sample."""
@@ -188,11 +189,9 @@ class Meter:
         """
         type_id, stamp_us = arrived.type_id, arrived.timestamp_us
         seen = self.seen_at(arrival_ns, client.role)
-        if arrived.sampled:
-            if seen is not None and type_id in _STATE_TYPES:
-                self._check(seen, arrived)
-            if arrival_ns < self._start_ns or type_id not in _STATE_TYPES:
-                _ask_for_next(client)  # it was asked for a sample of the present stage
+        self._content.check(client, arrived, seen)
+        if arrived.sampled and (arrival_ns < self._start_ns or type_id not in STATE_TYPES):
+            _ask_for_next(client)  # it was asked for a sample of the present stage
         if type_id == MessageType.POSITION_UPDATE and stamp_us:
             sequence, interval_us = arrived.sequence, arrived.interval_us
             self.note_update(client, arrived.flags, arrived.size, sequence, stamp_us, interval_us, arrival_ns, read_ns)
@@ -200,7 +199,7 @@ class Meter:
         if seen is not None:
             seen.messages += 1
             seen.bytes += arrived.size
-            if type_id in _STATE_TYPES:
+            if type_id in STATE_TYPES:
                 seen.frames += 1
                 if seen is self._seen[client.role]:
                     self._count_down(client, seen)
@@ -287,25 +286,6 @@ class Meter:
         if client.reader is not None and client.socket is not None:
             _ask_for_next(client)
             seen.full_buffers += client.attentive and is_full(client.socket)
-
-    def _check(self, seen: Observations, arrived: Arrived) -> None:
-        """A sampled message, decoded whole: what the reader took for a good frame must be one."""
-        seen.sampled += 1
-        try:
-            message = decode(arrived.payload or b"")
-            if isinstance(message, CompactUpdate):
-                check_section(message.section, message.count)
-        except ProtocolError as error:
-            seen.wrong += 1
-            self._errors[f"wrong bytes: {error.message}"] += 1
-            return
-        if isinstance(message, CompactUpdate):
-            return
-        assert isinstance(message, FullGraph | PositionUpdate)
-        motion = message.nodes.view(np.float32).reshape(-1, 7)[:, 1:] if len(message.nodes) else np.zeros((0, 6))
-        if not np.isfinite(motion).all() or len(np.unique(message.nodes["id"])) != len(message.nodes):
-            seen.wrong += 1
-            self._errors["wrong nodes: positions that are not finite, or ids that occur twice"] += 1
 
 
 def _ask_for_next(client: SimulatedClient) -> None:
