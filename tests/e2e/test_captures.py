@@ -18,7 +18,7 @@ import numpy as np
 import websockets
 
 from vfctl.capture import open_capture, open_writer
-from vfctl.capture.captured import Captured, Direction
+from vfctl.capture.captured import CapturedMessage, Direction
 from vfctl.errors import VfctlError
 from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, NodeDrag, NodeSelect, PositionUpdate, decode, encode
 
@@ -27,7 +27,7 @@ from .conftest import Vfctl, run
 START_NS = 1_700_000_000_000_000_000
 
 
-def intact(path: Path) -> list[Captured]:
+def intact(path: Path) -> list[CapturedMessage]:
     """What can be read of a file that was cut off."""
     found = []
     with contextlib.suppress(VfctlError), open_capture(path) as capture:
