@@ -21,6 +21,7 @@ import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mcap.opcode import Opcode
 from mcap.writer import CompressionType, IndexType, Writer
 
 from vfctl.capture import open_capture
@@ -268,6 +269,22 @@ def test_a_damaged_chunk_costs_only_itself(read_all: ReadAll) -> None:
     assert f"byte {whole.index(bytes([6]))}" in error.message  # where the chunk starts
     assert found
     assert found == HEARTBEATS[-len(found) :]  # also though their channel was in that chunk
+
+
+@pytest.mark.parametrize("compression", list(CompressionType))
+def test_a_wrong_length_of_a_chunk_costs_no_message(compression: CompressionType, read_all: ReadAll) -> None:
+    """It is told again by what is in the chunk."""
+    whole = bytearray(chunked(compression, HEARTBEATS))
+    start = 8
+    while whole[start] != Opcode.CHUNK:
+        start += 9 + int.from_bytes(whole[start + 1 : start + 9], "little")
+    for bit in range(64):
+        whole[start + 1 + bit // 8] ^= 1 << bit % 8
+        found, error = read_bytes(bytes(whole), read_all)
+        whole[start + 1 + bit // 8] ^= 1 << bit % 8
+        assert found == HEARTBEATS, bit
+        assert isinstance(error, CaptureError), bit
+        assert f"byte {start}: a chunk of" in error.message, bit
 
 
 def test_a_damaged_concatenation_gives_all_around_the_damage(read_all: ReadAll) -> None:

@@ -21,7 +21,7 @@ from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, DataEnd, Footer, McapRecord, Metadata
 
 from vfctl.capture.captured import CapturedMessage, Direction, Form
-from vfctl.capture.formats.mcap_chunk import ChunkError, unpack
+from vfctl.capture.formats.mcap_chunk import MAX_CHUNK_BYTES, ChunkError, unpack
 from vfctl.capture.formats.mcap_records import MAX_PASSED_BYTES, RECORD, chunk_length, fills, implausible
 from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, Window
@@ -49,6 +49,7 @@ _CANDIDATE = re.compile(
     re.DOTALL,
 )
 """Where a chunk, a message, a channel, the end of the data or the footer may begin."""
+_BEHIND_CHUNKS: Final = (Opcode.CHUNK, Opcode.MESSAGE_INDEX, Opcode.METADATA, Opcode.ATTACHMENT, Opcode.DATA_END)
 _LONGEST_START: Final = 64
 """More than the longest that _CANDIDATE matches."""
 _UNREADABLE: Final = (McapError, struct.error, ValueError, OverflowError, MemoryError)
@@ -98,6 +99,8 @@ class _Reader:
                 self._cut_off(at)
                 break
             opcode, length = RECORD.unpack_from(window.buffer, window.start)
+            if opcode == Opcode.CHUNK:
+                length = self._length_of_chunk(length)
             wrong = implausible(opcode, length)
             if wrong:
                 if not self._resynchronise(wrong):
@@ -147,6 +150,21 @@ class _Reader:
                     self._footer(body, at, crc_head, data_ended)
                     finished = True
         self._say_what_was_left_out()
+
+    def _length_of_chunk(self, said: int) -> int:
+        """How long the chunk here is: its inner lengths have the last word, if a record follows where they say."""
+        window = self._window
+        window.fill(_LONGEST_START)
+        whole = chunk_length(window.buffer, window.start)
+        if whole is None or whole == RECORD.size + said or whole > MAX_CHUNK_BYTES:
+            return said
+        if window.fill(whole + RECORD.size) < whole + RECORD.size:
+            return said
+        following, length = RECORD.unpack_from(window.buffer, window.start + whole)
+        if following not in _BEHIND_CHUNKS or implausible(following, length):
+            return said
+        self._note(window.offset, f"a chunk of {whole - RECORD.size} bytes that says it has {said}", 0)
+        return whole - RECORD.size
 
     def _framed(self, opcode: int, whole: int) -> bool:
         """Whether a record seems to end where it says: most say it twice, and in others no further one begins."""

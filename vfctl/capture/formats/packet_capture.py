@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from vfctl.capture.captured import CapturedMessage
-from vfctl.capture.formats.packets import link_type_known, tcp_segment
+from vfctl.capture.formats.packets import Packet, likely_link_type, link_type_known
 from vfctl.capture.formats.tcp_connections import TcpConnections
 from vfctl.capture.formats.websocket_messages import Tally
 from vfctl.capture.report import Report
@@ -17,24 +16,6 @@ from vfctl.errors import CaptureError
 
 MAX_PACKET_BYTES = 2**20
 """Nothing captures larger packets: libpcap's own limit is a quarter of this."""
-
-
-class Packet(NamedTuple):
-    """One captured packet.
-
-    Attributes:
-        data: as many of its bytes as were captured.
-        length: how many it had.
-        link_type: of the interface that it was captured on.
-        offset: where its record begins in the file.
-        time_ns: unix time in ns at which it was captured; None if it was not written down.
-    """
-
-    data: bytes
-    length: int
-    link_type: int
-    offset: int
-    time_ns: int | None
 
 
 class RecordFile(ABC):
@@ -83,15 +64,21 @@ def messages_of(packets: Iterable[Packet], name: str, report: Report) -> Iterato
     tally = Tally(report)
     connections = TcpConnections(tally)
     unknown: Counter[int] = Counter()
+    guessed: set[int] = set()
     packet_count = message_count = 0
     for packet in packets:
-        packet_count += 1
-        segment = tcp_segment(packet.link_type, packet.data, packet.length)
-        if segment is None:
-            if not link_type_known(packet.link_type):
+        packet_count += not packet.doubtful
+        if not link_type_known(packet.link_type):
+            likely = likely_link_type(packet.data, packet.length)
+            if likely is None:
                 unknown[packet.link_type] += 1
-            continue
-        for message in connections.take(segment, packet.offset, packet.time_ns):
+                continue
+            if packet.link_type not in guessed:
+                guessed.add(packet.link_type)
+                what = f"packets of link type {packet.link_type}, which is not known here, read as type {likely}"
+                report.losses.note(packet.offset, what, 0)
+            packet = packet._replace(link_type=likely)
+        for message in connections.take(packet):
             message_count += 1
             yield message
     for message in connections.finish():

@@ -18,10 +18,14 @@ SYN: Final = 0x02
 RST: Final = 0x04
 ACK: Final = 0x10
 
+ETHERNET: Final = 1
+_LIKELY_LINKS: Final = (ETHERNET, 276, 113, 101, 0)
+"""What is tried where the link type is lost: Ethernet, Linux cooked (two forms), raw IP, loopback."""
+
 _IPV4: Final = 0x0800
 _IPV6: Final = 0x86DD
 _VLAN: Final = frozenset((0x8100, 0x88A8, 0x9100))
-_TCP: Final = 6
+TCP: Final = 6
 _SKIPPED_HEADERS: Final = frozenset((0, 43, 60, 135))
 """IPv6: hop-by-hop, routing, destination and mobility headers, in units of eight bytes."""
 _FRAGMENT: Final = 44
@@ -30,7 +34,27 @@ _AUTHENTICATION: Final = 51
 _U16 = struct.Struct(">H")
 _IPV4_HEADER = struct.Struct(">BxHxxHxBxx4s4s")
 _IPV6_HEADER = struct.Struct(">xxxxHBx16s16s")
-_TCP_HEADER = struct.Struct(">HHIIBB")
+TCP_HEADER = struct.Struct(">HHIIBB")
+
+
+class Packet(NamedTuple):
+    """One captured packet.
+
+    Attributes:
+        data: as many of its bytes as were captured.
+        length: how many it had.
+        link_type: of the interface that it was captured on.
+        offset: where its record begins in the file.
+        time_ns: unix time in ns at which it was captured; None if it was not written down.
+        doubtful: its record says that it is something else.
+    """
+
+    data: bytes
+    length: int
+    link_type: int
+    offset: int
+    time_ns: int | None
+    doubtful: bool = False
 
 
 class Segment(NamedTuple):
@@ -44,6 +68,8 @@ class Segment(NamedTuple):
         flags: FIN, SYN, RST, ACK.
         payload: what was captured of its bytes.
         missing: how many of them, at the end, were not captured.
+        ip_at, tcp_at, payload_at: where the two headers and the payload begin in the packet.
+        trailing: how many captured bytes of the packet stand behind what IP says is its end.
     """
 
     source: bytes
@@ -53,6 +79,10 @@ class Segment(NamedTuple):
     flags: int
     payload: Buffer
     missing: int
+    ip_at: int
+    tcp_at: int
+    payload_at: int
+    trailing: int
 
 
 def endpoint(packed: bytes) -> str:
@@ -65,6 +95,11 @@ def endpoint(packed: bytes) -> str:
 def link_type_known(link_type: int) -> bool:
     """Whether packets of an interface of this type can be read."""
     return link_type in _LINKS
+
+
+def likely_link_type(packet: Buffer, length: int) -> int | None:
+    """The link type with which a packet of an unknown one holds a TCP segment; None if none does."""
+    return next((each for each in _LIKELY_LINKS if tcp_segment(each, packet, length) is not None), None)
 
 
 def tcp_segment(link_type: int, packet: Buffer, length: int) -> Segment | None:
@@ -124,7 +159,7 @@ def _raw(packet: Buffer) -> tuple[int, int] | None:
 
 _LINKS: Final[dict[int, Callable[[Buffer], tuple[int, int] | None]]] = {
     0: _loopback,
-    1: _ethernet,
+    ETHERNET: _ethernet,
     12: _raw,
     14: _raw,
     101: _raw,
@@ -140,16 +175,17 @@ _LINKS: Final[dict[int, Callable[[Buffer], tuple[int, int] | None]]] = {
 def _ip(packet: Buffer, protocol: int, at: int, length: int) -> Segment | None:
     if protocol == _IPV4:
         first, total, fragment, carried, source, target = _IPV4_HEADER.unpack_from(packet, at)
-        if first >> 4 != 4 or carried != _TCP or fragment & 0x1FFF:
+        if first >> 4 != 4 or carried != TCP or fragment & 0x1FFF:
             return None
         # What the network card will cut up may be longer than the field can say, and then has 0 there.
         end = min(at + total, length) if total else length
-        return _tcp(packet, at + (first & 0x0F) * 4, end, source, target)
+        return _tcp(packet, at, at + (first & 0x0F) * 4, end, length, source, target)
     if protocol == _IPV6:
+        ip_at = at
         size, carried, source, target = _IPV6_HEADER.unpack_from(packet, at)
         end = min(at + 40 + size, length) if size else length
         at += 40
-        while carried != _TCP:
+        while carried != TCP:
             if carried in _SKIPPED_HEADERS:
                 carried, at = packet[at], at + (packet[at + 1] + 1) * 8
             elif carried == _AUTHENTICATION:
@@ -158,12 +194,12 @@ def _ip(packet: Buffer, protocol: int, at: int, length: int) -> Segment | None:
                 carried, at = packet[at], at + 8
             else:
                 return None
-        return _tcp(packet, at, end, source, target)
+        return _tcp(packet, ip_at, at, end, length, source, target)
     return None
 
 
-def _tcp(packet: Buffer, at: int, end: int, source: bytes, target: bytes) -> Segment | None:
-    from_port, to_port, sequence, acknowledged, offset, flags = _TCP_HEADER.unpack_from(packet, at)
+def _tcp(packet: Buffer, ip_at: int, at: int, end: int, length: int, source: bytes, target: bytes) -> Segment | None:
+    from_port, to_port, sequence, acknowledged, offset, flags = TCP_HEADER.unpack_from(packet, at)
     start = at + (offset >> 4) * 4
     if offset >> 4 < 5 or start > end:
         return None
@@ -176,4 +212,8 @@ def _tcp(packet: Buffer, at: int, end: int, source: bytes, target: bytes) -> Seg
         flags,
         payload,
         end - start - len(payload),
+        ip_at,
+        at,
+        start,
+        max(0, len(packet) - end),
     )

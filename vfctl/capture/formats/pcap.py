@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from vfctl.capture.captured import CapturedMessage
-from vfctl.capture.formats.packet_capture import MAX_PACKET_BYTES, Packet, RecordFile, messages_of
+from vfctl.capture.formats.packet_capture import MAX_PACKET_BYTES, RecordFile, messages_of
+from vfctl.capture.formats.packets import Packet
 from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, resembles
 
@@ -26,6 +27,7 @@ MAGICS: Final[dict[bytes, tuple[str, int]]] = {
 
 _FILE_HEADER: Final = "IHHiIII"
 """magic, major and minor version, two that are 0, longest packet, link type."""
+_LONGEST_BYTES: Final = 2**26
 _MAX_STEP_S: Final = 7 * 86400
 """Packets further apart in time than this are taken for damage."""
 
@@ -64,11 +66,17 @@ class _Packets(RecordFile):
             if window.available < size:
                 self._cut_off(f"{window.available} bytes of a packet record, expected {size}")
                 return
-            if not self._is_plausible(window.start):
-                if not self._resynchronise("a packet record that cannot be"):
-                    return
-                continue
             seconds, fraction, captured, length = self._record.unpack_from(window.buffer, window.start)
+            if not self._is_plausible(window.start):
+                in_turn = self._is_in_turn(window.start)
+                if in_turn is None:
+                    if not self._resynchronise("a packet record that cannot be"):
+                        return
+                    continue
+                self._losses.note(at, f"the time of a packet is {seconds} s and {fraction}/{self._units}", 0)
+                if not in_turn:
+                    fraction = 0
+                    seconds = seconds if self._is_near(seconds) else self._last_s
             whole = size + captured
             if window.fill(whole + size) < whole:
                 if self._find(1) is not None:
@@ -99,8 +107,29 @@ class _Packets(RecordFile):
     def _is_plausible(self, index: int) -> bool:
         """Whether a packet's record may begin there."""
         seconds, fraction, captured, length = self._record.unpack_from(self._window.buffer, index)
-        near = self._last_s is None or abs(seconds - self._last_s) <= _MAX_STEP_S
-        return bool(near and fraction < self._units and captured <= min(length, MAX_PACKET_BYTES) and length <= 2**26)
+        return bool(self._is_near(seconds) and fraction < self._units and _lengths_hold(captured, length))
+
+    def _is_near(self, seconds: int) -> bool:
+        return self._last_s is None or abs(seconds - self._last_s) <= _MAX_STEP_S
+
+    def _is_in_turn(self, index: int) -> bool | None:
+        """Whether the clock has jumped, and it is not just one time that is wrong; None if no record begins there.
+
+        One does if another follows it, in time with it or with the one before.
+        """
+        size, buffer = self._record.size, self._window.buffer
+        seconds, fraction, captured, length = self._record.unpack_from(buffer, index)
+        if not _lengths_hold(captured, length):
+            return None
+        self._window.fill(2 * size + captured)
+        buffer, after = self._window.buffer, self._window.start + size + captured
+        if after + size > len(buffer):
+            return False if after == len(buffer) else None
+        if self._is_plausible(after):
+            return False
+        following, _, captured, length = self._record.unpack_from(buffer, after)
+        together = abs(following - seconds) <= _MAX_STEP_S and fraction < self._units
+        return True if together and _lengths_hold(captured, length) else None
 
     def _find(self, ahead: int) -> int | None:
         """How far ahead the next record begins that another one follows, or the end; None if none does so soon."""
@@ -125,3 +154,8 @@ class _Packets(RecordFile):
             elif window.ended and after == len(buffer):
                 return index - window.start
         return None
+
+
+def _lengths_hold(captured: int, length: int) -> bool:
+    """Whether so many bytes of a packet of that length may have been captured."""
+    return captured <= length <= _LONGEST_BYTES and captured <= MAX_PACKET_BYTES

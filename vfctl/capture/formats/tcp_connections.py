@@ -6,7 +6,18 @@ from collections.abc import Iterator
 from typing import Final
 
 from vfctl.capture.captured import CapturedMessage
-from vfctl.capture.formats.packets import ACK, FIN, RST, SYN, Segment, endpoint
+from vfctl.capture.formats.misread_packets import (
+    MAX_LAYOUTS,
+    MAX_PADDED_BYTES,
+    Layout,
+    ends_at,
+    one_bit_away,
+    options_hold,
+    read_anyway,
+    with_all_bytes,
+    with_usual_header,
+)
+from vfctl.capture.formats.packets import ACK, FIN, RST, SYN, Packet, Segment, endpoint, tcp_segment
 from vfctl.capture.formats.tcp_order import MAX_STEP_BYTES, Piece, TcpOrder
 from vfctl.capture.formats.websocket_messages import Tally, WebSocketConnection
 from vfctl.capture.formats.websocket_stream import WebSocketStream
@@ -18,11 +29,18 @@ _Key = tuple[bytes, bytes]
 
 
 class _Half:
-    """What one end sends."""
+    """What one end sends.
+
+    Attributes:
+        header_bytes: how long the TCP header of its packets with a payload is; 0 before the first.
+        trailing: whether something stands behind the IP packet in them, as some network equipment adds it.
+    """
 
     def __init__(self) -> None:
         self.order = TcpOrder()
         self.stream: WebSocketStream | None = None
+        self.header_bytes = 0
+        self.trailing = False
 
 
 class _Connection:
@@ -38,7 +56,7 @@ class _Connection:
 
 
 class TcpConnections:
-    """Takes the segments of a capture in the order in which they stand in it.
+    """Takes the packets of a capture in the order in which they stand in it.
 
     Attributes:
         seen: how many connections there were.
@@ -52,12 +70,73 @@ class TcpConnections:
         self._over: dict[
             _Key, dict[bytes, int]
         ] = {}  # by who sent it, the number of the byte that would have come next
+        self._layouts: dict[Layout, None] = {}
 
-    def take(self, segment: Segment, offset: int, time_ns: int | None) -> Iterator[CapturedMessage]:
-        """One segment, captured at `offset` of the file; the messages that it completes."""
-        self._offset = offset
+    def take(self, packet: Packet) -> Iterator[CapturedMessage]:
+        """The next packet, of a link type that is known; the messages that it completes."""
+        segment = None if packet.doubtful else tcp_segment(packet.link_type, packet.data, packet.length)
+        connection = self._open.get(_key_of(segment.source, segment.target)) if segment else None
+        if segment is None or connection is None:
+            segment = self._misread(packet, segment) or segment
+        elif segment.payload:
+            segment = self._whole(connection, packet, segment)
+        return self._take(segment, packet) if segment else iter(())
+
+    def _misread(self, packet: Packet, segment: Segment | None) -> Segment | None:
+        """The segment in a packet that belongs to nobody, if but for one bit it is one of a connection that is open."""
+        for layout in self._layouts:
+            ends = ends_at(layout, packet)
+            connection = self._open.get(_key_of(*ends)) if ends else None
+            if ends and connection:
+                self._say(connection, packet, "a packet with a wrong bit in its headers or its record")
+                return read_anyway(layout, packet, ends, connection.half(ends[0]).header_bytes)
+        if segment is None or not segment.payload:
+            return None
+        for source, target in one_bit_away(segment.source, segment.target):
+            connection = self._open.get(_key_of(source, target))
+            half = connection.halves.get(source) if connection else None
+            if connection and half and half.order.begun and half.order.next_sequence == segment.sequence:
+                self._say(connection, packet, "a packet with a wrong bit in its addresses")
+                return segment._replace(source=source, target=target)
+        return None
+
+    def _whole(self, connection: _Connection, packet: Packet, segment: Segment) -> Segment:
+        """A segment of an open connection, what cannot be in its headers replaced by what others of it have."""
+        half = connection.half(segment.source)
+        header_bytes = segment.payload_at - segment.tcp_at
+        if not half.header_bytes:
+            half.header_bytes = header_bytes
+            half.trailing = segment.trailing > 0
+            if len(self._layouts) < MAX_LAYOUTS:
+                self._layouts[Layout.of(packet, segment)] = None
+            return segment
+        if header_bytes != half.header_bytes:
+            if options_hold(packet.data[segment.tcp_at + 20 : segment.payload_at]):
+                half.header_bytes = header_bytes
+            else:
+                self._say(connection, packet, f"a TCP header of {header_bytes} bytes that are none")
+                segment = with_usual_header(packet, segment, half.header_bytes)
+        next_sequence = half.order.next_sequence if half.order.begun else None
+        if next_sequence == segment.sequence:
+            if segment.flags & SYN:
+                self._say(connection, packet, "a SYN with the bytes that come next")
+                segment = segment._replace(flags=segment.flags & ~SYN)
+        elif next_sequence is not None and _is_misnumbered(segment.sequence, next_sequence):
+            self._say(connection, packet, f"bytes with the number {segment.sequence}, of which one bit is wrong")
+            segment = segment._replace(sequence=next_sequence)
+        if segment.trailing and not half.trailing and len(packet.data) > MAX_PADDED_BYTES:
+            self._say(connection, packet, f"a packet of which IP leaves out the last {segment.trailing} bytes")
+            segment = with_all_bytes(packet, segment)
+        # RST with a payload: one of the two is wrong, and the end of a connection shows by itself.
+        return segment._replace(flags=segment.flags & ~RST) if segment.flags & RST else segment
+
+    def _say(self, connection: _Connection, packet: Packet, what: str) -> None:
+        connection.websocket.lost(packet.offset, f"{what}, read as what others of its connection are", 0)
+
+    def _take(self, segment: Segment, packet: Packet) -> Iterator[CapturedMessage]:
+        self._offset = packet.offset
         source, target = segment.source, segment.target
-        key = (source, target) if source < target else (target, source)
+        key = _key_of(source, target)
         connection = self._open.get(key)
         if connection and segment.flags & SYN and _is_another(connection, segment):
             yield from self._close(key, connection)
@@ -80,7 +159,7 @@ class TcpConnections:
                 half = connection.half(source)
                 order = half.order
                 order.begin(sequence, from_start=False)
-            pieces = order.take(sequence, segment.payload, segment.missing, offset, time_ns)
+            pieces = order.take(sequence, segment.payload, segment.missing, packet.offset, packet.time_ns)
             yield from self._read(connection, half, pieces)
         if segment.flags & ACK:
             other = connection.halves.get(target)
@@ -143,6 +222,16 @@ class TcpConnections:
             if half.stream:
                 yield from half.stream.finish(closed=closed and half.order.ended)
         connection.websocket.ended()
+
+
+def _key_of(source: bytes, target: bytes) -> _Key:
+    return (source, target) if source < target else (target, source)
+
+
+def _is_misnumbered(sequence: int, expected: int) -> bool:
+    """Whether one bit makes a number too large or small for the same stream."""
+    wrong = sequence ^ expected
+    return wrong.bit_count() == 1 and wrong > MAX_STEP_BYTES
 
 
 def _is_another(connection: _Connection, segment: Segment) -> bool:

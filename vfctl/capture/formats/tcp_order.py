@@ -19,6 +19,9 @@ HELD_SEGMENTS: Final = 16
 """Where a capture begins within a connection, so many segments are put into order before the first of them is taken for
 the start."""
 
+_KEPT_BYTES: Final = 2**12
+"""So many bytes are kept, to see whether a segment repeats them."""
+
 MAX_STEP_BYTES: Final = 2**26
 """A sequence number further off than this is not of the same stream: the largest windows in use are smaller."""
 
@@ -71,6 +74,9 @@ class TcpOrder:
         self._held = False
         self._acknowledged = 0
         self._numbers = count()
+        self._newest: list[bytes | memoryview] = []  # the bytes before the next
+        self._newest_bytes = 0
+        self._odd: tuple[int, int] | None = None  # offset and length of a segment whose number may be wrong
 
     @property
     def next_sequence(self) -> int:
@@ -103,7 +109,10 @@ class TcpOrder:
             if len(self._waiting) >= HELD_SEGMENTS:
                 yield from self._release()
         elif not self._waiting and place <= self._next:
+            odd = place < self._next and self._repeats_other_bytes(place, data)
             yield from self._hand_over(place, data, missing, offset, time_ns)
+            if odd:
+                self._odd = offset, len(data)
         elif place + len(data) + missing > self._next:
             self._wait(place, data, missing, offset, time_ns)
             yield from self._in_order(time_ns)
@@ -120,6 +129,33 @@ class TcpOrder:
         fresh = self.from_start and self._next == self.start and not self._waiting and self._end is None
         return fresh and length > 1 and self.distance(sequence) < 0
 
+    def _repeats_other_bytes(self, place: int, data: bytes | memoryview) -> bool:
+        """Whether a segment was sent before if its number is right, but one bit of that seems to be wrong.
+
+        Where others follow there is a gap in front of them then. But nothing follows the last one.
+        """
+        if len(data) < 2 or ((place ^ self._next) & 0xFFFFFFFF).bit_count() != 1:
+            return False
+        newest = b"".join(self._newest)
+        start = self._next - len(newest)
+        compared = max(place, start)
+        copy = data[compared - place : self._next - place]
+        return not len(copy) or newest[compared - start : compared - start + len(copy)] != copy
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        self._odd = None
+        if len(data) > _KEPT_BYTES:
+            data = data[-_KEPT_BYTES:]
+        self._newest.append(data)
+        self._newest_bytes += len(data)
+        while self._newest_bytes - len(self._newest[0]) >= _KEPT_BYTES:
+            self._newest_bytes -= len(self._newest.pop(0))
+
+    def _forget(self) -> None:
+        self._odd = None
+        self._newest.clear()
+        self._newest_bytes = 0
+
     def finish_at(self, sequence: int) -> None:
         """FIN stands at this number."""
         self._end = self._next + self.distance(sequence)
@@ -128,6 +164,8 @@ class TcpOrder:
     def acknowledged(self, sequence: int) -> Iterator[Piece]:
         """The other side has everything before this number: what is missing of that will not come any more."""
         self._acknowledged = max(self._acknowledged, self._next + self.distance(sequence))
+        if self._acknowledged >= self._next:
+            self._odd = None  # it would have acknowledged more
         if self._waiting and self._age >= MAX_AGE_SEGMENTS and self._acknowledged >= self._waiting[0].place:
             yield from self._give_up()
 
@@ -144,6 +182,9 @@ class TcpOrder:
         if 0 < sent - self._next <= MAX_STEP_BYTES:
             lost, self._next = sent - self._next, sent
             yield Piece(b"", lost, offset, None)
+        elif self._odd and self._end is None:
+            at, length = self._odd
+            yield Piece(b"", length, at, None)
 
     def _wait(self, place: int, data: bytes | memoryview, missing: int, offset: int, time_ns: int | None) -> None:
         self._waiting_bytes += len(data)
@@ -163,12 +204,15 @@ class TcpOrder:
         known = self._next - place
         if known < len(data):
             self._next = place + len(data)
-            yield Piece(data[known:] if known else data, 0, offset, time_ns)
+            fresh = data[known:] if known else data
+            self._keep(fresh)
+            yield Piece(fresh, 0, offset, time_ns)
         until = place + len(data) + missing if missing else self._next
         if self._waiting:
             until = min(until, self._waiting[0].place)  # another copy that waits has the rest
         if until > self._next:
             lost, self._next = until - self._next, until
+            self._forget()
             yield Piece(b"", lost, offset, time_ns)
         self.ended = self._end is not None and self._next >= self._end
 
@@ -188,5 +232,6 @@ class TcpOrder:
         self._age = 0
         if gap > 0:
             self._next = first.place
+            self._forget()
             yield Piece(b"", gap, first.offset, first.time_ns)
         yield from self._in_order(None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from vfctl.capture.captured import CapturedMessage, Direction
@@ -31,14 +32,11 @@ from vfctl.protocol.wire import VERSION
 
 _HANDSHAKE: Final = re.compile(REQUEST.pattern + b"|" + RESPONSE.pattern)
 _TLS: Final = re.compile(rb"[\x14-\x17]\x03[\0-\x04]")
-_HEAD_STARTS: Final = frozenset(b"GH")
-"""No frame begins with these: opcodes 7 and 8 with a reserved bit."""
+_HEAD_STARTS: Final = frozenset(b"GH")  # no frame begins with these: opcodes 7 and 8 with a reserved bit
 
 _V4: Final = bytes((VERSION,))
-_MAX_SEARCHED_BYTES: Final = 2**26
-"""A stream in which no frame is found in so many bytes holds none."""
-_MAX_UNSURE_BYTES: Final = 2**20
-"""So much of what may not have been frames is gone over again at most."""
+_MAX_SEARCHED_BYTES: Final = 2**26  # a stream in which no frame is found in so many bytes holds none
+_MAX_UNSURE_BYTES: Final = 2**20  # so much of what may not have been frames is gone over again at most
 _COMPACT_BYTES: Final = 2**16
 
 
@@ -148,7 +146,7 @@ class WebSocketStream:
             available = len(self._buffer) - self._start
             if not available:
                 break
-            if self._buffer[self._start] in _HEAD_STARTS and may_be_head(self._peek(7)):
+            if self._buffer[self._start] in _HEAD_STARTS and self._may_be_head(self._start):
                 if not self._take_head(ended):
                     break
                 continue
@@ -174,8 +172,8 @@ class WebSocketStream:
         if self._start == len(self._buffer) or self._start > _COMPACT_BYTES:
             self._compact()
 
-    def _peek(self, length: int) -> bytes:
-        return bytes(self._buffer[self._start : self._start + length])
+    def _may_be_head(self, index: int) -> bool:
+        return may_be_head(bytes(self._buffer[index : index + 7]))
 
     def _take_head(self, ended: bool) -> bool:
         """A request or a response; False if its end is not there yet."""
@@ -237,6 +235,9 @@ class WebSocketStream:
         deflated = bool(self._buffer[start] & RSV1)
         whole = header.header_length + header.payload_length
         payload = payload_of(self._buffer, start, header, header.payload_length)
+        if header.opcode is Opcode.PONG and payload[:1] == _V4 and is_ours(payload):  # one bit is between the two
+            self._connection.lost(self._offset(start), "a pong that holds a message, read as a binary frame", 0)
+            header = replace(header, opcode=Opcode.BINARY)
         sure = header.fin and header.opcode is Opcode.BINARY and not deflated and is_ours(payload)
         after = start + whole
         if not sure and after < len(self._buffer) and not (self._may_begin(after) and self._is_its_end(header, after)):
@@ -263,7 +264,7 @@ class WebSocketStream:
     def _may_begin(self, index: int) -> bool:
         """Whether a frame or a handshake may begin at `index`, as far as can be seen."""
         if self._buffer[index] in _HEAD_STARTS:
-            return may_be_head(bytes(self._buffer[index : index + 7]))
+            return self._may_be_head(index)
         try:
             read_header(self._buffer, index)
         except ProtocolError:
