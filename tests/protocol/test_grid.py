@@ -98,6 +98,16 @@ def test_a_layout_may_shrink_and_grow_a_little_on_its_grid():
     assert not grid.suits(grid.quantise(positions * np.float32(1.3)))
 
 
+@pytest.mark.parametrize("far", range(1, 6))
+def test_nodes_far_away_leave_the_grid_as_it_is_without_them(far):
+    """Each hides the one before it, so they are found one after another."""
+    layout = ball(500, 100.0, seed=far)
+    away = np.array([[1500.0 * (-3.0) ** number] * 3 for number in range(far)], np.float32).T
+    grid, whole = Grid.covering(layout), np.concatenate([away, layout], axis=1)
+    assert Grid.covering(whole) == grid
+    assert grid.suits(grid.quantise(whole))
+
+
 def test_what_is_nowhere_does_not_count_for_the_extent():
     positions = ball(1000, 100.0)
     grid = Grid.covering(positions)

