@@ -23,8 +23,8 @@ class ContentCheck:
 
     A sample of a COMPACT chain tells little by itself: its CRC-32 takes the FullGraph, its positions all updates since
     the last key frame. So one client is followed, the first attentive one that connects, and each of its frames is
-    decoded as a viewer would; when it is gone, the next one that connects. At 10,000 nodes and 20 Hz that takes 2.5 % of
-    a core.
+    decoded as a viewer would; when it is gone, the next one that connects. At 10,000 nodes and 20 Hz that takes 2.5 %
+    of a core.
 
     Args:
         errors: where failures are counted, by kind.
