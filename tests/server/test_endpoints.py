@@ -22,6 +22,7 @@ async def test_healthz_names_us_and_our_version(stage: Stage) -> None:
         health = await response.json()
     assert (health["name"], health["version"], health["status"]) == ("vfctl", __version__, "ok")
     assert (health["nodes"], health["clients"], health["settled"]) == (4, 1, False)
+    assert health["encodings"] == ["raw", "lz4", "compact"]
 
 
 async def test_metrics_count_what_was_sent(stage: Stage) -> None:

@@ -148,6 +148,16 @@ def test_another_encoding_and_no_timing_are_another_connection(tab: OpenTab) -> 
     assert page.page.url.endswith("?encoding=compact&timed=0")
 
 
+def test_encodings_that_are_not_served_are_not_offered(tab: OpenTab, serving: Callable[..., Server]) -> None:
+    server = serving("serve", "--workers", "1", "--nodes", "20", "--encoding-limit", "lz4")
+    page = tab(url=server.url).drawn()
+    page.until("""[...document.querySelectorAll("input[name=encoding]")].some((radio) => radio.disabled)""")
+    offered = """[...document.querySelectorAll("input[name=encoding]")]
+        .filter((radio) => !radio.closest("label").hidden)
+        .map(({ value, checked }) => [value, checked])"""
+    assert page.ask(offered) == [["lz4", True], ["compact", False]]
+
+
 def test_all_can_be_done_from_the_keyboard(tab: OpenTab) -> None:
     page = tab().drawn()
     names = []

@@ -82,6 +82,7 @@ def health(gateway: Gateway) -> dict[str, Any]:
         "version": __version__,
         "status": "ok",
         "protocol": 4,
+        "encodings": gateway.encoding_limit.allowed,
         "replay": gateway.replays,
         "nodes": len(gateway.scene.nodes),
         "gateways": len(serving),

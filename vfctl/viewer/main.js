@@ -11,7 +11,7 @@ import { Labels, Rings } from "./labels.js";
 import { Motion, stateOf } from "./motion.js";
 import { Overlay } from "./overlay.js";
 import { colouring, css, paintOf, personal } from "./palette.js";
-import { choice, isNarrow, startPanels } from "./panels.js";
+import { choice, offerOnly, isNarrow, startPanels } from "./panels.js";
 import { Pointer } from "./pointer.js";
 import { encodeFilter, encodeSelect } from "./protocol.js";
 import { Renderer } from "./renderer.js";
@@ -372,5 +372,8 @@ function counted(some, all) {
 
 new Overlay(statistics, connection);
 exposeForInspection({ connection, scene, stage, renderer, statistics, status, filters, costs, voice });
-startTimeBar();
+fetch("healthz").then((answer) => answer.json()).catch(() => ({})).then((health) => {
+  offerOnly("encoding", health.encodings);
+  startTimeBar(health);
+});
 connection.connect();

@@ -45,3 +45,10 @@ export function choice(name, value, onChange) {
     radio.addEventListener("change", () => radio.checked && onChange(radio.value));
   }
 }
+
+/** Leaves out of a choice what is not among `values`; all stay if there are none. */
+export function offerOnly(name, values) {
+  for (const radio of document.querySelectorAll(`input[name="${name}"]`)) {
+    radio.closest("label").hidden = radio.disabled = values?.includes(radio.value) === false;
+  }
+}
