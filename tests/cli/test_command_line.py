@@ -106,3 +106,21 @@ def test_clients_that_do_not_fit_are_told_what_would_help(
 def test_all_lines_for_people_go_through_one_console() -> None:
     """A second console would write its lines into the live display of the first."""
     assert people() is people()
+
+
+def test_an_interrupt_within_exec_has_its_exit_code_too(tmp_path: Path) -> None:
+    """As `python -m`: otherwise Python ends by the signal, which a pipeline takes for a crash."""
+    (tmp_path / "interrupted.py").write_text(
+        """
+from vfctl.cli import app, main
+def run(_):
+    try:
+        exec("raise KeyboardInterrupt")
+    except KeyboardInterrupt:
+        return 130
+app.run = run
+main()
+"""
+    )
+    ended = subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path, check=False, timeout=30)
+    assert ended.returncode == 130

@@ -12,4 +12,8 @@ def main() -> None:
     from vfctl.cli.closed_streams import open_closed_streams
 
     open_closed_streams()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    # A Ctrl-C that came within an exec(), by which dataclasses are made, would have `python -m vfctl` end by SIGINT and
+    # not with this code, although it was caught (CPython, run_eval_code_obj). Another exec() makes Python forget it.
+    exec("")
+    sys.exit(code)
