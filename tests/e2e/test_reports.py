@@ -51,7 +51,7 @@ def test_an_interrupted_run_writes_every_report_marked_as_partial(live: str, tmp
     wait_until_measuring(command, 300)
     command.interrupt()
     code, _ = command.finish()
-    assert code == 0, command.errors
+    assert code == 130, command.errors
     results = json.loads((tmp_path / "json").read_text())
     assert results["interrupted"] is True
     assert results["frames"]["received"] > 0

@@ -287,6 +287,8 @@ def _exit_code(results: Results, document: dict[str, Any], strict: bool) -> int:
     if strict and (minded := minded_by_strict(document)):
         say(f"--strict: {minded}")
         return GateError.exit_code
+    if document["interrupted"]:
+        return EXIT_INTERRUPTED  # the rest of the run might have failed them
     if results.measured_anything:
         return EXIT_OK
     say(nothing_measured(document) or "most runs have measured nothing")

@@ -76,7 +76,9 @@ def print_ab(document: dict[str, Any]) -> None:
 
 
 def ab_exit_code(document: dict[str, Any], strict: bool) -> int:
-    """3 if B is slower, one of its gates has failed or --strict finds fault; else 130 or 4 if nothing was compared."""
+    """3 if B is slower, one of its gates has failed or --strict finds fault; else 130 if interrupted, 4 if nothing was
+    compared.
+    """
     from vfctl.errors import EXIT_INTERRUPTED, EXIT_OK, GateError, PeerError
 
     comparison, both = document["comparison"], (document["a"], document["b"])
@@ -84,6 +86,6 @@ def ab_exit_code(document: dict[str, Any], strict: bool) -> int:
     faulty = any(each["generator"]["advice"] or each["clients"]["failed"] or each["clients"]["lost"] for each in both)
     if failed or (strict and faulty) or (comparison is not None and comparison["verdict"] == "slower"):
         return GateError.exit_code
-    if comparison is None:
-        return EXIT_INTERRUPTED if document["a"]["interrupted"] else PeerError.exit_code
-    return EXIT_OK
+    if document["a"]["interrupted"]:
+        return EXIT_INTERRUPTED
+    return EXIT_OK if comparison is not None else PeerError.exit_code
