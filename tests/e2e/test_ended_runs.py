@@ -151,6 +151,15 @@ def test_an_interrupt_that_hits_a_starting_server_is_not_its_failure(monkeypatch
     assert (document["interrupted"], document["failure"]) == (False, "no port")
 
 
+def test_an_interrupt_waits_for_no_generator_that_has_not_begun(live: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may still be importing, and have nothing to report: that is no failure."""
+    monkeypatch.setattr("vfctl.loadtest.conductor.FINISH_TIMEOUT_S", 0.1)
+    stop = Stop()
+    stop.request()
+    document = run_loadtest(Scenario(clients=2), live, stop=stop).to_json()
+    assert (document["interrupted"], document["failure"], document["stages"]) == (True, None, [])
+
+
 def test_an_interrupt_while_results_are_collected_changes_nothing(live: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stop, tell = Stop(), Conductor._tell
 

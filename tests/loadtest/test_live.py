@@ -61,3 +61,12 @@ def test_a_rate_does_not_depend_on_when_reports_happen_to_come_in() -> None:
         if number % 3 == 2:
             rates.append(live.status(number / 2).messages_per_s)
     assert rates == [pytest.approx(1000)] * 6
+
+
+def test_who_has_not_reported_is_known_and_without_a_stage_no_time_has_passed() -> None:
+    live = Live(STEPS, 3)
+    assert live.status(5000.0, finishing=True).elapsed_s == 0.0
+    live.begin(0, 5000.0, 11.0)
+    live.take(progress(1, 5000.5, 0, 10))
+    assert live.silent == {0, 2}
+    assert live.status(5001.0).elapsed_s == 1.0

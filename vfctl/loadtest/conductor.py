@@ -167,7 +167,9 @@ class Conductor:
         ]
 
     def _all_reported(self) -> bool:
-        return all(side.numbers <= side.reports.keys() | self._dead for side in self._sides)
+        """Nothing more comes: of a run that is interrupted, from those that had not even begun."""
+        silent = self._live.silent if self._stop.requested else frozenset()
+        return all(side.numbers <= side.reports.keys() | self._dead | silent for side in self._sides)
 
     def _ended(self) -> bool:
         """Somebody or something has ended the course early."""

@@ -88,6 +88,11 @@ class Live:
             self._stage.merge(progress.recent)
 
     @property
+    def silent(self) -> frozenset[int]:
+        """The shards that have not reported anything yet."""
+        return frozenset(range(self._shards)) - self._progress.keys()
+
+    @property
     def heard_from_all(self) -> bool:
         """Every shard has reported from the present stage."""
         newest = self._newest()
@@ -109,7 +114,7 @@ class Live:
             self._number,
             len(self._steps),
             step,
-            now_s - self._began_s,
+            now_s - self._began_s if self._limit_s else 0.0,  # else the run has ended before its first stage
             self._limit_s,
             self.outcome if newest else Outcome(step.clients),
             self._rate("messages"),
