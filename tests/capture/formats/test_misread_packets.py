@@ -108,6 +108,59 @@ def test_what_its_payload_says_is_read(
         assert loss.offset == len(made.pcap(flow.packets[:6]))
 
 
+@pytest.mark.parametrize("container", ["pcap", "pcapng"])
+@pytest.mark.parametrize("version", [4, 6])
+def test_nor_one_in_a_capture_that_began_midway(
+    container: str, version: int, made: Any, updates: list[bytes], requests: list[bytes], opened: Opened
+) -> None:
+    """From the second packet on: what the first one would have been nothing tells. The client's is its first here."""
+    ends = {} if version == 4 else {"client": ("fe80::1", 40000), "server": ("fe80::2", 8765)}
+    flow = made.Flow(mss=1200, **ends).to_client(made.framed(updates[2:4])).to_server(made.masked(requests))
+    assert len(flow.packets) == 3
+    sent = [*updates[2:4], *requests]
+    content = capture(made, container, flow)
+    assert (opened(bytes(content)).error, sorted(opened(bytes(content)).payloads)) == (None, sorted(sent))
+    ip_bytes = IPV4 if version == 4 else 40
+    length = RECORD_BYTES[container] + ETHERNET + (2 if version == 4 else 4)
+    for number in (1, 2):
+        start = len(capture(made, container, made.Flow(packets=flow.packets[:number])))
+        for bit, damaged in flipped(content, start, start + RECORD_BYTES[container] + ETHERNET + ip_bytes + TCP):
+            got = opened(damaged)
+            if sorted(got.payloads) != sorted(sent) and not got.error:
+                # Of the first packet of an end nobody knows whether something stands behind each.
+                assert (number, bit // 16) == (2, length // 2), (number, bit)
+
+
+def test_a_number_too_low_among_the_first_of_a_capture_that_began_midway(
+    made: Any, updates: list[bytes], opened: Opened
+) -> None:
+    """These wait, to be put into order, and none is known to be the first."""
+    flow = made.Flow(server_sequence=2**20 - sum(len(made.frame(update)) for update in updates[:4]))
+    for update in updates[:5]:
+        flow.to_client(made.frame(update))
+    content = capture(made, "pcap", flow)
+    start = len(content) - len(flow.packets[-1].data) + ETHERNET + IPV4 + 4
+    for bit, damaged in flipped(content, start, start + 4):
+        got = opened(damaged)
+        assert got.payloads == updates[:5] or got.error.exit_code == 5, bit
+
+
+@pytest.mark.parametrize("number", [4, 7])
+def test_a_wrong_number_of_a_packet_that_was_captured_twice(
+    number: int, made: Any, updates: list[bytes], opened: Opened
+) -> None:
+    flow = made.Flow().handshake().to_client(made.framed(updates))
+    twice = [packet for packet in flow.packets for _ in range(2)]
+    content = capture(made, "pcap", made.Flow(packets=twice))
+    start = len(capture(made, "pcap", made.Flow(packets=twice[: 2 * number + 1]))) + RECORD_BYTES["pcap"]
+    for bit in range(26, 32):
+        damaged = bytearray(content)
+        damaged[start + ETHERNET + IPV4 + 7 - bit // 8] ^= 1 << bit % 8
+        got = opened(bytes(damaged))
+        assert got.payloads == updates, bit
+        assert got.error.exit_code == 5
+
+
 @pytest.mark.parametrize("fewer", [1, 2, 64, 10**6])
 def test_an_ip_length_that_leaves_out_the_end(fewer: int, made: Any, updates: list[bytes], opened: Opened) -> None:
     flow = made.Flow().handshake().to_client(made.framed(updates[:2])).to_client(made.frame(updates[2]))
@@ -241,3 +294,38 @@ def test_a_message_that_one_bit_makes_a_pong_of(made: Any, updates: list[bytes],
 )
 def test_options_add_up(options: bytes, hold: bool) -> None:
     assert options_hold(options) is hold
+
+
+@pytest.mark.parametrize("copy", [0, 1])
+@pytest.mark.parametrize("number", [4, 7])
+def test_a_copy_with_a_wrong_number_replaces_nothing(
+    copy: int, number: int, made: Any, updates: list[bytes], opened: Opened
+) -> None:
+    """Its end would stand where the next packet does."""
+    flow = made.Flow().handshake().to_client(made.framed(updates)).acknowledge()
+    twice = [packet for packet in flow.packets for _ in range(2)]
+    content = capture(made, "pcap", made.Flow(packets=twice))
+    start = len(capture(made, "pcap", made.Flow(packets=twice[: 2 * number + copy]))) + RECORD_BYTES["pcap"]
+    for bit, damaged in flipped(content, start + ETHERNET + IPV4 + 4, start + ETHERNET + IPV4 + 8):
+        got = opened(damaged)
+        assert got.payloads == updates or got.error.exit_code == 5, bit
+
+
+def test_a_wrong_port_that_is_another_connections(
+    made: Any, updates: list[bytes], requests: list[bytes], opened: Opened
+) -> None:
+    """Two of which the ports are one bit apart: the last packet of one belongs to the other as it stands there."""
+    first = made.Flow(client=("10.0.0.1", 40000)).handshake()
+    second = made.Flow(
+        client=("10.0.0.1", 40001), client_sequence=777777, server_sequence=12345678, now_ns=first.now_ns
+    ).handshake()
+    packets = first.packets + second.packets
+    for flow in (first, second):
+        packets += flow.to_client(made.framed(updates)).packets[4:]
+    packets += second.to_server(made.masked(requests)).packets[-1:]
+    packets[-1].data = bytes(byte ^ (at == ETHERNET + IPV4 + 1) for at, byte in enumerate(packets[-1].data))
+    packets += first.to_server(made.masked(requests)).packets[-1:]
+    got = opened(made.pcap(packets))
+    assert got.of("client") == requests * 2
+    assert [each.connection for each in got.messages[-len(requests) * 2 :]] == [1] * 3 + [0] * 3
+    assert "wrong bit in its addresses" in got.error.message

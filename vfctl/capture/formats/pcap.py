@@ -29,7 +29,9 @@ _FILE_HEADER: Final = "IHHiIII"
 """magic, major and minor version, two that are 0, longest packet, link type."""
 _LONGEST_BYTES: Final = 2**26
 _MAX_STEP_S: Final = 7 * 86400
-"""Packets further apart in time than this are taken for damage."""
+"""Packets further apart in time than this are looked at: one bit of a time may be wrong."""
+_MAX_PAUSE_S: Final = 3600
+"""A step in time that is a power of two, give or take this, comes from one wrong bit."""
 
 
 def read_pcap(source: ByteSource, report: Report) -> Iterator[CapturedMessage]:
@@ -73,7 +75,8 @@ class _Packets(RecordFile):
                     if not self._resynchronise("a packet record that cannot be"):
                         return
                     continue
-                self._losses.note(at, f"the time of a packet is {seconds} s and {fraction}/{self._units}", 0)
+                if not in_turn or self._is_one_bit_away(seconds):
+                    self._losses.note(at, f"the time of a packet is {seconds} s and {fraction}/{self._units}", 0)
                 if not in_turn:
                     fraction = 0
                     seconds = seconds if self._is_near(seconds) else self._last_s
@@ -112,10 +115,18 @@ class _Packets(RecordFile):
     def _is_near(self, seconds: int) -> bool:
         return self._last_s is None or abs(seconds - self._last_s) <= _MAX_STEP_S
 
+    def _is_one_bit_away(self, seconds: int) -> bool:
+        """Whether one wrong bit makes such a time of one that is near the last."""
+        if self._last_s is None:
+            return False
+        step = abs(seconds - self._last_s)
+        return any(abs(step - (1 << bit)) <= _MAX_PAUSE_S for bit in (step.bit_length() - 1, step.bit_length()))
+
     def _is_in_turn(self, index: int) -> bool | None:
         """Whether the clock has jumped, and it is not just one time that is wrong; None if no record begins there.
 
-        One does if another follows it, in time with it or with the one before.
+        One does if another follows it, in time with it or with the one before. Captures that were put together jump,
+        and ports at which nobody called for weeks; of the last packet only the step itself tells.
         """
         size, buffer = self._record.size, self._window.buffer
         seconds, fraction, captured, length = self._record.unpack_from(buffer, index)
@@ -124,7 +135,9 @@ class _Packets(RecordFile):
         self._window.fill(2 * size + captured)
         buffer, after = self._window.buffer, self._window.start + size + captured
         if after + size > len(buffer):
-            return False if after == len(buffer) else None
+            if after < len(buffer):
+                return None
+            return fraction < self._units and not self._is_one_bit_away(seconds)
         if self._is_plausible(after):
             return False
         following, _, captured, length = self._record.unpack_from(buffer, after)

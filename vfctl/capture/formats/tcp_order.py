@@ -30,7 +30,7 @@ class Piece(NamedTuple):
     """Bytes of the stream, in order; or how many are missing.
 
     Attributes:
-        data: the bytes; empty for a gap.
+        data: the bytes; empty for a gap, and without one for a segment whose number is wrong.
         gap: how many bytes are missing.
         offset: place in the file of the packet that they came in; of the one behind a gap.
         time_ns: when they came.
@@ -72,6 +72,7 @@ class TcpOrder:
         self._waiting_bytes = 0
         self._age = 0
         self._held = False
+        self._held_until = 0  # place behind those that are held, as far as they came in order
         self._acknowledged = 0
         self._numbers = count()
         self._newest: list[bytes | memoryview] = []  # the bytes before the next
@@ -83,10 +84,19 @@ class TcpOrder:
         """u32 sequence number of the byte that is to come."""
         return self._next & 0xFFFFFFFF
 
+    @property
+    def expected(self) -> int:
+        """The same, while segments are held: of the byte behind these."""
+        return self._until & 0xFFFFFFFF
+
+    @property
+    def _until(self) -> int:
+        return self._held_until if self._held else self._next
+
     def begin(self, sequence: int, *, from_start: bool) -> None:
         """Say what number the first byte has."""
         self.begun, self.from_start, self.start = True, from_start, sequence
-        self._next = self._acknowledged = sequence
+        self._next = self._acknowledged = self._held_until = sequence
         self._held = not from_start
 
     def distance(self, sequence: int) -> int:
@@ -105,14 +115,12 @@ class TcpOrder:
             self.begin(sequence, from_start=True)
         place = self._next + self.distance(sequence)
         if self._held:
+            self._hold(place, data, missing, offset)
             self._wait(place, data, missing, offset, time_ns)
             if len(self._waiting) >= HELD_SEGMENTS:
                 yield from self._release()
         elif not self._waiting and place <= self._next:
-            odd = place < self._next and self._repeats_other_bytes(place, data)
             yield from self._hand_over(place, data, missing, offset, time_ns)
-            if odd:
-                self._odd = offset, len(data)
         elif place + len(data) + missing > self._next:
             self._wait(place, data, missing, offset, time_ns)
             yield from self._in_order(time_ns)
@@ -134,13 +142,24 @@ class TcpOrder:
 
         Where others follow there is a gap in front of them then. But nothing follows the last one.
         """
-        if len(data) < 2 or ((place ^ self._next) & 0xFFFFFFFF).bit_count() != 1:
+        until = self._until
+        if len(data) < 2 or ((place ^ until) & 0xFFFFFFFF).bit_count() != 1:
             return False
         newest = b"".join(self._newest)
-        start = self._next - len(newest)
+        start = until - len(newest)
         compared = max(place, start)
-        copy = data[compared - place : self._next - place]
+        copy = data[compared - place : until - place]
         return not len(copy) or newest[compared - start : compared - start + len(copy)] != copy
+
+    def _contradicts(self, place: int, data: bytes | memoryview) -> bool:
+        """Whether a segment has other bytes than those that came where it overlaps them: its number is wrong."""
+        newest = b"".join(self._newest)
+        known = min(self._next - place, len(newest))
+        end = self._next - place
+        return newest[len(newest) - known :] != data[end - known : end]
+
+    def _is_copy(self, data: bytes | memoryview) -> bool:
+        return bytes(data[-_KEPT_BYTES:]) in b"".join(self._newest)
 
     def _keep(self, data: bytes | memoryview) -> None:
         self._odd = None
@@ -164,7 +183,7 @@ class TcpOrder:
     def acknowledged(self, sequence: int) -> Iterator[Piece]:
         """The other side has everything before this number: what is missing of that will not come any more."""
         self._acknowledged = max(self._acknowledged, self._next + self.distance(sequence))
-        if self._acknowledged >= self._next:
+        if self._acknowledged >= self._until:
             self._odd = None  # it would have acknowledged more
         if self._waiting and self._age >= MAX_AGE_SEGMENTS and self._acknowledged >= self._waiting[0].place:
             yield from self._give_up()
@@ -176,8 +195,10 @@ class TcpOrder:
         """
         if self._held:
             yield from self._release()
+        odd = self._odd
         while self._waiting:
             yield from self._give_up()
+        self._odd = odd
         sent = self._acknowledged if self._end is None else self._end
         if 0 < sent - self._next <= MAX_STEP_BYTES:
             lost, self._next = sent - self._next, sent
@@ -190,18 +211,40 @@ class TcpOrder:
         self._waiting_bytes += len(data)
         heapq.heappush(self._waiting, _Waiting(place, next(self._numbers), bytes(data), missing, offset, time_ns))
 
+    def _hold(self, place: int, data: bytes | memoryview, missing: int, offset: int) -> None:
+        """Follow those that are held for as long as they come in order."""
+        known = self._held_until - place
+        odd = known > 0 and self._repeats_other_bytes(place, data)
+        if 0 <= known < len(data) + missing:
+            self._held_until = place + len(data) + missing
+            if missing:
+                self._forget()
+            else:
+                self._keep(data[known:])
+        if odd:
+            self._odd = offset, len(data)
+
     def _release(self) -> Iterator[Piece]:
         """Begin with the first of those that were held."""
         self._held = False
+        odd = self._odd
+        self._forget()
         if self._waiting:
             self._next = self._waiting[0].place
             self.start = self.next_sequence
             yield from self._in_order(None)
+        self._odd = odd
 
     def _hand_over(
         self, place: int, data: bytes | memoryview, missing: int, offset: int, time_ns: int | None
     ) -> Iterator[Piece]:
         known = self._next - place
+        if 0 < known < len(data) and self._contradicts(place, data):
+            yield Piece(b"", 0, offset, time_ns)
+            if ((place ^ self._next) & 0xFFFFFFFF).bit_count() != 1 or self._is_copy(data):
+                return
+            place, known = self._next, 0
+        odd = known > 0 and self._repeats_other_bytes(place, data)
         if known < len(data):
             self._next = place + len(data)
             fresh = data[known:] if known else data
@@ -214,6 +257,8 @@ class TcpOrder:
             lost, self._next = until - self._next, until
             self._forget()
             yield Piece(b"", lost, offset, time_ns)
+        if odd:
+            self._odd = offset, len(data)
         self.ended = self._end is not None and self._next >= self._end
 
     def _in_order(self, time_ns: int | None) -> Iterator[Piece]:
