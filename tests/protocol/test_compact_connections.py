@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -314,3 +315,21 @@ def test_all_else_goes_through_as_it_is():
     for message in (PositionUpdate(nodes_at(layout.positions, layout.ids)), decode(b"\x04\x03\0\0\x07\0\0\0")):
         assert decoder.feed(message) is message
     assert decoder.grid is None
+
+
+def test_what_was_made_for_a_view_goes_with_it() -> None:
+    """At rest no new state comes that would clear it, and clients may change filters as often as they like."""
+    ids = np.arange(2000, dtype=np.uint32)
+    encoder, random = CompactEncoder(), np.random.default_rng(1)
+    for position in range(2):
+        encoder.push(position, random.normal(0, 100, (3, len(ids))).astype(np.float32))
+    tracemalloc.start()
+    try:
+        for count in range(1000, 1200):
+            view = View(ids[:count], np.arange(count))
+            _, history = encoder.section(view, None)
+            encoder.section(view, history)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 500_000

@@ -15,6 +15,7 @@ from typing import ClassVar, Final
 
 from vfctl.capture.captured import type_name
 from vfctl.capture.playback.client_traffic import ClientMessage, client_messages
+from vfctl.capture.playback.transport import check_changes
 from vfctl.client.connection import Connection, connect
 from vfctl.errors import PeerError, ProtocolError, UsageError, VfctlError
 from vfctl.protocol import FilterUpdate, decode
@@ -89,10 +90,7 @@ async def play_to(
         CaptureError: a file is no recording.
         UsageError: a speed or start that cannot be.
     """
-    if not 0 < speed < float("inf"):
-        raise UsageError(f"a replay at speed {speed:g}, expected a positive number")
-    if not 0 <= start_s < float("inf"):
-        raise UsageError(f"a replay from {start_s:g} s, expected 0 or more")
+    check_changes({"speed": speed, "position_s": start_s})
     return await _Playback(url, speed, start_s, stop, on_progress).run(client_messages(paths))
 
 

@@ -7,6 +7,7 @@ has skipped rounds, joined or changed its filter needs no chain of its own.
 from __future__ import annotations
 
 from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,7 @@ class View:
         indices: int64 [seen nodes], where they stand among all nodes; None if all are seen.
     """
 
-    __slots__ = ("check", "count", "indices")
+    __slots__ = ("__weakref__", "check", "count", "indices")
 
     def __init__(self, ids: npt.NDArray[np.uint32], indices: npt.NDArray[np.int64] | None = None) -> None:
         if indices is not None and len(indices) != len(ids):
@@ -96,8 +97,9 @@ class CompactEncoder:
         self._max_histories = max_histories
         self._states: dict[int, tuple[Grid, Integers]] = {}
         self._residuals: dict[tuple[int, int], Integers] = {}
-        self._keys: dict[View, tuple[bytes, History]] = {}
-        self._sections: dict[tuple[View, History], tuple[bytes, History]] = {}
+        # By view, for as long as somebody has it: who changes filters at rest leaves none behind.
+        self._keys: WeakKeyDictionary[View, tuple[bytes, History]] = WeakKeyDictionary()
+        self._sections: WeakKeyDictionary[View, dict[History, tuple[bytes, History]]] = WeakKeyDictionary()
         self._stride = 1
 
     def push(self, position: int, positions: Positions) -> None:
@@ -146,10 +148,10 @@ class CompactEncoder:
         span = 0 if earlier is None else latest - earlier
         if not back or back > MAX_VELOCITY_REUSE * span or earlier not in self._states or span > MAX_LAG:
             span = 0
-        lookup = (view, history)
-        made = self._sections.get(lookup)
+        sections = self._sections.setdefault(view, {})
+        made = sections.get(history)
         if made is None:
-            made = self._sections[lookup] = self._residual(view, history, back, span) or self._key(view)
+            made = sections[history] = self._residual(view, history, back, span) or self._key(view)
         return made
 
     def _residual(self, view: View, history: History, back: int, span: int) -> tuple[bytes, History] | None:

@@ -8,7 +8,12 @@ from typing import Any, Final
 
 from vfctl.errors import UsageError
 
+MIN_SPEED: Final = 0.001
+"""A second in a quarter of an hour."""
 MAX_SPEED: Final = 1000.0
+
+_MOST: Final = 10**12
+"""Seconds that a recording may have, and more; also what can be reckoned with."""
 
 
 class Transport:
@@ -70,14 +75,19 @@ def check_changes(changes: Mapping[str, Any], duration_s: float | None = None) -
         UsageError: an unknown name, or a value that cannot be.
     """
     for name, value in changes.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MOST
         if name not in CHANGES:
             raise UsageError(f"a replay has no {name!r}", hint=f"what can be changed is {', '.join(CHANGES)}")
         if name in ("paused", "loop") and not isinstance(value, bool):
             raise UsageError(f"{name} is {value!r}, expected true or false")
-        if name == "speed" and not (number and 0 < value <= MAX_SPEED):
-            raise UsageError(f"a replay at speed {value}, expected a positive number up to {MAX_SPEED:g}")
+        if name == "speed" and not (number and MIN_SPEED <= value <= MAX_SPEED):
+            raise UsageError(f"a replay at speed {_said(value)}, expected {MIN_SPEED:g} to {MAX_SPEED:g}")
         if name == "position_s" and not (number and value >= 0):
-            raise UsageError(f"a replay from {value} s, expected 0 or more")
+            raise UsageError(f"a replay from {_said(value)} s, expected 0 to {_MOST:g}")
         if name == "position_s" and duration_s is not None and value > duration_s:
             raise UsageError(f"a replay from {value:g} s, but the recording ends after {duration_s:g} s")
+
+
+def _said(value: object) -> object:
+    """The value, unless Python itself cannot or should not print it."""
+    return "10^n" if isinstance(value, int) and abs(value) > _MOST else value
