@@ -10,7 +10,9 @@ import pytest
 
 from vfctl.bus import TIMESTAMP, BusServer, Envelope, Kind, UnixSubscription, subscribe
 from vfctl.bus.envelope import ENVELOPE
+from vfctl.bus.unix_socket import MAX_WAITING_EVENTS
 from vfctl.errors import PeerError, ProtocolError
+from vfctl.protocol import NodeSelect, decode, encode
 
 
 @pytest.fixture
@@ -114,6 +116,21 @@ async def test_events_are_not_replaced(bus: BusServer, tmp_path: Path) -> None:
     for word in (b"one", b"two", b"three"):
         bus.publish_event(Envelope(Kind.EVENT, word, 1, 2))
     assert [envelope.payload for envelope in await read(subscription, 3)] == [b"one", b"two", b"three"]
+    await subscription.close()
+
+
+async def test_selections_of_any_number_of_clients_all_end(bus: BusServer, tmp_path: Path) -> None:
+    """A gateway with thousands of clients has died: what the others do not hear of would stay with them for good."""
+    clients = range(1, MAX_WAITING_EVENTS + 500)
+    subscription = await subscribe(tmp_path / "bus", timeout_s=5)
+    bus.publish_graph(b"graph")
+    await read(subscription, 1)
+    for node_id in (7, None):
+        for client in clients:
+            bus.publish_event(Envelope(Kind.EVENT, encode(NodeSelect(node_id)), gateway=1, client=client))
+    told = await read(subscription, len(clients))
+    assert [envelope.client for envelope in told] == list(clients)
+    assert {decode(envelope.payload) for envelope in told} == {NodeSelect(None)}
     await subscription.close()
 
 

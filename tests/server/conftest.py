@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import numpy as np
@@ -49,6 +49,14 @@ class Stage:
 
     def tick(self, x: float, *, settled: bool = False) -> None:
         self.bus.publish_frame(encode(PositionUpdate(self.nodes(x), settled, Trailer(0, _now_us(), 0))))
+
+    async def tick_until(self, x: float, *seen: Coroutine[Any, Any, object]) -> None:
+        """Tick until all that is seen. Once may not do: a gateway without time makes its rounds longer than a tick."""
+        waiting = asyncio.gather(*seen)
+        while not waiting.done():
+            self.tick(x)
+            await asyncio.wait({waiting}, timeout=0.05)
+        await waiting
 
     async def start(self) -> None:
         await self.bus.start()

@@ -48,12 +48,10 @@ async def test_a_compact_client_sees_what_moves(stage: Stage) -> None:
     assert isinstance(graph, FullGraph)
     assert graph.compressed
     for x in range(10):
-        stage.tick(float(x))
-        await early.until_x(x)
+        await stage.tick_until(float(x), early.until_x(x))
     late = Decoding(await stage.connect("?encoding=compact&timed=1"))
     for x in range(10, 20):
-        stage.tick(float(x))
-        await asyncio.gather(early.until_x(x), late.until_x(x))
+        await stage.tick_until(float(x), early.until_x(x), late.until_x(x))
     assert early.compact >= 20
 
 

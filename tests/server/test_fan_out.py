@@ -7,16 +7,18 @@ import contextlib
 import errno
 import os
 import socket
+import tempfile
 from collections.abc import AsyncIterator
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from vfctl.graph.generators import generate
 from vfctl.protocol import NODE_DTYPE, Filter
 from vfctl.server.client_manager import ClientManager
 from vfctl.server.connection import ClientSocket, Connection
-from vfctl.sockets import submission_ring
+from vfctl.sockets import shared_pages, submission_ring
 from vfctl.sockets.fan_out import BATCH, SHARED_BYTES, FanOut
 from vfctl.sockets.shared_pages import PIPE_BYTES
 from vfctl.stream import Scene, Subscription
@@ -289,6 +291,39 @@ def test_large_frames_share_their_pages_and_arrive_whole(size: int, fan_out: Fan
         assert len(expected[1]) > PIPE_BYTES or size < PIPE_BYTES, "it goes in parts"
         for sock, bytes_ in zip(far, expected, strict=True):
             assert receive_exactly(sock, len(bytes_)) == bytes_
+
+
+def test_a_frame_whose_second_part_finds_no_memory_is_told_as_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    fan_out = FanOut()
+    real, calls = shared_pages._fill, []
+
+    def short(pipe_fd: int, address: int, size: int, part: npt.NDArray[np.int64]) -> int:
+        calls.append(size)
+        return int(real(pipe_fd, address, size if len(calls) == 1 else 4096, part))
+
+    monkeypatch.setattr(shared_pages, "_fill", short)
+    with contextlib.ExitStack() as stack:
+        data = np.random.default_rng(0).bytes(PIPE_BYTES + 100_000)
+        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(BATCH)]
+        taken = fan_out.send(np.array([file.fileno() for file in files], np.int32), (data,))
+        assert [index for index, _ in taken] == list(range(BATCH))
+        for file, (_, count) in zip(files, taken, strict=True):
+            file.seek(0)
+            assert file.read() == data[:count]
+
+
+def test_where_there_are_no_pages_to_share_nobody_has_taken_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their transports get it, then."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    fan_out = FanOut()
+    monkeypatch.setattr(shared_pages.mmap, "mmap", refused)
+    with contextlib.ExitStack() as stack:
+        pairs = [entered(stack) for _ in range(BATCH)]
+        fds = np.array([near.fileno() for near, _ in pairs], np.int32)
+        assert fan_out.send(fds, (b"x" * SHARED_BYTES,)) == [(index, 0) for index in range(BATCH)]
 
 
 def receive_exactly(sock: socket.socket, size: int) -> bytes:

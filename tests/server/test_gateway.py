@@ -30,6 +30,7 @@ from vfctl.protocol import (
     decode,
     encode,
 )
+from vfctl.server.gateway import MAX_CLIENT_MESSAGE_BYTES
 from vfctl.server.gateway_process import is_our_fault
 
 if TYPE_CHECKING:
@@ -217,6 +218,17 @@ async def test_reserved_types_are_ignored(stage: Stage) -> None:
     await viewer.send(Reserved(0x0B, b"from the future"))
     await viewer.send(Heartbeat(9))
     assert (await viewer.receive_kind(Heartbeat)).timestamp_us == 9
+
+
+async def test_a_message_may_have_64_kib_and_no_more(stage: Stage) -> None:
+    viewer = await stage.connect()
+    largest = MAX_CLIENT_MESSAGE_BYTES - len(encode(Reserved(0x0B, b"")))
+    await viewer.send(Reserved(0x0B, bytes(largest)))
+    await viewer.send(Heartbeat(9))
+    assert (await viewer.receive_kind(Heartbeat)).timestamp_us == 9
+    await viewer.send(Reserved(0x0B, bytes(largest + 1)))
+    assert await viewer.closed_with() == 1009
+    assert stage.gateway.clients.traffic.protocol_errors == 1
 
 
 async def test_peers_that_leave_or_send_no_http_are_no_news(caplog: pytest.LogCaptureFixture) -> None:

@@ -290,6 +290,17 @@ def test_what_waited_when_the_disk_was_full_is_counted(tmp_path: Path) -> None:
     assert thread.close(5)
 
 
+def test_a_bug_in_the_thread_is_told_like_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A recording must not end in silence, as if it were whole."""
+    failed: list[VfctlError] = []
+    thread = WriterThread(lambda: SeriesWriter(tmp_path / "own.mcap", metadata={}), failed.append)
+    thread.put(Taken(encode(Heartbeat(1)), -1))
+    thread.close(5)
+    assert [error.message.partition(":")[0] for error in failed] == ["the recording failed"]
+    assert thread.dropped == 1
+    assert "Traceback" in caplog.text
+
+
 # --- whole servers
 
 

@@ -164,6 +164,16 @@ def test_changes_that_cannot_be_are_answered_with_why(server: Server, body: byte
     assert document["schema"] == "vfctl.replay/1"
 
 
+def test_a_question_that_the_source_cannot_take_harms_nobody(server: Server, remote: ReplayRemote) -> None:
+    """The gateway that asks had lost its bus, and its clients their connections."""
+    before = server.pids
+    with pytest.raises(UsageError):
+        remote.change({"position_s": 10**400})
+    server.watch(0.5)
+    assert remote.ask()["duration_s"] is not None
+    assert server.pids == before
+
+
 def test_a_proxy_may_not_steer(server: Server) -> None:
     request = urllib.request.Request(
         f"http://127.0.0.1:{server.port}/replay", b"{}", {"X-Forwarded-For": "192.0.2.1"}, method="PATCH"

@@ -19,7 +19,7 @@ from vfctl.server import gateway as gateway_module
 from vfctl.server.options import ServerOptions
 from vfctl.stream import SlowClientPolicy
 
-from .conftest import Stage
+from .conftest import Stage, Viewer
 
 
 @pytest.fixture
@@ -117,6 +117,68 @@ async def test_a_client_that_wakes_in_the_last_second_is_told_why(clock: FakeClo
     assert stage.gateway.clients.traffic.stalled == 1
     assert (await _read_all(sock)).endswith(frame(close_payload(1008, "too slow"), Opcode.CLOSE))
     sock.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(frame_masked(b"no V4", b"mask", Opcode.TEXT), id="a mistake"),
+        pytest.param(frame_masked(bytes([3, 232]), b"mask", Opcode.CLOSE), id="a Close"),
+    ],
+)
+async def test_a_client_that_ends_the_connection_and_reads_nothing_is_cut(
+    said: bytes, clock: FakeClock, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for it is never taken, so that an orderly end never comes."""
+    monkeypatch.setattr(client_manager_module, "GOODBYE_S", 0.01)
+    monkeypatch.setattr(client_manager_module, "CLOSING_S", 0.01)
+    sock = await sleeper(stage)
+    await tick(stage, clock, 10)
+    (connection,) = stage.gateway.clients
+    await asyncio.get_running_loop().sock_sendall(sock, said)
+    async with asyncio.timeout(5):
+        while not connection.ended:
+            await asyncio.sleep(0.001)
+        while len(stage.gateway.clients):
+            await asyncio.sleep(0)
+    sock.close()
+
+
+async def test_who_takes_the_goodbye_is_not_cut(
+    clock: FakeClock, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of its descriptor is nobody's by then, or another's."""
+    cut: list[asyncio.Transport] = []
+    monkeypatch.setattr(client_manager_module, "_break_off", cut.append)
+    monkeypatch.setattr(client_manager_module, "GOODBYE_S", 0.2)
+    sock = await sleeper(stage)
+    await tick(stage, clock, 10)
+    await tick(stage, clock, 10, step_us=3_000_000)
+    (connection,) = stage.gateway.clients
+    await _read_all(sock)
+    sock.close()
+    await asyncio.sleep(0.3)
+    assert (connection.ended, cut) == (True, [])
+
+
+async def test_a_client_that_says_much_leaves_time_for_others(stage: Stage) -> None:
+    talker, other = await stage.connect(), await stage.connect()
+    (connection, _) = stage.gateway.clients
+    last = Filter(depth=(0, 300))
+    filters = [*(Filter(depth=(-number, 1)) for number in range(300)), last]
+    talking = asyncio.create_task(_talk(talker, filters))
+    async with asyncio.timeout(5):
+        while not connection.audience.variant.filter.depth:
+            await asyncio.sleep(0)
+    await other.send(Heartbeat(1))
+    await other.receive_kind(Heartbeat)
+    assert connection.audience.variant.filter != last
+    talking.cancel()
+
+
+async def _talk(viewer: Viewer, filters: list[Filter]) -> None:
+    for each in filters:
+        await viewer.send(FilterUpdate(each))
 
 
 async def test_a_client_that_sleeps_on_finds_its_connection_broken(

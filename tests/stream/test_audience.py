@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -97,6 +98,17 @@ def test_audiences_that_nobody_holds_are_forgotten(scene: Scene) -> None:
     scene.audience(Variant(filter=Filter(search="x")))
     gc.collect()
     assert len(scene._audiences) == 0
+
+
+def test_what_is_kept_for_a_filter_goes_with_the_last_who_watches_by_it(scene: Scene) -> None:
+    """At rest no new state comes that would push it out: a client could fill the memory with filters."""
+    audience = scene.audience(Variant(filter=Filter(search="a")))
+    audience.position_update(1, 50_000)
+    kept = weakref.ref(scene.visible_nodes(scene.subset(Filter(search="a"))))
+    assert kept() is not None
+    del audience
+    gc.collect()
+    assert kept() is None
 
 
 def test_what_a_url_chooses() -> None:

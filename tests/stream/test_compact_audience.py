@@ -88,7 +88,7 @@ def serve(scene: Scene, client: Client, round_: int) -> None:
     assert isinstance(update, PositionUpdate)
     assert update.trailer == Trailer(round_, scene.timestamp_us, 1)
     assert update.settled == scene.settled
-    expected = scene.visible_nodes(client.audience.variant.filter)
+    expected = scene.visible_nodes(scene.subset(client.audience.variant.filter))
     assert update.nodes["id"].tolist() == expected["id"].tolist()
     grid = client.decoder.grid
     assert grid is not None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +13,6 @@ from hypothesis import strategies as st
 from vfctl.graph import Graph, build_graph
 from vfctl.protocol import EVERYTHING, NODE_DTYPE, Filter
 from vfctl.stream import FilterIndex
-from vfctl.stream.filters import MAX_CACHED_SUBSETS
 
 LABELS = ("Person", "Ada", "knows", "STRASSE", "personal computer")
 KINDS = ("class", "individual", "property", "other", "class")
@@ -67,13 +69,14 @@ def test_everything_is_the_graph_itself(graph: Graph) -> None:
     assert len(subset.edges) == len(EDGES)
 
 
-def test_equal_filters_share_a_subset_and_the_cache_is_bounded(graph: Graph) -> None:
+def test_equal_filters_share_a_subset_that_goes_with_the_last_who_holds_it(graph: Graph) -> None:
     index = FilterIndex(graph)
     first = index.subset(Filter(search="person"))
     assert index.subset(Filter(search="person")) is first
-    for number in range(MAX_CACHED_SUBSETS + 10):
-        index.subset(Filter(depth=(0, number)))
-    assert index.subset(Filter(search="person")) is not first
+    watching = weakref.ref(first)
+    del first
+    gc.collect()
+    assert watching() is None
 
 
 criteria = st.fixed_dictionaries(

@@ -16,7 +16,11 @@ from vfctl.errors import PeerError
 from vfctl.protocol.wire import MessageType
 
 MAX_WAITING_EVENTS: Final = 1024
-"""Events that wait for one gateway; beyond it the oldest go. Frames never queue at all."""
+"""Events that wait for one gateway; beyond it the oldest go. Frames never queue at all, and of selections the newest of
+each client waits, however many clients: one that is never told to be gone would stay with the gateway."""
+
+MAX_WAITING_HEARD: Final = 65_536
+"""Events that wait for a recorder, who also gets what clients say."""
 
 MAX_WAITING_VOICE: Final = 256
 """VoiceData that waits for one gateway; beyond it the oldest go: they cannot push out a selection."""
@@ -28,10 +32,6 @@ LEAST_SEND_BUFFER_BYTES: Final = 128 * 1024
 """Linux's default is more than this (net.core.wmem_default)."""
 
 _CONNECT_RETRY_S: Final = 0.02
-
-
-MAX_WAITING_HEARD: Final = 65_536
-"""The same for a recorder, who also gets what clients say."""
 
 
 class _Subscriber:
@@ -54,6 +54,7 @@ class _Subscriber:
         self._frame: Envelope | None = None
         self._confirm: Envelope | None = None
         self._events: deque[Envelope] = deque(maxlen=MAX_WAITING_EVENTS)
+        self._selections: dict[tuple[int, int], Envelope] = {}
         self._voice: deque[Envelope] = deque(maxlen=MAX_WAITING_VOICE)
         self._something = asyncio.Event()
 
@@ -67,6 +68,10 @@ class _Subscriber:
                 self._confirm = envelope
             case Kind.EVENT if not self.listens and envelope.payload[1] == MessageType.VOICE_DATA:
                 self._voice.append(envelope)
+            case Kind.EVENT if not self.listens and envelope.payload[1] == MessageType.NODE_SELECT:
+                client = envelope.gateway, envelope.client
+                self._selections.pop(client, None)  # who did it last at the end
+                self._selections[client] = envelope
             case _:
                 self._lost += len(self._events) == self._events.maxlen
                 self._events.append(envelope)
@@ -81,7 +86,8 @@ class _Subscriber:
         """It is a recorder, and is written to once in so many µs at most."""
         self.listens = True
         self._pause_s = pause_us / 1e6
-        self._events = deque(self._events, MAX_WAITING_HEARD)
+        self._events = deque([*self._events, *self._selections.values()], MAX_WAITING_HEARD)
+        self._selections.clear()
 
     async def write_forever(self) -> None:
         loop = asyncio.get_running_loop()
@@ -101,7 +107,8 @@ class _Subscriber:
                 events.append(Envelope(Kind.LOST, TIMESTAMP.pack(self._lost)))
             self._lost = 0
             if not self.listens:
-                events += self._voice
+                events += [*self._selections.values(), *self._voice]
+            self._selections.clear()
             self._voice.clear()
             packed = b"".join(envelope.pack() for envelope in state + events)
             self._make_room(len(packed))

@@ -47,7 +47,11 @@ _ABORT: Final = struct.pack("@ii", 1, 0)
 """SO_LINGER of no time: what is closed is reset."""
 
 GOODBYE_S: Final = 1.0
-"""How long a client that is given up has to take what waits for it, and the reason behind it."""
+"""How long a client that is given up, or has left, has to take what waits for it, and the Close frame behind it."""
+
+CLOSING_S: Final = 12.0
+"""How long a connection may last once a Close frame is written: aiohttp waits 10 s for the client's. Beyond, what waits
+is not taken; the connection would else stay for as long as the client answers the kernel's window probes."""
 
 
 @dataclass(slots=True)
@@ -120,9 +124,9 @@ class ClientManager:
         self._connections[number] = connection
         self._roster.take(connection)
         websocket.before_write = partial(self._out_of_step, connection)
-        websocket.before_close = partial(self._leave, connection)
+        websocket.before_close = partial(self._begin_close, connection)
         protocol = cast("asyncio.Protocol", transport.get_protocol())
-        transport.set_protocol(LossWatch(protocol, partial(self._leave, connection)))
+        transport.set_protocol(LossWatch(protocol, partial(self._lose, connection)))
         heapq.heappush(self._next_looks, (now_us + self._heartbeat_us, number))
         self.traffic.connections += 1
         return connection
@@ -131,8 +135,11 @@ class ClientManager:
         """Forget a connection and make sure that it is closed: none is left open and silent."""
         self._connections.pop(connection.number, None)
         self._roster.give_back(connection)
-        if not connection.transport.is_closing():
-            connection.transport.close()
+        transport = connection.transport
+        if not transport.is_closing():
+            transport.close()
+        if transport.get_write_buffer_size():
+            _cut_in(connection, GOODBYE_S)
 
     def watch(self, connection: Connection, audience: Audience) -> None:
         """The connection gets from now on what this audience gets."""
@@ -302,9 +309,22 @@ class ClientManager:
             self._roster.in_step[connection.place] = False
 
     def _leave(self, connection: Connection) -> None:
-        """It gets nothing more. Its descriptor may soon be another's."""
+        """It gets nothing more."""
         connection.leaving = True
         self._out_of_step(connection)
+
+    def _begin_close(self, connection: Connection) -> None:
+        """A Close frame is about to be written."""
+        self._leave(connection)
+        if connection.cut is None:
+            _cut_in(connection, CLOSING_S)
+
+    def _lose(self, connection: Connection) -> None:
+        """It has ended. Its descriptor may soon be another's."""
+        self._leave(connection)
+        connection.ended = True
+        if connection.cut is not None:
+            connection.cut.cancel()
 
     def _give_up(self, connection: Connection, waiting: int) -> None:
         """Say why, behind what waits already, and cut the connection if that is not taken either."""
@@ -314,7 +334,16 @@ class ClientManager:
         transport = connection.transport
         transport.write(frame(close_payload(WSCloseCode.POLICY_VIOLATION, "too slow"), Opcode.CLOSE))
         transport.close()
-        asyncio.get_running_loop().call_later(GOODBYE_S, _break_off, transport)
+        _cut_in(connection, GOODBYE_S)
+
+
+def _cut_in(connection: Connection, seconds: float) -> None:
+    """Cut a connection after so long, unless it ends by itself (see `ClientManager._lose`)."""
+    if connection.ended:
+        return
+    if connection.cut is not None:
+        connection.cut.cancel()
+    connection.cut = asyncio.get_running_loop().call_later(seconds, _break_off, connection.transport)
 
 
 def _break_off(transport: asyncio.Transport) -> None:
@@ -322,7 +351,7 @@ def _break_off(transport: asyncio.Transport) -> None:
     through, and the client would not hear of it."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
-        with contextlib.suppress(OSError):  # closed in the meantime, as it was asked to
+        with contextlib.suppress(OSError):  # the other side was quicker
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
     transport.abort()
 

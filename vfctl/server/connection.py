@@ -29,10 +29,11 @@ class ClientSocket(web.WebSocketResponse):
             self.before_write()
         await super().pong(message)
 
-    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = False) -> bool:
+        """Never waits until all is taken, whatever `drain` says: a client that does not read would keep it for good."""
         if self.before_close is not None:
             self.before_close()
-        return await super().close(code=code, message=message, drain=drain)
+        return await super().close(code=code, message=message, drain=False)
 
 
 class LossWatch(asyncio.Protocol):
@@ -75,7 +76,9 @@ class Connection:
         owed_graph: a FullGraph (after a FilterUpdate, or of another graph) that could not be written yet.
         fd: the transport's descriptor, to which may be written past it while nothing waits in it; -1 if that cannot be,
             as with TLS.
-        leaving: a Close frame has been written, or is about to be.
+        leaving: a Close frame has been written, or is about to be; or it has ended.
+        ended: the transport has called `connection_lost`.
+        cut: ends it if it does not end by itself; None while it need not.
         history: which states it has, if it speaks COMPACT; None: none since its last FullGraph.
         takes_part: the source has had something from it, and has to hear that it goes.
         voice_limit: how much it may still say; None before it has said anything.
@@ -85,6 +88,8 @@ class Connection:
     __slots__ = (
         "audience",
         "backlog",
+        "cut",
+        "ended",
         "fd",
         "heard_us",
         "history",
@@ -118,6 +123,8 @@ class Connection:
         self.backlog = Backlog()
         self.owed_graph = False
         self.leaving = False
+        self.ended = False
+        self.cut: asyncio.TimerHandle | None = None
         self.takes_part = False
         self.heard_us = now_us
         self.history: History | None = None

@@ -50,6 +50,10 @@ log = logging.getLogger(__name__)
 MAX_CLIENT_MESSAGE_BYTES: Final = 64 * 1024
 """The largest message a client may send: two seconds of speech at 16 kHz."""
 
+TURN_US: Final = 5_000
+"""When what a client has said has taken so long, others have a turn: three times as long. What is read at a time, up to
+256 KB, may be thousands of filters; answered in a row they are seconds in which nobody is served."""
+
 MAX_SELECTIONS_TOLD: Final = 1000
 """A new client is told so many of the present selections, the newest."""
 
@@ -262,7 +266,8 @@ class Gateway:
 
     async def _converse(self, request: web.Request, subscription: ClientSubscription) -> web.StreamResponse:
         """With a client that has a place."""
-        socket = ClientSocket(compress=False, max_msg_size=MAX_CLIENT_MESSAGE_BYTES)
+        # aiohttp refuses a message of exactly the limit.
+        socket = ClientSocket(compress=False, max_msg_size=MAX_CLIENT_MESSAGE_BYTES + 1)
         if not socket.can_prepare(request).ok:
             return web.Response(status=400, text="this is a WebSocket endpoint; connect with ws://…/ws\n")
         try:
@@ -287,7 +292,9 @@ class Gateway:
         return socket
 
     async def _listen(self, connection: Connection) -> None:
+        spent_us = 0
         async for incoming in connection.socket:
+            began_us = monotonic_us()
             try:
                 if incoming.type is not WSMsgType.BINARY:
                     raise ProtocolError("a text frame, expected one V4 message in a binary frame", offset=0)
@@ -298,6 +305,10 @@ class Gateway:
                 reason = error.message.encode()[:120].decode(errors="ignore")
                 await connection.socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=reason.encode())
                 return
+            spent_us += monotonic_us() - began_us
+            if spent_us >= TURN_US:
+                await asyncio.sleep(3 * spent_us / 1e6)
+                spent_us = 0
 
     def _receive(self, connection: Connection, message: Message, payload: bytes) -> None:
         connection.heard_us = monotonic_us()

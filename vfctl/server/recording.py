@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from vfctl.capture.recording.writer import FLUSH_AGE_S
 from vfctl.errors import VfctlError
 from vfctl.protocol import MessageType, NodeSelect, Notice, Trailer, VoiceData, decode, encode
 from vfctl.protocol.wire import TRAILER
+
+log = logging.getLogger(__name__)
 
 MAX_WAITING_BYTES: Final = 64 * 2**20
 """What may wait for the disk: more is dropped and counted. 12 s of a graph of 10,000 nodes."""
@@ -168,12 +171,12 @@ class WriterThread:
                             self._queued_bytes -= len(each.payload)
                     writer.flush(older_than_s=FLUSH_AGE_S)
                     self.files = len(writer.files)
-        except VfctlError as error:
+        except Exception as error:
             with self._something:
                 self._closing = True
                 self.dropped += len(unwritten) + len(self._queue)
                 self._queue.clear()
-            self._on_failure(error)
+            self._on_failure(error if isinstance(error, VfctlError) else _bug(error))
 
     def _next(self) -> list[Taken] | None:
         """What waits, after a while perhaps nothing; None at the end."""
@@ -183,6 +186,11 @@ class WriterThread:
             taken = list(self._queue)
             self._queue.clear()
             return None if self._closing and not taken else taken
+
+
+def _bug(error: Exception) -> VfctlError:
+    log.error("unexpected error", exc_info=error)
+    return VfctlError(f"the recording failed: {type(error).__name__}: {error}")
 
 
 def _time_of(payload: bytes) -> int:

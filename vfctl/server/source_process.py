@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from vfctl.server.frame_source import AdjustableSource, FrameSource, RecordedSou
 from vfctl.server.options import ServerOptions
 from vfctl.server.process import Parent, Progress, Ready, run_process
 from vfctl.server.shared_scene import SharedScene
+
+log = logging.getLogger(__name__)
 
 
 def run_source(options: ServerOptions, bus_path: Path, pipe: Connection) -> None:
@@ -103,6 +106,9 @@ def _answer(source: FrameSource, request: bytes) -> bytes:
         return json.dumps(_set(source, what, changes)).encode()
     except UsageError as error:
         return json.dumps({"error": error.message, "hint": error.hint, "wrong": True}).encode()
+    except Exception as error:  # the bus would end with it, and so the gateway that asks, with all its clients
+        log.exception("a question could not be answered")
+        return json.dumps({"error": f"this cannot be done: {error}", "hint": None}).encode()
 
 
 def _set(source: FrameSource, what: str, changes: dict[str, Any]) -> dict[str, Any]:

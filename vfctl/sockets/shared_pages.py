@@ -72,23 +72,26 @@ class SharedPages:
         """
         taken[:] = 0
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
-        with mmap.mmap(-1, size, flags=flags) as pages:
+        try:
+            pages = mmap.mmap(-1, size, flags=flags)
+        except OSError:
+            return 0  # there is no memory
+        with pages:
             for piece in pieces:
                 pages.write(piece)
             address = np.frombuffer(pages, np.uint8).ctypes.data
-            whole = 0
             for start in range(0, size, self._capacity):
                 part = min(self._capacity, size - start)
                 filled = int(_fill(self._to, address + start, part, np.empty(2, np.int64)))
-                if filled == part:
-                    whole = int(_send_part(fds, self._pipe_ends(), start, part, taken))
-                while filled > 0:
-                    filled -= os.splice(self._from, self._null_fd, filled)
-                if filled < 0:
-                    return 0  # there is no memory
-                if whole < 0:
+                sent = filled == part and _send_part(fds, self._pipe_ends(), start, part, taken)
+                left = filled
+                while left > 0:
+                    left -= os.splice(self._from, self._null_fd, left)
+                if filled < part:
+                    break  # there is no memory
+                if not sent:
                     raise OSError("what a socket has not taken stays in the pipe")
-        return whole
+        return int(np.count_nonzero(taken == size))
 
     def _pipe_ends(self) -> tuple[int, int, int, int]:
         return self._from, self._copy_to, self._copy_from, self._null_fd
@@ -101,9 +104,9 @@ def _fill(pipe_fd: int, address: int, size: int, part: Any) -> int:
 
 
 @compiled
-def _send_part(fds: Any, pipe_ends: Any, start: int, size: int, taken: Any) -> int:
+def _send_part(fds: Any, pipe_ends: Any, start: int, size: int, taken: Any) -> bool:
+    """To those who have taken all before `start`; False if the pipe of copies could not be emptied."""
     from_fd, copy_to_fd, copy_from_fd, null_fd = pipe_ends
-    whole = 0
     for index in range(len(fds)):
         if taken[index] != start:
             continue
@@ -115,8 +118,7 @@ def _send_part(fds: Any, pipe_ends: Any, start: int, size: int, taken: Any) -> i
         while left > 0:
             dropped = splice(copy_from_fd, null_fd, left)
             if dropped <= 0:
-                return -1
+                return False
             left -= dropped
         taken[index] += sent
-        whole += sent == size
-    return whole
+    return True

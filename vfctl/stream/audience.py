@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from vfctl.graph import Graph
 from vfctl.protocol import (
@@ -49,7 +49,7 @@ class Scene:
         self._compact = CompactEncoder(chain, kept_states=KEPT_STATES)
         self._index = FilterIndex(graph)
         self._audiences: WeakValueDictionary[Variant, Audience] = WeakValueDictionary()
-        self._gathered: dict[Filter, Nodes] = {}
+        self._gathered: WeakKeyDictionary[Subset, Nodes] = WeakKeyDictionary()
         self.nodes = nodes
         self.settled = settled
         self.timestamp_us = timestamp_us
@@ -78,19 +78,19 @@ class Scene:
         return audience
 
     def subset(self, criteria: Filter) -> Subset:
-        """What a filter leaves of the graph."""
+        """What a filter leaves of the graph; hold it for as long as it may be asked for again."""
         return self._index.subset(criteria)
 
-    def visible_nodes(self, criteria: Filter) -> Nodes:
+    def visible_nodes(self, subset: Subset) -> Nodes:
         """NODE_DTYPE [kept nodes]: the present state of those that a filter keeps, gathered once a state."""
-        nodes = self._gathered.get(criteria)
+        nodes = self._gathered.get(subset)
         if nodes is None:
-            nodes = self._gathered[criteria] = self._index.subset(criteria).gather(self.nodes)
+            nodes = self._gathered[subset] = subset.gather(self.nodes)
         return nodes
 
-    def view(self, criteria: Filter) -> View:
+    def view(self, subset: Subset) -> View:
         """The nodes that a filter keeps, as the COMPACT encoding wants them."""
-        indices = self.subset(criteria).indices
+        indices = subset.indices
         return View(self._graph.ids if indices is None else self._graph.ids[indices], indices)
 
     def compact_section(self, view: View, history: History | None) -> tuple[bytes, History]:
@@ -122,6 +122,7 @@ class Audience:
         "_graph_body",
         "_scene",
         "_state",
+        "_subset",
         "_update_body",
         "_version",
         "_view",
@@ -132,7 +133,8 @@ class Audience:
     def __init__(self, scene: Scene, variant: Variant) -> None:
         self.variant = variant
         self.compact = variant.encoding is Encoding.COMPACT
-        self._view = scene.view(variant.filter) if self.compact else None
+        self._subset = scene.subset(variant.filter)
+        self._view = scene.view(self._subset) if self.compact else None
         self._compact_bodies: dict[History | None, tuple[Pieces, History]] = {}
         self._scene = scene
         self._version = self._state = -1
@@ -197,15 +199,14 @@ class Audience:
     def _update(self) -> PositionUpdate:
         variant, scene = self.variant, self._scene
         compressed = variant.encoding is Encoding.LZ4
-        nodes = scene.visible_nodes(variant.filter)
+        nodes = scene.visible_nodes(self._subset)
         return PositionUpdate(nodes, scene.settled, _PLACEHOLDER if variant.timed else None, compressed)
 
     def _graph(self) -> FullGraph:
-        variant, scene = self.variant, self._scene
-        subset = scene.subset(variant.filter)
+        variant, scene, subset = self.variant, self._scene, self._subset
         metadata = subset.metadata if variant.metadata else None
         trailer = _PLACEHOLDER if variant.timed else None
-        nodes = scene.visible_nodes(variant.filter)
+        nodes = scene.visible_nodes(subset)
         return FullGraph(nodes, subset.edges, metadata, trailer, variant.encoding is not Encoding.RAW)
 
     def _compact_body(self, history: History | None) -> tuple[Pieces, History]:

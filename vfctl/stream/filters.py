@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +11,8 @@ import numpy.typing as npt
 from vfctl.graph import Graph
 from vfctl.protocol import Edges, Filter, Metadata, Nodes
 
-MAX_CACHED_SUBSETS: Final = 4096
-"""Subsets kept; beyond it the one not used for longest goes, so that clients cannot fill the memory with filters."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Subset:
     """What a filter leaves of a graph.
 
@@ -42,16 +38,16 @@ class FilterIndex:
         self._graph = graph
         self._kinds = np.array(graph.kinds, dtype=np.str_)
         self._folded = [label.casefold() for label in graph.labels]
-        self._subsets: OrderedDict[Filter, Subset] = OrderedDict()
+        self._subsets: WeakValueDictionary[Filter, Subset] = WeakValueDictionary()
 
     def subset(self, criteria: Filter) -> Subset:
-        """The subset of a filter; worked out once for equal filters."""
+        """The subset of a filter. Equal filters share one as long as somebody holds it.
+
+        No longer: clients can think of any number of filters.
+        """
         subset = self._subsets.get(criteria)
         if subset is None:
             subset = self._subsets[criteria] = self._select(criteria)
-            if len(self._subsets) > MAX_CACHED_SUBSETS:
-                self._subsets.popitem(last=False)
-        self._subsets.move_to_end(criteria)
         return subset
 
     def count(self, criteria: Filter) -> int:
