@@ -119,6 +119,18 @@ def test_a_port_that_is_taken(capfd: pytest.CaptureFixture[str]) -> None:
     assert "--port" in errors
 
 
+def test_serve_replaces_no_recording_and_does_not_say_that_it_could(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recording = tmp_path / "own.mcap"
+    recording.write_bytes(b"the one before")
+    assert run(["serve", "--port", "0", "--record", str(recording)]) == 1
+    errors = capfd.readouterr().err
+    assert "already exists" in errors
+    assert "choose another name or remove it" in errors
+    assert "--overwrite" not in errors
+
+
 def test_a_broken_recording_prints_what_is_readable_then_where_it_breaks(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +172,38 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", shell], capture_output=True, check=False, timeout=60)
     assert done.returncode == 0
     assert done.stderr.decode().splitlines() == [f"{path}: V4 messages, one after another, 600 kB"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "--version", "doctor --clients 1", "scenario list", "scenario show demo", "scenario check demo"],
+)
+@pytest.mark.parametrize("stdout", [">/dev/full", ">&-"])
+def test_what_cannot_be_printed_is_an_error_and_no_bug(command: str, stdout: str) -> None:
+    shell = f"{sys.executable} -m vfctl {command} {stdout}"
+    done = subprocess.run(shell, shell=True, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    reason = "No space left on device" if "full" in stdout else "Bad file descriptor"
+    assert done.stderr == f"error: cannot write to stdout: {reason}\n"
+
+
+def test_a_reader_that_leaves_changes_no_exit_code(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    figures = {"clients": {"lost": 1}, "latency_ms": {"count": 1}, "throughput": {}, "frames": {"received": 1}}
+    results.write_text(json.dumps({"schema": "vfctl.loadtest/2", "roles": {}, **figures}))
+    for command, code in (("scenario list", 0), (f"gate {results} --gate clients.lost==0", 3)):
+        shell = f"{sys.executable} -m vfctl {command} | true; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (code, "")
+
+
+@pytest.mark.parametrize("stderr", ["2>&1 >/dev/null | true", "2>/dev/full"])
+def test_a_load_test_outlives_the_reader_of_its_log(stderr: str, tmp_path: Path) -> None:
+    report = tmp_path / "results.json"
+    shell = f"{sys.executable} -m vfctl loadtest ws://127.0.0.1:1/ws --json {report} {stderr}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (4, b"")
+    assert "nothing answers" in json.loads(report.read_text())["failure"]
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

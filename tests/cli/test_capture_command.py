@@ -10,7 +10,7 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from vfctl.capture import open_capture
+from vfctl.capture import open_capture, open_writer
 from vfctl.capture.tools.convert import Encoding as ConverterEncoding
 from vfctl.cli.app import app, run
 from vfctl.cli.capture import Encoding, group
@@ -76,6 +76,14 @@ def test_info(plain: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert document["losses"] == []
 
 
+def test_info_has_long_words_whole(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    url = "ws://127.0.0.1:8765/ws?" + "&".join(f"option{number}=1" for number in range(20))
+    with open_writer(tmp_path / "a.mcap", metadata={"url": url}) as writer:
+        writer.write(encode(Heartbeat(1)), 1)
+    assert run(["capture", "info", str(tmp_path / "a.mcap")]) == 0
+    assert url in "".join(capfd.readouterr().out.split())
+
+
 def test_info_of_a_damaged_one_says_where(plain: Path, capfd: pytest.CaptureFixture[str]) -> None:
     plain.write_bytes(plain.read_bytes()[:-1])
     assert run(["capture", "info", str(plain), "--json"]) == 5
@@ -86,8 +94,6 @@ def test_info_of_a_damaged_one_says_where(plain: Path, capfd: pytest.CaptureFixt
 
 
 def test_what_a_peer_says_cannot_steer_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from vfctl.capture import open_writer
-
     with open_writer(tmp_path / "a.mcap", metadata={"url": "ws://x/\x1b[31m\u202e"}) as writer:
         writer.write(encode(Heartbeat(1)), 1)
     assert run(["capture", "info", str(tmp_path / "a.mcap")]) == 0

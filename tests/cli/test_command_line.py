@@ -108,6 +108,20 @@ def test_all_lines_for_people_go_through_one_console() -> None:
     assert people() is people()
 
 
+def test_an_interrupt_while_the_command_line_is_imported_has_its_exit_code_too() -> None:
+    program = (
+        "import sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "from vfctl.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
 def test_an_interrupt_within_exec_has_its_exit_code_too(tmp_path: Path) -> None:
     """As `python -m`: otherwise Python ends by the signal, which a pipeline takes for a crash."""
     (tmp_path / "interrupted.py").write_text(

@@ -104,7 +104,7 @@ def test_lines_for_no_terminal(figures):
         "latency P50 2.50 ms, P95 2.50 ms · 0 gaps"
     )
     assert last_line(figures, 10.0).startswith(
-        "watched 4 nodes, 3 edges for 10.0 s: 1 updates, 0 gaps, settled in the end"
+        "watched 4 nodes, 3 edges for 10.0 s: 1 update, 0 gaps, settled in the end"
     )
     assert "no positions came" in last_line(Figures(NOW_S), 1.0)
 

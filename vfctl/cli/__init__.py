@@ -8,11 +8,16 @@ def main() -> None:
     """Entry point of `vfctl`."""
     import sys
 
-    from vfctl.cli.app import run
-    from vfctl.cli.closed_streams import open_closed_streams
+    try:
+        from vfctl.cli.app import run
+        from vfctl.cli.closed_streams import open_closed_streams, outlive_the_reader_of_stderr
 
-    open_closed_streams()
-    code = run(sys.argv[1:])
+        open_closed_streams()
+        if sys.argv[1:2] != ["watch"]:  # which does nothing but talk, and ends when nobody listens
+            outlive_the_reader_of_stderr()
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while that was imported
+        code = 130
     # A Ctrl-C that came within an exec(), by which dataclasses are made, would have `python -m vfctl` end by SIGINT and
     # not with this code, although it was caught (CPython, run_eval_code_obj). Another exec() makes Python forget it.
     exec("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -28,7 +29,7 @@ from vfctl.cli import (
     voice,
     watch,
 )
-from vfctl.cli.output import complain
+from vfctl.cli.output import complain, until_reader_leaves
 from vfctl.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, VfctlError
 
 app = typer.Typer(
@@ -77,7 +78,9 @@ app.add_typer(scenario.group, name="scenario")
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code (`vfctl.errors` has the table). No traceback for bad input."""
     try:
-        app(list(arguments), prog_name="vfctl")
+        only_prints = not {"-h", "--help", "--version"}.isdisjoint(arguments)
+        with until_reader_leaves() if only_prints else nullcontext():
+            app(list(arguments), prog_name="vfctl")
     except SystemExit as done:  # typer ends every command so: 0, 2 for usage, 130 for Ctrl-C, or what we have raised
         return done.code if isinstance(done.code, int) else EXIT_OK
     except VfctlError as error:

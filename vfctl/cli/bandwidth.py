@@ -20,7 +20,7 @@ from vfctl.cli.graph_options import (
     live_graph,
     with_settings,
 )
-from vfctl.cli.output import bytes_per_s, check_writable, data, people, replace_file, say
+from vfctl.cli.output import bytes_per_s, check_writable, data, people, replace_file, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,16 +101,17 @@ def command(
                 raise
             damage = error  # what was whole has been measured
     figures = comparison.to_json()
-    if json_output:
-        typer.echo(json.dumps({"schema": "vfctl.bandwidth/1", "source": name, **figures}, indent=2))
-    else:
-        for phase, uses in figures["phases"].items():
-            data().print(_table(phase.replace("_", " "), uses))
-        data().print(
-            f"{name}: {figures['nodes']:,} nodes; compact: {figures['key_frames']:,} key "
-            f"frame{'' if figures['key_frames'] == 1 else 's'}, "
-            f"{figures['steps_per_extent']:,.0f} steps to the extent"
-        )
+    with until_reader_leaves():
+        if json_output:
+            typer.echo(json.dumps({"schema": "vfctl.bandwidth/1", "source": name, **figures}, indent=2))
+        else:
+            for phase, uses in figures["phases"].items():
+                data().print(_table(phase.replace("_", " "), uses))
+            data().print(
+                f"{name}: {figures['nodes']:,} nodes; compact: {figures['key_frames']:,} key "
+                f"frame{'' if figures['key_frames'] == 1 else 's'}, "
+                f"{figures['steps_per_extent']:,.0f} steps to the extent"
+            )
     if plot is not None:
         _draw(comparison, name, plot, picture)
     if damage is not None:

@@ -64,7 +64,7 @@ def check(
         bool, typer.Option("--strict", help="Missing rounds, and times that run backwards, are failures as well.")
     ] = False,
 ) -> None:
-    """Read and decode all of a recording. Exit code 0: it is whole; 5: it is damaged; 1: it is no recording."""
+    """Read and decode all of a recording. Exit code 0: whole; 5: damaged; 1: no recording, or nothing is intact."""
     from vfctl.capture.tools.check import check as examine
     from vfctl.errors import CaptureError, InputError
 
@@ -239,6 +239,8 @@ def _print_info(summary: CaptureInfo) -> None:
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")  # a URL is one word, and should be there whole
     rows = [("format", summary.description), ("messages", f"{summary.messages:,}, {byte_count(summary.bytes)}")]
     rows += [("", f"{count:,} {name}") for name, count in summary.counts.items()]
     if summary.began_ns is not None:

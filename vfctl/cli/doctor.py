@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vfctl.cli.output import data
+from vfctl.cli.output import data, until_reader_leaves
 
 
 def command(
@@ -40,9 +40,10 @@ def command(
     table = Table("", "needed", "there", "", title=f"{clients:,} clients")
     for check in checks:
         table.add_row(check.what, check.needed, check.available, "[green]ok[/]" if check.ok else "[red]too low[/]")
-    console = data()
-    console.print(table)
     failed = [check for check in checks if not check.ok]
-    for check in failed:
-        console.print(f"{check.what}: try  {escape(check.command)}")
+    console = data()
+    with until_reader_leaves():
+        console.print(table)
+        for check in failed:
+            console.print(f"{check.what}: try  {escape(check.command)}")
     raise typer.Exit(1 if failed else 0)

@@ -14,7 +14,9 @@ def command(
     results: Annotated[Path, typer.Argument(help="What `vfctl loadtest --json` has written.")],
     gate: Annotated[
         list[str],
-        typer.Option(help="What has to hold, e.g. 'latency_ms.p95 <= 1.2 * baseline + 1ms'. Repeatable."),
+        typer.Option(
+            help="What has to hold, e.g. 'latency_ms.p95 <= 1.2 * baseline + 1ms'. Repeatable.", metavar="GATE"
+        ),
     ],
     baseline: Annotated[
         Path | None, typer.Option(help="Results of an earlier run, for gates relative to it.", metavar="FILE")

@@ -53,7 +53,8 @@ def command(
         list[str] | None,
         typer.Option(
             help="Fail with exit code 3 unless this holds, e.g. 'latency_ms.p95 < 30ms'; with --baseline also "
-            "'latency_ms.p95 <= 1.2 * baseline'. Repeatable."
+            "'latency_ms.p95 <= 1.2 * baseline'. Repeatable.",
+            metavar="GATE",
         ),
     ] = None,
     abort_gate: Annotated[

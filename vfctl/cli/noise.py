@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vfctl.cli.output import data, people, say
+from vfctl.cli.output import data, people, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,6 @@ def command(
 
     from vfctl.cli.loadtest_display import LoadtestDisplay
     from vfctl.errors import PeerError
-    from vfctl.loadtest.comparison import Question
     from vfctl.loadtest.conductor import Stop
     from vfctl.loadtest.noise import measure, score
 
@@ -32,9 +31,16 @@ def command(
     if not all(run.headline.latency.count for run in runs):
         raise PeerError("a run has measured nothing")
     document = score([run.to_json() for run in runs], before, after)
-    if json_output:
-        typer.echo(json.dumps(document, indent=2))
-        return
+    with until_reader_leaves():
+        if json_output:
+            typer.echo(json.dumps(document, indent=2))
+        else:
+            _print(document)
+
+
+def _print(document: dict[str, Any]) -> None:
+    from vfctl.loadtest.comparison import Question
+
     data().print(_table(document))
     p95 = document["latency_ms"]["p95"]
     shows = p95["detectable_ms"]

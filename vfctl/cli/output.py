@@ -30,10 +30,14 @@ def people() -> Console:
 
 
 def data() -> Console:
-    """A console on stdout, for tables that people asked for as a command's result."""
+    """A console on stdout, for tables that people asked for as a command's result; within `until_reader_leaves`."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    class Data(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # rich would exit with 1, whatever the command has to say
+
+    return Data(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def say(line: str) -> None:

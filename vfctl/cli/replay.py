@@ -110,7 +110,7 @@ def _report(summary: PlaybackSummary) -> None:
     kinds = ", ".join(f"{count:,} {name}" for name, count in summary.by_type.most_common())
     say(
         f"sent {counted(summary.sent, 'message')} on {counted(summary.connections, 'connection')}"
-        f" in {summary.duration_s:.1f} s ({kinds})"
+        f" in {summary.duration_s:.1f} s{f' ({kinds})' if kinds else ''}"
     )
     say(f"late by more than {summary.LATE_MS:g} ms: {summary.late:,}; at most {summary.latest_ms:.1f} ms")
     if summary.reconnects:

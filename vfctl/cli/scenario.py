@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vfctl.cli.output import data
+from vfctl.cli.output import data, until_reader_leaves
 
 group = typer.Typer(no_args_is_help=True, help="List, show and check load test scenarios.")
 
@@ -27,7 +27,8 @@ def list_scenarios() -> None:
         seconds = sum(step.lasts_s for step in scenario.course())
         figures = (f"{scenario.peak:,}", f"{seconds:,.0f}", f"{len(scenario.gates)}")
         table.add_row(name, *figures, scenario.description)
-    data().print(table)
+    with until_reader_leaves():
+        data().print(table)
 
 
 @group.command("show")
@@ -35,7 +36,9 @@ def show(name: NameArgument) -> None:
     """Print a scenario's TOML, to start one of your own from."""
     from vfctl.loadtest.scenario_file import scenario_text
 
-    sys.stdout.write(scenario_text(name))
+    text = scenario_text(name)
+    with until_reader_leaves():
+        sys.stdout.write(text)
 
 
 @group.command("check")
@@ -56,8 +59,9 @@ def check(name: NameArgument) -> None:
         measured = "measured" if step.measured else ""
         course.add_row(escape(step.name), f"{step.clients:,}", f"{at_s:g}", f"{at_s + step.lasts_s:g}", measured)
         at_s += step.lasts_s
-    console = data()
-    console.print(course)
     total = sum(role.share for role in scenario.roles)
     mix = ", ".join(f"{role.share / total:.3g} {role.label}" for role in scenario.roles)
-    console.print(f"{escape(name)}: {escape(mix)}; {len(scenario.gates)} gates")
+    console = data()
+    with until_reader_leaves():
+        console.print(course)
+        console.print(f"{escape(name)}: {escape(mix)}; {len(scenario.gates)} gates")

@@ -331,7 +331,7 @@ async def _until_stopped(
 def _record_to(file: Path | None, rotate: str | None) -> RecordTo | None:
     from vfctl.capture.recording.rotation import parse_rotation
     from vfctl.capture.recording.series import check_series
-    from vfctl.errors import UsageError
+    from vfctl.errors import InputError, UsageError
     from vfctl.server.options import RecordTo
 
     if file is None:
@@ -339,7 +339,12 @@ def _record_to(file: Path | None, rotate: str | None) -> RecordTo | None:
             raise UsageError("--rotate is for a recording, and there is none", hint="add --record FILE")
         return None
     rotation = parse_rotation(rotate) if rotate is not None else None
-    check_series(file, rotation)
+    try:
+        check_series(file, rotation)
+    except InputError as error:
+        # There is no --overwrite here: a server that is started again must not replace what was recorded before.
+        hint = "choose another name or remove it" if file.exists() else error.hint
+        raise InputError(error.message, hint=hint) from None
     if rotation is None:
         return RecordTo(str(file))
     return RecordTo(str(file), rotation.max_bytes, rotation.max_s)
@@ -350,7 +355,8 @@ def _say_what_was_recorded(server: Server, record: RecordTo) -> None:
     files = f" in {figures.files} files" if figures.files > 1 else ""
     say(f"recorded {counted(figures.messages, 'message')} to {record.file}{files}")
     if figures.dropped:
-        say(f"missing from it: {counted(figures.dropped, 'message')}, which came faster than they could be taken down")
+        why = "" if server.recording_failure else ", which came faster than they could be taken down"
+        say(f"missing from it: {counted(figures.dropped, 'message')}{why}")
     if server.recording_failure is not None:
         complain(server.recording_failure)
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ from rich.style import Style
 from rich.text import Text
 
 from vfctl.cli.live_display import LiveDisplay
-from vfctl.cli.output import bytes_per_s
+from vfctl.cli.output import bytes_per_s, counted
 from vfctl.cli.watch_figures import Figures, Latency, sparkline
 from vfctl.cli.watch_projection import EDGE, NOTHING, Canvas, Picture
 
@@ -247,8 +247,9 @@ def last_line(figures: Figures, watched_s: float) -> str:
     """What there was in all."""
     layout = {None: "no positions came", True: "settled in the end", False: "active to the end"}[figures.settled]
     return (
-        f"watched {figures.nodes:,} nodes, {figures.edges:,} edges for {watched_s:.1f} s: {figures.updates:,} updates, "
-        f"{figures.gaps:,} gaps, {layout} · latency {_latency(figures.latency_of_all())}"
+        f"watched {figures.nodes:,} nodes, {figures.edges:,} edges for {watched_s:.1f} s: "
+        f"{counted(figures.updates, 'update')}, {counted(figures.gaps, 'gap')}, {layout} · "
+        f"latency {_latency(figures.latency_of_all())}"
     )
 
 
