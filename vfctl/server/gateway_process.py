@@ -15,6 +15,7 @@ from vfctl.bus import subscribe
 from vfctl.errors import PeerError
 from vfctl.server.descriptors import client_capacity, raise_descriptor_limit
 from vfctl.server.endpoints import build_app
+from vfctl.server.first_request import FirstRequest
 from vfctl.server.garbage import collect_forever
 from vfctl.server.gateway import Gateway
 from vfctl.server.options import ServerOptions
@@ -59,11 +60,15 @@ async def _main(
         await runner.setup()
         post(gateway)  # before anybody can ask
         chores = [asyncio.create_task(chore) for chore in (post_forever(gateway), collect_forever(gateway))]
-        await web.SockSite(runner, port.open(), backlog=BACKLOG).start()
+        answer = runner.server
+        assert answer is not None, "it has been set up"
+        loop = asyncio.get_running_loop()
+        listening = await loop.create_server(lambda: FirstRequest(answer()), sock=port.open(), backlog=BACKLOG)
         parent.report(Ready(f"up to {capacity} clients"))
         await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
         for chore in chores:
             chore.cancel()
+        listening.close()
         await _say_goodbye(gateway)
         await runner.cleanup()
     starting.cancel()
