@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -14,6 +15,8 @@ import subprocess
 import sys
 import termios
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -21,7 +24,7 @@ import pytest
 from vfctl.server.launch import Server, launch
 from vfctl.server.options import LiveGraph, ServerOptions
 
-from .conftest import run_apart
+from .conftest import Vfctl, run_apart
 
 ROWS, COLUMNS = 30, 100
 LIMIT_S = 30.0
@@ -161,6 +164,18 @@ def test_a_server_that_dies_and_comes_back_and_dies_for_good() -> None:
         opened.until(r"● Reconnecting in \d\.\d s")
         os.kill(opened.pid, signal.SIGINT)
         assert opened.end() == 0
+
+
+def test_a_server_that_is_not_there_when_the_time_is_over_has_gone_away() -> None:
+    with served() as server:
+        command = Vfctl("watch", server.url, "--duration", "3")
+        with contextlib.suppress(urllib.error.URLError):
+            while json.load(urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz"))["clients"] < 1:
+                time.sleep(0.05)
+    code, _ = command.finish()
+    assert code == 4
+    assert f"error: {server.url} has gone away" in command.errors
+    assert "watched 60 nodes" in command.errors
 
 
 def test_without_a_terminal_there_are_lines(server: Server) -> None:

@@ -14,6 +14,7 @@ from vfctl.loadtest.plan import (
     MAX_CLIENTS_PER_PROCESS,
     MAX_SOURCE_ADDRESSES,
     Target,
+    check_own,
     clients_per_process,
     heartbeats_due,
     plan_shards,
@@ -52,6 +53,15 @@ def test_a_network_of_source_addresses() -> None:
     for wrong in ("nonsense", "10.0.0.0/99", "fd00::/64"):
         with pytest.raises(UsageError, match="--source-ip"):
             source_addresses(remote, 10, wrong)
+
+
+def test_addresses_of_other_machines_are_found_before_the_run() -> None:
+    check_own(["127.0.0.9"])
+    check_own(["::1"])
+    for foreign in ("192.0.2.1", "2001:db8::1"):
+        with pytest.raises(UsageError, match=f"cannot connect from {foreign}") as found:
+            check_own([foreign, "127.0.0.1"])
+        assert "ip addr" in str(found.value.hint)
 
 
 def test_every_process_begins_at_another_source() -> None:

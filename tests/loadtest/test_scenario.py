@@ -50,6 +50,12 @@ def test_a_file(tmp_path: Path) -> None:
     assert (source.generator, source.nodes, source.keep_awake, source.at_rest) == ("scale-free", 50, True, False)
 
 
+def test_keys_that_do_not_go_together_are_found_at_the_first(tmp_path: Path) -> None:
+    path = write(tmp_path, "clients = 5\n\nfilter = {}\n[[mix]]\nrole = 'viewer'")
+    with pytest.raises(VfctlError, match=r":3: filter is for clients that all do the same"):
+        load_scenario(path)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

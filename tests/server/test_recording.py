@@ -103,6 +103,16 @@ def test_what_clients_said_is_taken_as_they_said_it(taker: Taker) -> None:
     assert taker.lost == 3
 
 
+def test_times_never_run_backwards(taker: Taker, stage: Stage) -> None:
+    """A client's drag was heard between the moment of a state and its coming."""
+    heard = Envelope(Kind.HEARD, TIMESTAMP.pack(1_002_000_000) + encode(NodeDrag(1, 2, 3, 4)), gateway=1, client=5)
+    taken = [taker.take(each, 0) for each in (heard, frame(stage, 1_000_000), frame(stage, 1_050_000))]
+    assert [each and each.arrival_ns for each in taken] == [1_002_000_000, 1_002_000_000, 1_050_000_000]
+    update = decoded(taken[1])
+    assert isinstance(update, PositionUpdate)
+    assert update.trailer == Trailer(1, 1_000_000, 50_000), "what clients are told stays"
+
+
 # --- the bus
 
 

@@ -135,12 +135,13 @@ _SPREAD_SHOWN: Final = {
 
 def gates_table(gates: list[dict[str, Any]]) -> Table:
     """What each gate says."""
-    from vfctl.loadtest.reports.figures import gate_value
+    from vfctl.loadtest.reports.figures import gate_limit, gate_value
 
-    table = Table("gate", "value", "", title="gates")
+    table = Table("gate", "value", "limit", "", title="gates")
     for gate in gates:
         value = gate["reason"] or gate_value(gate)
-        table.add_row(escape(gate["expression"]), value, "[green]passed[/]" if gate["passed"] else "[red]failed[/]")
+        verdict = "[green]passed[/]" if gate["passed"] else "[red]failed[/]"
+        table.add_row(escape(gate["expression"]), value, gate_limit(gate), verdict)
     return table
 
 

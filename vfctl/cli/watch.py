@@ -45,6 +45,8 @@ async def _watch(url: str, duration_s: float | None) -> None:
     from vfctl.cli.watch_figures import Figures
     from vfctl.cli.watch_scene import WatchedScene
     from vfctl.client import connect
+    from vfctl.client.lifecycle import State
+    from vfctl.errors import PeerError
 
     began_s = time.monotonic()
     figures, scene, reason = Figures(began_s), WatchedScene(), _Reason()
@@ -76,6 +78,8 @@ async def _watch(url: str, duration_s: float | None) -> None:
             say(last_line(figures, time.monotonic() - began_s))
             for task in ended:
                 task.result()
+            if not ended and connection.state is not State.CONNECTED:
+                raise PeerError(f"{url} has gone away: {reason.text}" if reason.text else f"{url} has gone away")
     if taking in ended:
         say("the server has closed the connection")
 

@@ -6,7 +6,7 @@ import ipaddress
 import itertools
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -126,6 +126,24 @@ def source_addresses(target: Target, clients: int, cidr: str | None) -> tuple[st
     if not address.is_loopback or address.version != 4 or needed == 1:
         return ()
     return tuple(f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(needed))
+
+
+def check_own(addresses: Sequence[str]) -> None:
+    """See that clients can connect from these addresses, by the first of them.
+
+    Raises:
+        UsageError: it is none of this machine's.
+    """
+    for address in addresses[:1]:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind((address, 0))
+            except OSError as error:
+                raise UsageError(
+                    f"--source-ip: cannot connect from {address}: {(error.strerror or str(error)).lower()}",
+                    hint="addresses of this machine: ip addr; add some: ip addr add 10.0.0.17/28 dev eth0",
+                ) from None
 
 
 def plan_shards(

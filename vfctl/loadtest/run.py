@@ -11,7 +11,7 @@ from vfctl.errors import PeerError, UsageError, VfctlError
 from vfctl.loadtest.abort import AbortWatch
 from vfctl.loadtest.conductor import Conductor, Stop
 from vfctl.loadtest.live import Status
-from vfctl.loadtest.plan import Shard, clients_per_process, is_local, plan_shards, source_addresses
+from vfctl.loadtest.plan import Shard, check_own, clients_per_process, is_local, plan_shards, source_addresses
 from vfctl.loadtest.preflight import preflight, read_limits
 from vfctl.loadtest.results import Results, not_run
 from vfctl.loadtest.scenario import Scenario
@@ -121,6 +121,8 @@ def _prepare(
         say("what it sends is counted; latency is measured if its frames are V4 with TIMED trailers, else not")
     per_process = clients_per_process(raise_descriptor_limit())
     sources = source_addresses(target, clients, source_ip)
+    if source_ip is not None:
+        check_own(sources)
     for check in preflight(clients, read_limits(), sources=max(1, len(sources)), server_here=is_local(target)):
         if not check.ok:
             say(f"{check.what}: {check.needed} needed, {check.available} there; try: {check.command}")

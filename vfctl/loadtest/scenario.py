@@ -172,7 +172,7 @@ class Scenario:
 
     def __post_init__(self) -> None:
         if self.filter is not None and self.mix:
-            raise ValueError("filter is for all clients; with a mix, give it to its viewers")
+            raise ValueError("filter is for clients that all do the same; with a mix, give it to its viewers")
         labels = [role.label for role in self.mix]
         doubled = next((label for label in labels if labels.count(label) > 1), None)
         if doubled is not None:

@@ -114,6 +114,10 @@ def _explain(text: str, error: Any) -> tuple[int, str]:
                 continue  # says what kind of table it is, and is not in the file
         path.append(part)
     key = ".".join(part if isinstance(part, str) else f"[{part}]" for part in path).replace(".[", "[")
+    if not path and (word := plain_message(error).partition(" ")[0]) in (
+        each.name for each in dataclasses.fields(kind)
+    ):
+        path.append(word)  # of two keys that do not go together, the one that it begins with
     if error["type"] == "union_tag_invalid":
         path.append(error["ctx"]["discriminator"][1:-1])
     return _line_of(text, path), _message(kind, key, error)

@@ -56,13 +56,24 @@ class Taker:
         self._update = b""
         self._update_us = 0
         self._voice: dict[int, int] = {}
+        self._latest_ns = 0
 
     def take(self, envelope: Envelope, now_ns: int) -> Taken | None:
         """One envelope from the bus; None if it brings nothing to be taken down.
 
+        Times never run backwards: a state was valid a little before it comes, and what a client says comes from another
+        process.
+
         Args:
             now_ns: unix time.
         """
+        taken = self._take(envelope, now_ns)
+        if taken is None:
+            return None
+        self._latest_ns = max(self._latest_ns, taken.arrival_ns)
+        return taken._replace(arrival_ns=self._latest_ns)
+
+    def _take(self, envelope: Envelope, now_ns: int) -> Taken | None:
         payload = bytes(envelope.payload)
         match envelope.kind:
             case Kind.GRAPH:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -136,7 +137,7 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
 
     Raises:
         UsageError: a suffix that names no format.
-        InputError: the file exists, or there is no such folder.
+        InputError: the file exists, or there is no such folder, or none that can be written to.
     """
     suffix = path.suffix.lower()
     if suffix not in (".mcap", ".bin"):
@@ -148,6 +149,11 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
         raise InputError(f"{path} already exists", hint=EXISTS_HINT)
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path}: there is no folder {path.parent}")
+    if not is_no_file(path):
+        try:
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
 class Closing(ABC):
