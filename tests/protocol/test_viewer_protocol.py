@@ -28,15 +28,15 @@ from vfctl.protocol import (
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 CHECK = Path(__file__).parent / "golden_check.mjs"
-MODULE = Path(vfctl.__file__).parent / "viewer" / "protocol.js"
+VIEWER = Path(vfctl.__file__).parent / "viewer"
+MODULES = ("protocol.js", "compact.js", "lz4.js", "wire.js")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 
 RUN_IN_NODE = """
 import { pathToFileURL } from "node:url";
-import { readFileSync, writeFileSync, mkdtempSync } from "node:fs";
+import { readFileSync } from "node:fs";
 const [check, module] = process.argv.slice(2);
-const source = readFileSync(module, "utf8");
-const protocol = await import("data:text/javascript;base64," + Buffer.from(source).toString("base64"));
+const protocol = await import(pathToFileURL(module));
 const { check: run } = await import(pathToFileURL(check));
 console.log(JSON.stringify(run(protocol, JSON.parse(readFileSync(0, "utf8")))));
 """
@@ -56,8 +56,11 @@ def vectors() -> list[dict[str, Any]]:
 def in_node(given: list[dict[str, Any]], tmp_path: Path) -> list[str]:
     script = tmp_path / "run.mjs"
     script.write_text(RUN_IN_NODE)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    for name in MODULES:
+        shutil.copy(VIEWER / name, tmp_path)
     done = subprocess.run(
-        ["node", str(script), str(CHECK), str(MODULE)],
+        ["node", str(script), str(CHECK), str(tmp_path / MODULES[0])],
         input=json.dumps(given),
         capture_output=True,
         text=True,
@@ -71,7 +74,7 @@ def in_node(given: list[dict[str, Any]], tmp_path: Path) -> list[str]:
 def in_browser(given: list[dict[str, Any]], executable: str) -> list[str]:
     from playwright.sync_api import Route, sync_playwright
 
-    files = {"/protocol.js": MODULE, "/check.mjs": CHECK}
+    files = {f"/{name}": VIEWER / name for name in MODULES} | {"/check.mjs": CHECK}
 
     def serve(route: Route) -> None:
         path = route.request.url.removeprefix("http://vfctl.test")

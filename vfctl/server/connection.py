@@ -9,6 +9,7 @@ from collections.abc import Callable
 from aiohttp import WSCloseCode, web
 
 from vfctl.protocol import History
+from vfctl.server.protocol_wrapper import ProtocolWrapper
 from vfctl.stream import Audience, Backlog, Subscription
 from vfctl.stream.voice_limit import VoiceLimit
 
@@ -36,32 +37,23 @@ class ClientSocket(web.WebSocketResponse):
         return await super().close(code=code, message=message, drain=False)
 
 
-class LossWatch(asyncio.Protocol):
+class LossWatch(ProtocolWrapper):
     """Between a transport and its protocol: says that the connection is lost while its descriptor is still its own.
 
     A transport closes its descriptor right after it has called `connection_lost` (asyncio and uvloop alike), and the
     next connection may get the same number. The task that serves a connection hears of its end a little later.
     """
 
-    __slots__ = ("_lost", "_protocol", "data_received")
+    __slots__ = ("_lost", "data_received")
 
     def __init__(self, protocol: asyncio.Protocol, lost: Callable[[], None]) -> None:
-        self._protocol = protocol
+        super().__init__(protocol)
         self._lost = lost
         self.data_received = protocol.data_received  # type: ignore[method-assign]
 
-    def eof_received(self) -> bool | None:
-        return self._protocol.eof_received()
-
-    def pause_writing(self) -> None:
-        self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._protocol.resume_writing()
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost()
-        self._protocol.connection_lost(exc)
+        super().connection_lost(exc)
 
 
 class Connection:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Final, cast
 
+from vfctl.server.protocol_wrapper import ProtocolWrapper
+
 FIRST_REQUEST_S: Final = 10.0
 """The simulated clients give a handshake up after as long."""
 
 _END: Final = b"\r\n\r\n"
 
 
-class FirstRequest(asyncio.Protocol):
+class FirstRequest(ProtocolWrapper):
     """Between a new transport and its protocol, until the head of the first request is there; then it steps aside.
 
     Args:
@@ -19,10 +21,10 @@ class FirstRequest(asyncio.Protocol):
         limit_s: a connection without a whole head by then is cut.
     """
 
-    __slots__ = ("_cut", "_limit_s", "_protocol", "_tail", "_transport")
+    __slots__ = ("_cut", "_limit_s", "_tail", "_transport")
 
     def __init__(self, protocol: asyncio.Protocol, limit_s: float = FIRST_REQUEST_S) -> None:
-        self._protocol = protocol
+        super().__init__(protocol)
         self._limit_s = limit_s
         self._tail = b""
 
@@ -39,15 +41,6 @@ class FirstRequest(asyncio.Protocol):
             self._tail = (self._tail + data)[1 - len(_END) :]
         self._protocol.data_received(data)
 
-    def eof_received(self) -> bool | None:
-        return self._protocol.eof_received()
-
-    def pause_writing(self) -> None:
-        self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._protocol.resume_writing()
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._cut.cancel()
-        self._protocol.connection_lost(exc)
+        super().connection_lost(exc)
