@@ -278,7 +278,8 @@ class TcpConnections:
         for half in connection.halves.values():
             yield from self._read(connection, half, half.order.flush(self._offset))
             if half.stream:
-                yield from half.stream.finish(closed=closed and half.order.ended)
+                whole = (closed and half.order.ended) or half.order.doubtful is not None
+                yield from half.stream.finish(closed=whole)
         connection.websocket.ended()
 
 

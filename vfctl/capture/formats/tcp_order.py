@@ -59,6 +59,8 @@ class TcpOrder:
         from_start: whether that is the first byte of the connection.
         ended: whether all up to FIN has been handed over.
         start: u32 sequence number of the first byte.
+        doubtful: offset in the file of the newest segment, if it repeats a few bytes and may have a number too low
+            instead, by one wrong bit; else None.
     """
 
     def __init__(self) -> None:
@@ -75,6 +77,7 @@ class TcpOrder:
         self._held_until = 0  # place behind those that are held, as far as they came in order
         self._acknowledged = 0
         self._numbers = count()
+        self.doubtful: int | None = None
         self._newest: list[bytes | memoryview] = []  # the bytes before the next
         self._newest_bytes = 0
         self._odd: tuple[int, int] | None = None  # offset and length of a segment whose number may be wrong
@@ -184,7 +187,7 @@ class TcpOrder:
         """The other side has everything before this number: what is missing of that will not come any more."""
         self._acknowledged = max(self._acknowledged, self._next + self.distance(sequence))
         if self._acknowledged >= self._until:
-            self._odd = None  # it would have acknowledged more
+            self._odd = self.doubtful = None  # it would have acknowledged more
         if self._waiting and self._age >= MAX_AGE_SEGMENTS and self._acknowledged >= self._waiting[0].place:
             yield from self._give_up()
 
@@ -246,6 +249,8 @@ class TcpOrder:
             place, known = self._next, 0
         odd = known > 0 and self._repeats_other_bytes(place, data)
         if known < len(data):
+            one_bit = known > 0 and ((place ^ self._next) & 0xFFFFFFFF).bit_count() == 1
+            self.doubtful = offset if one_bit else None
             self._next = place + len(data)
             fresh = data[known:] if known else data
             self._keep(fresh)

@@ -116,7 +116,7 @@ class WebSocketStream:
         """The stream ends here.
 
         Args:
-            closed: whether its connection was closed, and it is not just the capture that ends.
+            closed: whether it must be whole: its connection was closed, and it is not just the capture that ends.
         """
         if self.foreign:
             return
