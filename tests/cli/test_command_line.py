@@ -138,3 +138,26 @@ main()
     )
     ended = subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path, check=False, timeout=30)
     assert ended.returncode == 130
+
+
+def test_a_signal_handler_may_say_something_while_something_is_said() -> None:
+    """The first Ctrl-C of a load test does."""
+    program = """
+import signal, sys
+from vfctl.cli.closed_streams import outlive_the_reader_of_stderr
+outlive_the_reader_of_stderr()
+said = []
+def handler(*_):
+    said.append(sys.stderr.write("in between\\n"))
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+for number in range(30_000):
+    sys.stderr.write(f"{number}\\n")
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(len(said))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 0, ended.stderr[-500:]
+    lines = ended.stderr.splitlines()
+    assert lines.count("in between") == int(ended.stdout) > 10
+    assert [line for line in lines if line != "in between"] == list(map(str, range(30_000)))

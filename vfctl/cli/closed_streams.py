@@ -32,14 +32,18 @@ def outlive_the_reader_of_stderr() -> None:
     """Go on when what is said on stderr cannot be written any more: the results are worth more than what is said of
     them, and rich and typer would end the process with 1."""
     old = sys.stderr
-    sys.stderr = io.TextIOWrapper(
-        io.BufferedWriter(_Lossy(2, "w", closefd=False)), old.encoding, old.errors, line_buffering=True
-    )
+    # Without a buffer of bytes, as by `python -u`: a signal handler that says something would find it in use.
+    unbuffered = _Lossy(2, "w", closefd=False)
+    sys.stderr = io.TextIOWrapper(unbuffered, old.encoding, old.errors, line_buffering=True, write_through=True)
 
 
 class _Lossy(io.FileIO):
     def write(self, data: ReadableBuffer, /) -> int:
-        try:
-            return super().write(data) or 0
-        except OSError:
-            return memoryview(data).nbytes
+        left = memoryview(data).cast("B")
+        size = left.nbytes
+        while left:
+            try:
+                left = left[super().write(left) or left.nbytes :]
+            except OSError:
+                break
+        return size
