@@ -66,6 +66,18 @@ class _Connection:
             half = self.halves[source] = _Half()
         return half
 
+    def expects(self, segment: Segment) -> bool:
+        """Whether a segment with a payload is the next of its stream and like those before: nearly all are."""
+        half = self.halves.get(segment.source)
+        return (
+            half is not None
+            and half.header_bytes == segment.payload_at - segment.tcp_at
+            and half.order.begun
+            and half.order.expected == segment.sequence
+            and not segment.flags & (SYN | RST)
+            and (half.trailing or not segment.trailing)
+        )
+
     @property
     def header_bytes(self) -> int:
         """How long the TCP header is in packets of either end that have a payload; 0 before the first."""
@@ -98,7 +110,7 @@ class TcpConnections:
             if segment and segment.payload and not misread:
                 self._learn(packet, segment)
             segment = misread or segment
-        elif segment.payload:
+        elif segment.payload and not connection.expects(segment):
             segment = self._of_neighbour(connection, packet, segment) or self._whole(connection, packet, segment)
         return self._take(segment, packet) if segment else iter(())
 
