@@ -23,12 +23,12 @@ from vfctl.graph.full_graph import to_full_graph
 from vfctl.graph.generators import generate
 from vfctl.protocol import NODE_DTYPE, PositionUpdate, Trailer, encode
 from vfctl.server.clocks import unix_time_us
-from vfctl.server.gateway_process import run_gateway
 from vfctl.server.options import ServerOptions
-from vfctl.server.port import Port
-from vfctl.server.process import Ready
-from vfctl.server.scoreboard import Scoreboard
-from vfctl.server.spawn import spawn
+from vfctl.server.process.child_main import Ready
+from vfctl.server.process.gateway_process import run_gateway
+from vfctl.server.process.port import Port
+from vfctl.server.process.scoreboard import Scoreboard
+from vfctl.server.process.spawn import spawn
 
 TICKS_PER_S = 60
 NEVER_S = 1e6

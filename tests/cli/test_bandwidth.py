@@ -15,7 +15,7 @@ from vfctl.capture import open_capture
 from vfctl.capture.encodings import recorded_states
 from vfctl.capture.timeline import decoded
 from vfctl.cli.app import run
-from vfctl.loadtest.reports.schema import schema_of
+from vfctl.loadtest.results.model import schema_of
 from vfctl.protocol import (
     EDGE_DTYPE,
     NODE_DTYPE,

@@ -15,13 +15,13 @@ from vfctl.capture.exporters import FORMATS
 from vfctl.cli.app import app, run
 from vfctl.cli.decode import Format
 from vfctl.cli.graph_options import Device, Generator
-from vfctl.cli.output import people
 from vfctl.cli.serve import Admin, EncodingLimit, SlowClient, _say_if_clients_do_not_fit
 from vfctl.graph.generators import GENERATORS
 from vfctl.physics.device import DEVICES
 from vfctl.server import options
 from vfctl.server.options import ServerOptions
 from vfctl.stream import Encoding, SlowClientPolicy
+from vfctl.terminal.output import people
 
 COMMANDS = [command.name for command in app.registered_commands]
 

@@ -14,8 +14,8 @@ import typer.main
 import yaml
 
 from vfctl.cli.app import app
-from vfctl.loadtest.gates import parse_gate
-from vfctl.loadtest.scenario_file import load_scenario
+from vfctl.loadtest.scenario.file import load_scenario
+from vfctl.loadtest.scenario.gates import parse_gate
 
 ROOT = Path(__file__).parents[2]
 GITHUB_TEXT, GITLAB_TEXT = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "ci.md").read_text(), re.DOTALL)

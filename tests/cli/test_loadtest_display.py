@@ -9,9 +9,9 @@ from rich.console import Console
 
 from vfctl.cli.loadtest_display import LoadtestDisplay, panel, plain_line, sparkline, stage_line
 from vfctl.cli.loadtest_tables import search_table
-from vfctl.loadtest.live import Status
-from vfctl.loadtest.observations import Outcome
-from vfctl.loadtest.stages import Step
+from vfctl.loadtest.control.live import Status
+from vfctl.loadtest.generator.observations import Outcome
+from vfctl.loadtest.scenario.stages import Step
 from vfctl.metrics.histogram import Summary
 
 STEP = Step("the peak", "hold", True, 100, 0.0, 30.0)

@@ -10,10 +10,10 @@ import pytest
 
 from vfctl.cli.app import run
 from vfctl.cli.loadtest_reports import ReportPaths, append_summary, write_report, write_reports
-from vfctl.cli.output import check_writable, replace_file
 from vfctl.errors import InputError, UsageError
 from vfctl.loadtest.reports import as_html
-from vfctl.loadtest.reports.schema import DOCUMENTS, schema_of
+from vfctl.loadtest.results.model import DOCUMENTS, schema_of
+from vfctl.terminal.output import check_writable, replace_file
 
 NOWHERE = "ws://127.0.0.1:9/ws"
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from vfctl.cli import serve_display
 from vfctl.cli.serve_display import MAX_ROWS, Meter, Row, ServeDisplay, plain_line, table
-from vfctl.server.scoreboard import Scoreboard, Slot
+from vfctl.server.process.scoreboard import Scoreboard, Slot
 
 SETTLED = Row(1200, 1200.0, 10.6e6, 0.0, 0, 1000.0, 1000.0, 3.21, True)
 STRAINED = Row(800, 8000.0, 70e6, 12.0, 3, 100.0, 50.0, 14.5, False)

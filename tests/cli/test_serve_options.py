@@ -8,7 +8,7 @@ import pytest
 
 from vfctl.cli.app import run
 from vfctl.cli.serve import suggested_url
-from vfctl.loadtest.scenario import EmbeddedServer
+from vfctl.loadtest.scenario.model import EmbeddedServer
 from vfctl.physics import PARAMETERS, PhysicsParameters
 from vfctl.server.options import Admin, LiveGraph, ServerOptions
 from vfctl.stream import Encoding

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from vfctl.cli.app import run as run_command
-from vfctl.cli.output import people
+from vfctl.terminal.output import people
 
 LIMIT_S = 60.0
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -169,7 +169,7 @@ def _serving() -> Iterator[Serve]:
 @pytest.fixture(autouse=True)
 def _soon_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few clients have no backlog of handshakes that would have to be waited for."""
-    monkeypatch.setattr("vfctl.loadtest.conductor.SETTLE_S", 0.1)
+    monkeypatch.setattr("vfctl.loadtest.control.conductor.SETTLE_S", 0.1)
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,11 @@ import pytest
 import websockets
 
 from vfctl.errors import PeerError
-from vfctl.loadtest.conductor import Conductor, Stop
-from vfctl.loadtest.reports.schema import schema_of
-from vfctl.loadtest.run import run_loadtest
-from vfctl.loadtest.scenario import Scenario
-from vfctl.loadtest.shard_process import Finish
+from vfctl.loadtest.control.conductor import Conductor, Stop
+from vfctl.loadtest.control.run import run_loadtest
+from vfctl.loadtest.generator.shard_process import Finish
+from vfctl.loadtest.results.model import schema_of
+from vfctl.loadtest.scenario.model import Scenario
 
 from .conftest import Vfctl, report_options, run, spawned
 
@@ -142,18 +142,20 @@ def test_an_interrupt_that_hits_a_starting_server_is_not_its_failure(monkeypatch
         stop.request()
         raise PeerError("the source process was killed by signal 2")
 
-    monkeypatch.setattr("vfctl.loadtest.run.launch", hit)
+    monkeypatch.setattr("vfctl.loadtest.control.run.launch", hit)
     document = run_loadtest(Scenario(clients=2), None, stop=stop, embedded=True).to_json()
     assert (document["interrupted"], document["failure"]) == (True, None)
     stop.requested = False
-    monkeypatch.setattr("vfctl.loadtest.run.launch", lambda *_, **__: (_ for _ in ()).throw(PeerError("no port")))
+    monkeypatch.setattr(
+        "vfctl.loadtest.control.run.launch", lambda *_, **__: (_ for _ in ()).throw(PeerError("no port"))
+    )
     document = run_loadtest(Scenario(clients=2), None, stop=stop, embedded=True).to_json()
     assert (document["interrupted"], document["failure"]) == (False, "no port")
 
 
 def test_an_interrupt_waits_for_no_generator_that_has_not_begun(live: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They may still be importing, and have nothing to report: that is no failure."""
-    monkeypatch.setattr("vfctl.loadtest.conductor.FINISH_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("vfctl.loadtest.control.conductor.FINISH_TIMEOUT_S", 0.1)
     stop = Stop()
     stop.request()
     document = run_loadtest(Scenario(clients=2), live, stop=stop).to_json()

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import jsonschema
 
 from vfctl.loadtest.reports.figures import decision
-from vfctl.loadtest.reports.schema import schema_of
+from vfctl.loadtest.results.model import schema_of
 
 from .conftest import report_options, run
 

@@ -161,7 +161,7 @@ async def test_roles_that_need_the_graph_say_so_to_a_server_that_has_none(tmp_pa
 def test_the_embedded_server_can_be_insisted_on(
     table: str, options: tuple[str, ...], nodes: int, live: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vfctl.loadtest.run.DEFAULT_URL", live)  # something answers there
+    monkeypatch.setattr("vfctl.loadtest.control.run.DEFAULT_URL", live)  # something answers there
     scenario = tmp_path / "own.toml"
     scenario.write_text(f'{table}clients = 2\nramp_s = 0.1\nduration_s = 0.2\n[server]\nnodes = 20\nstate = "active"\n')
     code, output, errors = run("loadtest", "--scenario", scenario, *options, "--json", "-")

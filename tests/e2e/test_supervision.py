@@ -10,15 +10,15 @@ import time
 import pytest
 
 from vfctl.errors import PeerError
-from vfctl.loadtest.conductor import Conductor, Stop
-from vfctl.loadtest.live import Status
-from vfctl.loadtest.plan import plan_shards
-from vfctl.loadtest.results import Results
-from vfctl.loadtest.run import run_loadtest
-from vfctl.loadtest.scenario import EmbeddedServer, Scenario
-from vfctl.loadtest.target import resolve
-from vfctl.server import restarts
-from vfctl.server.launch import launch
+from vfctl.loadtest.control.conductor import Conductor, Stop
+from vfctl.loadtest.control.live import Status
+from vfctl.loadtest.control.run import run_loadtest
+from vfctl.loadtest.control.target import resolve
+from vfctl.loadtest.generator.plan import plan_shards
+from vfctl.loadtest.results.build import Results
+from vfctl.loadtest.scenario.model import EmbeddedServer, Scenario
+from vfctl.server.process import restarts
+from vfctl.server.process.launch import launch
 
 from .conftest import Vfctl, run, spawned
 

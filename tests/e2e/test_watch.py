@@ -21,8 +21,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from vfctl.server.launch import Server, launch
 from vfctl.server.options import LiveGraph, ServerOptions
+from vfctl.server.process.launch import Server, launch
 
 from .conftest import Vfctl, run_apart
 

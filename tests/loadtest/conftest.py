@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from vfctl.loadtest.clock import ClockSample
-from vfctl.loadtest.conductor import Performance, Played
-from vfctl.loadtest.health import Health
-from vfctl.loadtest.observations import Connects, Observations, Outcome, StageSeen
-from vfctl.loadtest.results import Results
-from vfctl.loadtest.roles import Role, Viewer
-from vfctl.loadtest.shard_process import Report
-from vfctl.loadtest.stages import Step
+from vfctl.loadtest.control.conductor import Performance, Played
+from vfctl.loadtest.generator.clock_offset import ClockSample
+from vfctl.loadtest.generator.health import Health
+from vfctl.loadtest.generator.observations import Connects, Observations, Outcome, StageSeen
+from vfctl.loadtest.generator.shard_process import Report
+from vfctl.loadtest.results.build import Results
+from vfctl.loadtest.scenario.roles import Role, Viewer
+from vfctl.loadtest.scenario.stages import Step
 
 RAMP = Step("ramp", "ramp", False, 5, 1.0, 1.0)
 HOLD = Step("hold", "hold", True, 5, 0.0, 10.0)

@@ -16,10 +16,10 @@ from aiohttp import web
 from vfctl.bus import BusServer, Envelope, subscribe
 from vfctl.graph import Graph, build_graph, to_full_graph
 from vfctl.protocol import NODE_DTYPE, Message, Nodes, PositionUpdate, Trailer, decode, encode
-from vfctl.server.endpoints import build_app
-from vfctl.server.gateway import Gateway
+from vfctl.server.gateway.gateway import Gateway
+from vfctl.server.http.endpoints import build_app
 from vfctl.server.options import ServerOptions
-from vfctl.server.scoreboard import Places, Scoreboard
+from vfctl.server.process.scoreboard import Places, Scoreboard
 
 MessageT = TypeVar("MessageT")
 

@@ -29,8 +29,8 @@ from vfctl.cli import (
     voice,
     watch,
 )
-from vfctl.cli.output import complain, until_reader_leaves
 from vfctl.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, VfctlError
+from vfctl.terminal.output import complain, until_reader_leaves
 
 app = typer.Typer(
     name="vfctl",

@@ -20,7 +20,7 @@ from vfctl.cli.graph_options import (
     live_graph,
     with_settings,
 )
-from vfctl.cli.output import bytes_per_s, check_writable, data, people, replace_file, say, until_reader_leaves
+from vfctl.terminal.output import bytes_per_s, check_writable, data, people, replace_file, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -191,7 +191,7 @@ def _computed(
     """The name of the graph, and its states from the first step to rest, and some at rest."""
     from vfctl.physics import DEFAULT_PARAMETERS
     from vfctl.physics.device import use_device
-    from vfctl.server.frame_source import build_graph
+    from vfctl.server.process.frame_source import build_graph
 
     live = live_graph(source, nodes, generator, seed)
     parameters = with_settings(DEFAULT_PARAMETERS, settings)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vfctl.cli.decode import introduce, tell_losses
-from vfctl.cli.output import byte_count, counted, data, say, until_reader_leaves
 from vfctl.cli.progress import Progress, length_of, tidy_when_terminated
+from vfctl.terminal.output import byte_count, counted, data, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from vfctl.capture import Capture

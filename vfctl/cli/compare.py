@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vfctl.cli.output import data, say, until_reader_leaves
+from vfctl.terminal.output import data, say, until_reader_leaves
 
 
 def command(
@@ -36,9 +36,9 @@ def command(
     from dataclasses import asdict
 
     from vfctl.errors import EXIT_OK, GateError
-    from vfctl.loadtest.comparable import check_comparable, runs_of
-    from vfctl.loadtest.comparison import Question, compare_runs
-    from vfctl.loadtest.results_file import read_pair
+    from vfctl.loadtest.results.comparable import check_comparable, runs_of
+    from vfctl.loadtest.results.comparison import Question, compare_runs
+    from vfctl.loadtest.results.file import read_pair
 
     documents, paired = read_pair(a, b)
     names = ("A", "B") if b is None else (str(a), str(b))

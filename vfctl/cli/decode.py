@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from vfctl.cli.output import counted, data, say, until_reader_leaves
 from vfctl.cli.progress import Progress, length_of, stdout_is_watched, tidy_when_terminated
+from vfctl.terminal.output import counted, data, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from vfctl.capture import Capture
@@ -112,7 +112,7 @@ def command(
 
 def introduce(capture: Capture, file: str) -> None:
     """The first line: what the file was recognised as."""
-    from vfctl.cli.output import byte_count
+    from vfctl.terminal.output import byte_count
 
     length = length_of(file)
     say(f"{capture.name}: {capture.description}{f', {byte_count(length)}' if length else ''}")

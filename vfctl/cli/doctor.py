@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vfctl.cli.output import data, until_reader_leaves
+from vfctl.terminal.output import data, until_reader_leaves
 
 
 def command(
@@ -25,8 +25,8 @@ def command(
     from rich.markup import escape
     from rich.table import Table
 
-    from vfctl.loadtest.plan import LOOPBACK_EXAMPLE, REMOTE_EXAMPLE, source_addresses
-    from vfctl.loadtest.preflight import preflight, read_limits
+    from vfctl.loadtest.control.preflight import preflight, read_limits
+    from vfctl.loadtest.generator.plan import LOOPBACK_EXAMPLE, REMOTE_EXAMPLE, source_addresses
 
     sources = source_addresses(REMOTE_EXAMPLE if remote else LOOPBACK_EXAMPLE, clients, source_ip)
     checks = preflight(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vfctl.cli.output import data, say, until_reader_leaves
+from vfctl.terminal.output import data, say, until_reader_leaves
 
 
 def command(
@@ -30,11 +30,11 @@ def command(
 
     from vfctl.cli.loadtest_tables import gates_table
     from vfctl.errors import EXIT_OK, GateError, PeerError
-    from vfctl.loadtest.comparable import check_same_test
-    from vfctl.loadtest.gate_paths import check_path
-    from vfctl.loadtest.gates import check_baseline, check_no_sides, judge, parse_gate
     from vfctl.loadtest.reports.figures import nothing_measured
-    from vfctl.loadtest.results_file import read_results
+    from vfctl.loadtest.results.comparable import check_same_test
+    from vfctl.loadtest.results.file import read_results
+    from vfctl.loadtest.results.gate_paths import check_path
+    from vfctl.loadtest.scenario.gates import check_baseline, check_no_sides, judge, parse_gate
 
     gates = [parse_gate(expression) for expression in gate]
     check_no_sides(gates)

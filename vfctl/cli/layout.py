@@ -23,7 +23,7 @@ from vfctl.cli.graph_options import (
     live_graph,
     with_settings,
 )
-from vfctl.cli.output import check_writable, people, replace_file, say, until_reader_leaves
+from vfctl.terminal.output import check_writable, people, replace_file, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from vfctl.graph import Graph
@@ -57,7 +57,7 @@ def command(
     from vfctl.graph.picture import draw, picture_format
     from vfctl.graph.writers import format_of, write
     from vfctl.physics import DEFAULT_PARAMETERS
-    from vfctl.server.frame_source import build_graph
+    from vfctl.server.process.frame_source import build_graph
 
     if out is None and plot is None:
         raise UsageError("there is nothing to write", hint="give --out positions.npz, or --plot picture.png")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from vfctl.cli.live_display import LiveDisplay
+from vfctl.terminal.live_display import LiveDisplay
 
 if TYPE_CHECKING:
     from vfctl.physics.layout import LayoutProgress

@@ -14,12 +14,12 @@ from vfctl.cli.loadtest_find import Search, search_load
 from vfctl.cli.loadtest_options import check_combination
 from vfctl.cli.loadtest_reports import ReportPaths, write_reports
 from vfctl.cli.loadtest_session import end, session
-from vfctl.cli.output import people, say
+from vfctl.terminal.output import people, say
 
 if TYPE_CHECKING:
     from vfctl.cli.loadtest_session import Session
-    from vfctl.loadtest.results import Results
-    from vfctl.loadtest.scenario import Scenario
+    from vfctl.loadtest.results.build import Results
+    from vfctl.loadtest.scenario.model import Scenario
 
 
 def command(
@@ -148,14 +148,14 @@ def command(
     4 if nothing was measured. The first Ctrl-C ends the run and still reports; the second stops at once.
     """
     from vfctl.errors import UsageError
-    from vfctl.loadtest.ab import check_gates
-    from vfctl.loadtest.comparable import check_baseline_fits
-    from vfctl.loadtest.filter_json import parse_filter
-    from vfctl.loadtest.gates import check_baseline, check_no_sides, parse_abort_gate, parse_gate
-    from vfctl.loadtest.results_file import read_results
-    from vfctl.loadtest.scenario import Scenario
-    from vfctl.loadtest.scenario_file import load_scenario
-    from vfctl.loadtest.traffic import recorded_mix
+    from vfctl.loadtest.results.ab import check_gates
+    from vfctl.loadtest.results.comparable import check_baseline_fits
+    from vfctl.loadtest.results.file import read_results
+    from vfctl.loadtest.scenario.file import load_scenario
+    from vfctl.loadtest.scenario.filter_json import parse_filter
+    from vfctl.loadtest.scenario.gates import check_baseline, check_no_sides, parse_abort_gate, parse_gate
+    from vfctl.loadtest.scenario.model import Scenario
+    from vfctl.loadtest.scenario.traffic import recorded_mix
 
     own_server = {"graph": graph and str(graph), "nodes": nodes, "generator": generator and generator.value}
     embedded = embedded or active or any(value is not None for value in own_server.values())
@@ -225,9 +225,9 @@ def _repeated(
     baseline: dict[str, Any] | None,
 ) -> tuple[Results, dict[str, Any], Results]:
     """The middle run, all runs as one document with the gates judged, and the last run."""
-    from vfctl.loadtest.gates import judge
-    from vfctl.loadtest.repeats import ended_early, fold, middle_run
-    from vfctl.loadtest.results import set_verdicts
+    from vfctl.loadtest.results.build import set_verdicts
+    from vfctl.loadtest.results.repeats import ended_early, fold, middle_run
+    from vfctl.loadtest.scenario.gates import judge
 
     runs: list[Results] = []
     documents: list[dict[str, Any]] = []

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from vfctl.cli.loadtest_reports import ReportPaths, write_reports
 from vfctl.cli.loadtest_session import end
-from vfctl.cli.output import people, say
+from vfctl.terminal.output import people, say
 
 if TYPE_CHECKING:
     from vfctl.cli.loadtest_session import Session
-    from vfctl.loadtest.conductor import Stop
-    from vfctl.loadtest.live import Status
-    from vfctl.loadtest.results import Results
-    from vfctl.loadtest.scenario import Scenario
+    from vfctl.loadtest.control.conductor import Stop
+    from vfctl.loadtest.control.live import Status
+    from vfctl.loadtest.results.build import Results
+    from vfctl.loadtest.scenario.model import Scenario
 
 
 def side_by_side(
@@ -31,8 +31,8 @@ def side_by_side(
     Raises:
         VfctlError: the run has failed; its reports are written.
     """
-    from vfctl.loadtest.ab import ab_document
-    from vfctl.loadtest.run import run_side_by_side
+    from vfctl.loadtest.control.run import run_side_by_side
+    from vfctl.loadtest.results.ab import ab_document
 
     def both(stop: Stop, on_status: Callable[[Status], None]) -> list[Results]:
         return run_side_by_side(
@@ -51,7 +51,7 @@ def print_ab(document: dict[str, Any]) -> None:
     from rich.table import Table
 
     from vfctl.cli.loadtest_tables import gates_table
-    from vfctl.loadtest.comparison import Comparison
+    from vfctl.loadtest.results.comparison import Comparison
 
     a, b = document["a"], document["b"]
     if a["failure"] and not a["stages"]:

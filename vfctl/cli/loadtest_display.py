@@ -12,11 +12,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vfctl.cli.live_display import LiveDisplay
-from vfctl.cli.output import bytes_per_s
+from vfctl.terminal.live_display import LiveDisplay
+from vfctl.terminal.output import bytes_per_s
 
 if TYPE_CHECKING:
-    from vfctl.loadtest.live import Status
+    from vfctl.loadtest.control.live import Status
     from vfctl.metrics.histogram import Summary
 
 PLAIN_PERIOD_S: Final = 5.0

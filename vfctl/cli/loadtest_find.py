@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from vfctl.cli.loadtest_reports import json_text, write_report
-from vfctl.cli.output import people, say
+from vfctl.terminal.output import people, say
 
 if TYPE_CHECKING:
     from vfctl.cli.loadtest_session import Session
     from vfctl.errors import VfctlError
-    from vfctl.loadtest.gates import Gate
-    from vfctl.loadtest.scenario import Scenario
+    from vfctl.loadtest.scenario.gates import Gate
+    from vfctl.loadtest.scenario.model import Scenario
 
 
 class Search(StrEnum):
@@ -38,7 +38,7 @@ def search_load(
 ) -> NoReturn:
     from vfctl.cli.loadtest_tables import search_table
     from vfctl.errors import EXIT_INTERRUPTED, EXIT_OK, GateError, UsageError
-    from vfctl.loadtest import search
+    from vfctl.loadtest.control import find as search
 
     if what is Search.RATE and url is not None:
         raise UsageError(

@@ -8,7 +8,7 @@ from vfctl.cli.loadtest_find import Search
 from vfctl.cli.loadtest_reports import ReportPaths
 
 if TYPE_CHECKING:
-    from vfctl.loadtest.gates import Gate
+    from vfctl.loadtest.scenario.gates import Gate
 
 
 def check_combination(

@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vfctl.cli.output import check_writable, complain, replace_file, say, until_reader_leaves
+from vfctl.terminal.output import check_writable, complain, replace_file, say, until_reader_leaves
 
 if TYPE_CHECKING:
-    from vfctl.loadtest.results import Results
+    from vfctl.loadtest.results.build import Results
 
 
 @dataclass(frozen=True, slots=True)

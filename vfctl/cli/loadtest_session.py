@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
-from vfctl.cli.output import complain, people, say
+from vfctl.terminal.output import complain, people, say
 
 if TYPE_CHECKING:
-    from vfctl.loadtest.conductor import Stop
-    from vfctl.loadtest.live import Status
-    from vfctl.loadtest.metrics_endpoint import MetricsEndpoint
-    from vfctl.loadtest.results import Results
-    from vfctl.loadtest.scenario import Scenario
+    from vfctl.loadtest.control.conductor import Stop
+    from vfctl.loadtest.control.live import Status
+    from vfctl.loadtest.control.metrics_endpoint import MetricsEndpoint
+    from vfctl.loadtest.results.build import Results
+    from vfctl.loadtest.scenario.model import Scenario
 
 _Found = TypeVar("_Found")
 
@@ -55,7 +55,7 @@ class Session:
         baseline: dict[str, Any] | None = None,
     ) -> Results:
         """One run against one server, with a display."""
-        from vfctl.loadtest.run import run_loadtest
+        from vfctl.loadtest.control.run import run_loadtest
 
         def one(stop: Stop, on_status: Callable[[Status], None]) -> Results:
             return run_loadtest(
@@ -99,8 +99,8 @@ def session(metrics_port: int | None) -> Iterator[Session]:
     Raises:
         VfctlError: the port is taken.
     """
-    from vfctl.loadtest.conductor import Stop
-    from vfctl.loadtest.metrics_endpoint import MetricsEndpoint
+    from vfctl.loadtest.control.conductor import Stop
+    from vfctl.loadtest.control.metrics_endpoint import MetricsEndpoint
 
     stop = Stop()
 

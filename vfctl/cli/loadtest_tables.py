@@ -8,7 +8,7 @@ from typing import Any, Final
 from rich.markup import escape
 from rich.table import Table
 
-from vfctl.cli.output import bytes_per_s
+from vfctl.terminal.output import bytes_per_s
 
 _ERRORS_SHOWN: Final = 8
 

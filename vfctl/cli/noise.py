@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vfctl.cli.output import data, people, say, until_reader_leaves
+from vfctl.terminal.output import data, people, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,8 +23,8 @@ def command(
 
     from vfctl.cli.loadtest_display import LoadtestDisplay
     from vfctl.errors import PeerError
-    from vfctl.loadtest.conductor import Stop
-    from vfctl.loadtest.noise import measure, score
+    from vfctl.loadtest.control.conductor import Stop
+    from vfctl.loadtest.control.noise import measure, score
 
     with LoadtestDisplay(people()) as display:
         runs, before, after = measure(say, display.show, Stop())
@@ -39,7 +39,7 @@ def command(
 
 
 def _print(document: dict[str, Any]) -> None:
-    from vfctl.loadtest.comparison import Question
+    from vfctl.loadtest.results.comparison import Question
 
     data().print(_table(document))
     p95 = document["latency_ms"]["p95"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from vfctl.cli.output import people, say
+from vfctl.terminal.output import people, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -56,7 +56,7 @@ class Progress:
         say(f"{self._what}: {self._far(offset)}, {now_s - self._started_s:.0f} s")
 
     def _far(self, offset: int) -> str:
-        from vfctl.cli.output import byte_count
+        from vfctl.terminal.output import byte_count
 
         if not self._total_bytes:
             return byte_count(offset)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vfctl.cli.output import counted, people, say
 from vfctl.cli.serve import Admin, AllowOriginOption, HostOption, PortOption, allowed_origins, serve
 from vfctl.cli.stopping import stop_on_signals
+from vfctl.terminal.output import counted, people, say
 
 if TYPE_CHECKING:
     from vfctl.client.playback import PlaybackSummary
@@ -60,7 +60,7 @@ def command(
     from vfctl.cli.replay_display import ReplayDisplay, steer
     from vfctl.server.options import DEFAULT_MAX_CLIENTS, Recording, ServerOptions
     from vfctl.server.options import Admin as WhoMay
-    from vfctl.server.workers import workers_here
+    from vfctl.server.process.workers import workers_here
 
     options = ServerOptions(
         source=Recording(tuple(paths), speed=speed, loop=loop, start_s=start, paused=paused),

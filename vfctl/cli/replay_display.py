@@ -9,13 +9,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from vfctl.cli.keys import keys_to
-from vfctl.cli.output import say
 from vfctl.cli.serve_display import ServeDisplay
 from vfctl.errors import PeerError, UsageError
+from vfctl.terminal.keys import keys_to
+from vfctl.terminal.output import say
 
 if TYPE_CHECKING:
-    from vfctl.server.launch import Server
+    from vfctl.server.process.launch import Server
 
 SEEK_S: Final = 5.0
 POLL_S: Final = 0.5
@@ -48,7 +48,7 @@ class ReplayDisplay(ServeDisplay):
 
 async def steer(server: Server, display: ServeDisplay) -> None:
     """Keep the display's status up to date, and do what keys say; until cancelled."""
-    from vfctl.server.replay_remote import ReplayRemote
+    from vfctl.server.http.replay_client import ReplayRemote
 
     assert isinstance(display, ReplayDisplay)
     remote = ReplayRemote(server.options.host, server.port)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vfctl.cli.output import data, until_reader_leaves
+from vfctl.terminal.output import data, until_reader_leaves
 
 group = typer.Typer(no_args_is_help=True, help="List, show and check load test scenarios.")
 
@@ -19,7 +19,7 @@ def list_scenarios() -> None:
     """List the scenarios that are shipped."""
     from rich.table import Table
 
-    from vfctl.loadtest.scenario_file import load_scenario, scenario_names
+    from vfctl.loadtest.scenario.file import load_scenario, scenario_names
 
     table = Table("scenario", "clients", "seconds", "gates", "description")
     for name in scenario_names():
@@ -34,7 +34,7 @@ def list_scenarios() -> None:
 @group.command("show")
 def show(name: NameArgument) -> None:
     """Print a scenario's TOML, to start one of your own from."""
-    from vfctl.loadtest.scenario_file import scenario_text
+    from vfctl.loadtest.scenario.file import scenario_text
 
     text = scenario_text(name)
     with until_reader_leaves():
@@ -50,7 +50,7 @@ def check(name: NameArgument) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from vfctl.loadtest.scenario_file import load_scenario
+    from vfctl.loadtest.scenario.file import load_scenario
 
     scenario = load_scenario(name)
     course = Table("stage", "clients", "from s", "to s", "")

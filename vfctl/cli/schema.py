@@ -28,8 +28,8 @@ def command(
     ],
 ) -> None:
     """Print the JSON Schema of a document that vfctl writes."""
-    from vfctl.cli.output import until_reader_leaves
-    from vfctl.loadtest.reports.schema import schema_of
+    from vfctl.loadtest.results.model import schema_of
+    from vfctl.terminal.output import until_reader_leaves
 
     with until_reader_leaves():
         sys.stdout.write(json.dumps(schema_of(document.value), indent=2) + "\n")

@@ -24,17 +24,17 @@ from vfctl.cli.graph_options import (
     live_graph,
     with_settings,
 )
-from vfctl.cli.output import complain, counted, people, say
 from vfctl.cli.record import RotateOption
+from vfctl.terminal.output import complain, counted, people, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
     from vfctl.cli.serve_display import ServeDisplay
-    from vfctl.loadtest.scenario import EmbeddedServer
-    from vfctl.server.launch import Server
+    from vfctl.loadtest.scenario.model import EmbeddedServer
     from vfctl.server.options import RecordTo, ServerOptions
+    from vfctl.server.process.launch import Server
     from vfctl.stream import Encoding
 
 
@@ -82,7 +82,7 @@ def _read_config(context: typer.Context, name: str | None) -> str | None:
     """Make what a file says the defaults of the options (click's own way: the command line goes before)."""
     if name is None or context.resilient_parsing:
         return name
-    from vfctl.loadtest.scenario_file import load_scenario
+    from vfctl.loadtest.scenario.file import load_scenario
 
     table = context.meta[_CONFIG] = load_scenario(name).server
     defaults = {
@@ -228,7 +228,7 @@ def allowed_origins(origins: list[str] | None) -> tuple[str, ...]:
     Raises:
         UsageError: one of them is no origin.
     """
-    from vfctl.server.origins import check_origin
+    from vfctl.server.http.origins import check_origin
 
     return tuple(check_origin(origin) for origin in origins or ())
 
@@ -247,7 +247,7 @@ def serve(
     import asyncio
     import signal
 
-    from vfctl.server.launch import launch
+    from vfctl.server.process.launch import launch
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # also while it starts: clear up, as for Ctrl-C
         signal.signal(number, signal.default_int_handler)
@@ -285,8 +285,8 @@ def suggested_url(url: str, limit: Encoding) -> str:
 
 
 def _say_if_clients_do_not_fit(options: ServerOptions) -> None:
-    from vfctl.server.descriptors import client_capacity, raise_descriptor_limit
-    from vfctl.server.workers import workers_here
+    from vfctl.server.process.descriptors import client_capacity, raise_descriptor_limit
+    from vfctl.server.process.workers import workers_here
 
     capacity = client_capacity(raise_descriptor_limit())
     if capacity * options.workers < options.max_clients:
@@ -364,7 +364,7 @@ def _say_what_was_recorded(server: Server, record: RecordTo) -> None:
 
 def _workers(text: str, max_clients: int) -> int:
     from vfctl.errors import UsageError
-    from vfctl.server.workers import MAX_WORKERS, workers_here
+    from vfctl.server.process.workers import MAX_WORKERS, workers_here
 
     if text == "auto":
         return workers_here(max_clients)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from vfctl.cli.live_display import LiveDisplay
-from vfctl.cli.output import bytes_per_s
+from vfctl.terminal.live_display import LiveDisplay
+from vfctl.terminal.output import bytes_per_s
 
 if TYPE_CHECKING:
-    from vfctl.server.scoreboard import Scoreboard, Slot
+    from vfctl.server.process.scoreboard import Scoreboard, Slot
 
 PLAIN_PERIOD_S: Final = 10.0
 REDRAWS_PER_S: Final = 2

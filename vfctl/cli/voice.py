@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vfctl.cli.output import check_duration, check_writable, people, say
 from vfctl.cli.stopping import stop_on_signals
+from vfctl.terminal.output import check_duration, check_writable, people, say
 
 if TYPE_CHECKING:
     from vfctl.client.sound_file import SoundReader

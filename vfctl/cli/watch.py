@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from vfctl.cli.output import check_duration, people, say
+from vfctl.terminal.output import check_duration, people, say
 
 if TYPE_CHECKING:
-    from vfctl.cli.watch_display import Link, WatchDisplay
-    from vfctl.cli.watch_figures import Figures
-    from vfctl.cli.watch_scene import WatchedScene
     from vfctl.client import Connection
+    from vfctl.terminal.watch_display import Link, WatchDisplay
+    from vfctl.terminal.watch_metrics import Figures
+    from vfctl.terminal.watch_scene import WatchedScene
 
 LOOK_S: Final = 0.05
 """Between two looks at whether it is time to redraw."""
@@ -39,14 +39,14 @@ async def _watch(url: str, duration_s: float | None) -> None:
     import asyncio
     import time
 
-    from vfctl.cli.keys import keys_to, one_by_one
     from vfctl.cli.stopping import stop_on_signals
-    from vfctl.cli.watch_display import WatchDisplay, last_line
-    from vfctl.cli.watch_figures import Figures
-    from vfctl.cli.watch_scene import WatchedScene
     from vfctl.client import connect
     from vfctl.client.lifecycle import State
     from vfctl.errors import PeerError
+    from vfctl.terminal.keys import keys_to, one_by_one
+    from vfctl.terminal.watch_display import WatchDisplay, last_line
+    from vfctl.terminal.watch_metrics import Figures
+    from vfctl.terminal.watch_scene import WatchedScene
 
     began_s = time.monotonic()
     figures, scene, reason = Figures(began_s), WatchedScene(), _Reason()
@@ -136,8 +136,8 @@ async def _show(connection: Connection, reason: _Reason, display: WatchDisplay) 
 def _link(connection: Connection, reason: str) -> Link:
     from urllib.parse import urlsplit
 
-    from vfctl.cli.watch_display import Link
     from vfctl.client.url import encoding_of, shown
+    from vfctl.terminal.watch_display import Link
 
     parts = urlsplit(shown(connection.url))
     retries, retry_in_s = connection.retry

@@ -100,7 +100,7 @@ class ServerOptions:
         slow_client: what becomes of one that has not taken its last frames when the next is due.
         encoding_limit: encodings that take more than this one are refused.
         admin: who may change the physics while it runs.
-        allow_origins: whose web pages may use it besides its own, as `vfctl.server.origins.check_origin` gives them.
+        allow_origins: additional allowed origins, as `vfctl.server.http.origins.check_origin` returns them.
         heartbeat_s: a client that has been silent for so long is sent a heartbeat.
         record: what it sends and hears is also recorded there; None is nowhere.
     """

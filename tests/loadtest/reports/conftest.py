@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from vfctl.errors import VfctlError
-from vfctl.loadtest.gates import parse_gate
-from vfctl.loadtest.health import Health
-from vfctl.loadtest.observations import Observations, Outcome
+from vfctl.loadtest.control.time_series import Second
+from vfctl.loadtest.generator.health import Health
+from vfctl.loadtest.generator.observations import Observations, Outcome
 from vfctl.loadtest.reports.as_html import curves_of, render
-from vfctl.loadtest.results import Results
-from vfctl.loadtest.time_series import Second
+from vfctl.loadtest.results.build import Results
+from vfctl.loadtest.scenario.gates import parse_gate
 
 GATES = ("latency_ms.p95 < 30", "latency_ms.p99 < 0.1", "voice_ms.p95 < 200")
 """One that holds, one that does not, one without data."""

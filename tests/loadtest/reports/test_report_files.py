@@ -16,18 +16,18 @@ import pytest
 from lxml import etree
 
 from vfctl.errors import PeerError
-from vfctl.loadtest.ab import ab_document
-from vfctl.loadtest.comparison import Comparison
-from vfctl.loadtest.gates import Verdict, parse_gate
-from vfctl.loadtest.noise import score
-from vfctl.loadtest.observations import Observations
-from vfctl.loadtest.repeats import fold
+from vfctl.loadtest.control.find import Found, Probe
+from vfctl.loadtest.control.noise import score
+from vfctl.loadtest.generator.observations import Observations
 from vfctl.loadtest.reports import as_csv, as_html, as_junit, as_markdown
 from vfctl.loadtest.reports.as_html import curves_of
 from vfctl.loadtest.reports.charts import over_time
-from vfctl.loadtest.reports.schema import DOCUMENTS, schema_of
-from vfctl.loadtest.results import Results
-from vfctl.loadtest.search import Found, Probe
+from vfctl.loadtest.results.ab import ab_document
+from vfctl.loadtest.results.build import Results
+from vfctl.loadtest.results.comparison import Comparison
+from vfctl.loadtest.results.model import DOCUMENTS, schema_of
+from vfctl.loadtest.results.repeats import fold
+from vfctl.loadtest.scenario.gates import Verdict, parse_gate
 
 from .conftest import MakeReportable, document_of
 

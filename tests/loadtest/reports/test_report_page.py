@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from vfctl.errors import PeerError
-from vfctl.loadtest.ab import ab_document
-from vfctl.loadtest.gates import parse_gate
 from vfctl.loadtest.reports.as_html import curves_of, render_ab
+from vfctl.loadtest.results.ab import ab_document
+from vfctl.loadtest.scenario.gates import parse_gate
 
 from .conftest import MakeReportable, a_second, page_of
 

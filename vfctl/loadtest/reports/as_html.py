@@ -24,7 +24,7 @@ from vfctl.loadtest.reports.figures import (
     repeats,
     three_digits,
 )
-from vfctl.loadtest.results import Results
+from vfctl.loadtest.results.build import Results
 from vfctl.metrics import LatencyHistogram
 
 _POINTS_A_NINE: Final = 24

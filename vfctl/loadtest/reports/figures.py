@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vfctl.loadtest.comparison import Comparison
-from vfctl.loadtest.gates import look_up
-from vfctl.loadtest.units import unit_of
+from vfctl.loadtest.results.comparison import Comparison
+from vfctl.loadtest.scenario.gates import look_up
+from vfctl.loadtest.scenario.units import unit_of
 
 
 def three_digits(value: float | None) -> str:

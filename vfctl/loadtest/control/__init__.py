@@ -1,0 +1,1 @@
+"""Running load tests: one run, searches, repeats, A/B, noise, live metrics."""

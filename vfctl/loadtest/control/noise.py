@@ -1,0 +1,120 @@
+"""How much runs of the same test differ on this machine, and what regression can be told from that."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, Final
+
+from vfctl.loadtest.control.conductor import Stop
+from vfctl.loadtest.control.live import Status
+from vfctl.loadtest.control.run import run_loadtest
+from vfctl.loadtest.results.build import Results
+from vfctl.loadtest.scenario.model import EmbeddedServer, Scenario
+from vfctl.server.process.launch import launch
+
+RUNS: Final = 5
+"""With the server's start, about 20 s."""
+
+SCENARIO: Final = Scenario(clients=200, duration_s=2.0, ramp_s=0.4, server=EmbeddedServer(nodes=100, state="active"))
+
+_CONFIDENT: Final = NormalDist().inv_cdf(0.975)
+_CHANCES: Final = _CONFIDENT + NormalDist().inv_cdf(0.8)
+"""A difference of so many standard errors is found in four of five comparisons, at 95 % confidence."""
+
+_MEDIAN: Final = math.sqrt(math.pi / 2)
+"""The standard error of a median is so many times that of a mean."""
+
+REPEATS: Final = (1, 3, 5, 10)
+PERCENTILES: Final = ("p50", "p95", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """Of all cores since the machine has started, in ticks.
+
+    Attributes:
+        total: all time.
+        steal: time that the host gave to others.
+    """
+
+    total: int
+    steal: int
+
+
+def read_cpu_times() -> CpuTimes | None:
+    """What /proc/stat says; None where there is none."""
+    try:
+        ticks = [int(word) for word in Path("/proc/stat").read_text("ascii").splitlines()[0].split()[1:9]]
+    except (OSError, ValueError, IndexError):
+        return None
+    return CpuTimes(sum(ticks), ticks[7]) if len(ticks) == 8 else None
+
+
+def measure(
+    say: Callable[[str], None], on_status: Callable[[Status], None], stop: Stop
+) -> tuple[list[Results], CpuTimes | None, CpuTimes | None]:
+    """Short runs against one embedded server, and the machine's CPU times before and after.
+
+    Raises:
+        VfctlError: the server cannot start or has died.
+    """
+    runs: list[Results] = []
+    with launch(SCENARIO.server.options(SCENARIO.peak), on_progress=say) as server:
+        before = read_cpu_times()
+        for number in range(RUNS):
+            say(f"run {number + 1} of {RUNS}")
+            runs.append(run_loadtest(SCENARIO, server.url, on_status=on_status, stop=stop))
+            if runs[-1].failure is not None:
+                raise runs[-1].failure
+            if runs[-1].performance.interrupted:
+                break
+        return runs, before, read_cpu_times()
+
+
+def score(
+    documents: Sequence[Mapping[str, Any]], before: CpuTimes | None = None, after: CpuTimes | None = None
+) -> dict[str, Any]:
+    """The object of schema `vfctl.noise/1`.
+
+    Args:
+        documents: results of runs of the same test, at least two, with latencies.
+    """
+    figures = {name: [float(each["latency_ms"][name]) for each in documents] for name in PERCENTILES}
+    lags_ms = [each["generator"]["lag_ms"]["p99"] or 0.0 for each in documents]
+    steal = None
+    if before is not None and after is not None and after.total > before.total:
+        steal = round(100 * (after.steal - before.steal) / (after.total - before.total), 2)
+    return {
+        "schema": "vfctl.noise/1",
+        "runs": len(documents),
+        "clients": documents[0]["clients"]["target"],
+        "steal_percent": steal,
+        "scheduling_lag_p99_ms": round(statistics.median(lags_ms), 3),
+        "latency_ms": {
+            name: {
+                "median": round(statistics.median(values), 3),
+                "min": min(values),
+                "max": max(values),
+                "spread_ms": round(statistics.stdev(values), 3),
+                "two_runs_differ_ms": round(_CONFIDENT * math.sqrt(2) * statistics.stdev(values), 3),
+                "detectable_ms": {str(repeat): detectable_ms(statistics.stdev(values), repeat) for repeat in REPEATS},
+            }
+            for name, values in figures.items()
+        },
+    }
+
+
+def detectable_ms(spread_ms: float, repeat: int) -> float:
+    """The smallest difference, in ms, that a comparison finds in four of five cases at 95 % confidence.
+
+    Args:
+        spread_ms: standard deviation from run to run.
+        repeat: runs on each side; from three on, their medians are compared.
+    """
+    error_ms = spread_ms * math.sqrt(2 / repeat) * (_MEDIAN if repeat > 2 else 1)
+    return round(_CHANCES * error_ms, 3)

@@ -1,0 +1,1 @@
+"""What one generator process does: connect, read, measure."""

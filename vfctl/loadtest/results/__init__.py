@@ -1,0 +1,1 @@
+"""The results of a load test: the model, its file, comparisons."""

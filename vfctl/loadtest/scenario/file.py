@@ -1,0 +1,165 @@
+"""Reads scenarios from TOML files, the shipped ones and people's own, and says where in the file something is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from vfctl.errors import InputError, UsageError, VfctlError
+from vfctl.loadtest.scenario.model import ADAPTER, EmbeddedServer, Scenario, plain_message
+from vfctl.loadtest.scenario.roles import ROLES, Recorded, Role
+from vfctl.loadtest.scenario.stages import Hold, Ramp, Spike
+from vfctl.loadtest.scenario.traffic import load_traffic
+
+_TABLES: Final[dict[str, type]] = {
+    "server": EmbeddedServer,
+    "ramp": Ramp,
+    "hold": Hold,
+    "spike": Spike,
+    **{role().role: role for role in ROLES},
+}
+"""What stands in a table: by its own name, or by the role or kind that it says."""
+
+
+def load_scenario(name_or_path: str) -> Scenario:
+    """A shipped scenario by its name, or a TOML file by its path.
+
+    Raises:
+        InputError: there is no such scenario or file, or it is not TOML.
+        UsageError: an unknown key, or a value that cannot be; every one of them, with its line. A recording whose
+            traffic cannot be had, with its line.
+    """
+    text = scenario_text(name_or_path)
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{name_or_path}: not TOML: {error}") from None
+    try:
+        # By way of JSON, the only form in which pydantic is strict about scalars and yet takes lists for tuples.
+        scenario = ADAPTER.validate_json(json.dumps(table, default=str), strict=True)
+    except ValidationError as error:
+        found = sorted(_explain(text, each) for each in error.errors())
+        raise UsageError("\n".join(f"{name_or_path}:{line}: {message}" for line, message in found)) from None
+    return _with_traffic(name_or_path, text, scenario)
+
+
+def _with_traffic(name_or_path: str, text: str, scenario: Scenario) -> Scenario:
+    """With paths of recordings that do not depend on where we are; and what is wrong with those recordings."""
+    mix: list[Role] = list(scenario.mix)
+    for number, role in enumerate(mix):
+        if not isinstance(role, Recorded):
+            continue
+        where = f"{name_or_path}:{_line_of(text, ['mix', number, 'traffic'])}"
+        if not role.traffic:
+            raise UsageError(f"{where}: mix[{number}].traffic is missing: the recording that it repeats")
+        path = str(Path(name_or_path).parent / role.traffic)
+        mix[number] = dataclasses.replace(role, traffic=path)
+        try:
+            load_traffic(path)
+        except VfctlError as error:
+            raise UsageError(f"{where}: {error.message}", hint=error.hint) from None
+    return dataclasses.replace(scenario, mix=tuple(mix))
+
+
+def scenario_names() -> list[str]:
+    """The names of the scenarios that vfctl ships, sorted."""
+    return sorted(entry.name.removesuffix(".toml") for entry in _shipped())
+
+
+def scenario_text(name_or_path: str) -> str:
+    """The TOML text of a shipped scenario or of a file.
+
+    Raises:
+        InputError: there is no such scenario or file.
+    """
+    shipped = {entry.name.removesuffix(".toml"): entry for entry in _shipped()}
+    if name_or_path in shipped:
+        return shipped[name_or_path].read_text("utf-8")
+    if name_or_path.endswith(".toml") or "/" in name_or_path:
+        try:
+            return Path(name_or_path).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{name_or_path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+    raise InputError(
+        f"there is no scenario {name_or_path!r}", hint=f"the scenarios are {', '.join(sorted(shipped))}; or a path"
+    )
+
+
+def _shipped() -> Iterator[Traversable]:
+    """The scenario files: inside the package once installed, beside it in a checkout."""
+    for folder in (files("vfctl") / "scenarios", Path(__file__).parents[3] / "scenarios"):
+        if folder.is_dir():
+            yield from (entry for entry in folder.iterdir() if entry.name.endswith(".toml"))
+            return
+
+
+def _explain(text: str, error: Any) -> tuple[int, str]:
+    """One thing that is wrong: on which line, and what."""
+    kind: type = Scenario
+    path: list[str | int] = []
+    for part in error["loc"]:
+        if part in _TABLES and (part == "server" or isinstance(path[-1] if path else None, int)):
+            kind = _TABLES[part]
+            if part != "server":
+                continue  # says what kind of table it is, and is not in the file
+        path.append(part)
+    key = ".".join(part if isinstance(part, str) else f"[{part}]" for part in path).replace(".[", "[")
+    if not path and (word := plain_message(error).partition(" ")[0]) in (
+        each.name for each in dataclasses.fields(kind)
+    ):
+        path.append(word)  # of two keys that do not go together, the one that it begins with
+    if error["type"] == "union_tag_invalid":
+        path.append(error["ctx"]["discriminator"][1:-1])
+    return _line_of(text, path), _message(kind, key, error)
+
+
+def _message(kind: type, key: str, error: Any) -> str:
+    match error["type"]:
+        case "unexpected_keyword_argument":
+            known = [field.name for field in dataclasses.fields(kind)]
+            close = difflib.get_close_matches(error["loc"][-1], known, n=1)
+            advice = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(known)}"
+            return f"unknown key {key}; {advice}"
+        case "union_tag_invalid":
+            choices = error["ctx"]["expected_tags"].replace("'", "")
+            return f"{key}.{error['ctx']['discriminator'][1:-1]} is {error['ctx']['tag']!r}; it can be {choices}"
+        case "union_tag_not_found":
+            return f"{key} does not say its {error['ctx']['discriminator'][1:-1]}"
+        case "missing" | "missing_argument":
+            return f"{key} is missing"
+        case "literal_error":
+            return f"{key} is {error['input']!r}; it can be {error['ctx']['expected']}"
+        case "value_error":
+            return plain_message(error)
+        case _:
+            return f"{key} is {error['input']!r}: {plain_message(error)}"
+
+
+def _line_of(text: str, path: Sequence[str | int]) -> int:
+    """The line, from 1, on which a key (or the table around it) is set; tomllib does not tell."""
+    best, reached = 1, 0
+    present: list[str | int] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        here = present
+        if header := re.match(r"\s*(\[\[?)\s*([\w.-]+)\s*\]", line):
+            present = list(header[2].split("."))
+            if header[1] == "[[":
+                present.append(seen.get(header[2], -1) + 1)
+                seen[header[2]] = int(present[-1])
+            here = present
+        elif setting := re.match(r"\s*([\w.-]+)\s*=", line):
+            here = [*present, *setting[1].split(".")]
+        if len(here) > reached and list(path[: len(here)]) == here:
+            best, reached = number, len(here)
+    return best

@@ -1,0 +1,263 @@
+"""Scenarios: what a load test does. `vfctl.loadtest.scenario.file` reads them from TOML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from annotated_types import Ge, Gt, Len
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from vfctl.errors import UsageError
+from vfctl.loadtest.results.gate_paths import check_path
+from vfctl.loadtest.scenario.filter_json import JsonFilter
+from vfctl.loadtest.scenario.gates import Gate, parse_abort_gate, parse_gate
+from vfctl.loadtest.scenario.roles import Role, Viewer
+from vfctl.loadtest.scenario.stages import Hold, Ramp, Stage, Step, scaled, work_out
+from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
+from vfctl.physics.device import Device
+from vfctl.protocol import Filter
+from vfctl.server.options import DEFAULT_MAX_CLIENTS, LiveGraph, ServerOptions
+from vfctl.server.process.workers import workers_here
+
+_STRICT: Final = ConfigDict(extra="forbid", revalidate_instances="always", allow_inf_nan=False)
+
+Positive = Annotated[float, Gt(0)]
+
+RECONNECT_ROOM: Final = 2
+"""Places of the embedded server for each client, at least, unless a scenario sets a limit to test it: in a storm, all
+come back before the server has seen that they were gone."""
+
+
+def _as_gate(expression: object) -> Gate:
+    return _parsed(expression, parse_gate)
+
+
+def _as_abort_gate(expression: object) -> Gate:
+    return _parsed(expression, parse_abort_gate)
+
+
+def _parsed(expression: object, parse: Callable[[str], Gate]) -> Gate:
+    if isinstance(expression, Gate):
+        return expression
+    if not isinstance(expression, str):
+        raise ValueError("a gate is a text")
+    try:
+        gate = parse(expression)
+        check_path(gate)
+    except UsageError as error:
+        raise ValueError(f"{error.message}; {error.hint}" if error.hint else error.message) from None
+    return gate
+
+
+def _as_physics(table: object) -> PhysicsParameters:
+    if isinstance(table, PhysicsParameters):
+        return table
+    if not isinstance(table, dict):
+        raise ValueError("physics is a table of parameters by name")
+    errors: list[InitErrorDetails] = []
+    for name, value in table.items():
+        try:
+            DEFAULT_PARAMETERS.validated(**{name: value})
+        except UsageError as error:
+            text = f"{error.message}; {error.hint}" if error.hint else error.message
+            what = PydanticCustomError("value_error", "{text}", {"text": text})
+            errors.append(InitErrorDetails(type=what, loc=(name,), input=value))
+    if errors:
+        raise ValidationError.from_exception_data("physics", errors)  # each with its key, hence its line
+    return DEFAULT_PARAMETERS.validated(**table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedServer:
+    """The server that is started when there is no URL; `vfctl serve --config` starts one of the same table.
+
+    Attributes:
+        graph: path of a graph file; None for a generated or the bundled one.
+        generator, nodes, seed: a generated graph.
+        state: `rest`: the layout has settled before the first client; `active`: the simulation is kept awake. None
+            is `rest` in a load test; `vfctl serve` then lets people see it settle.
+        workers: number of gateways; None: as many as the clients need.
+        max_clients: that it takes; None: more than there will be.
+        physics_hz, active_interval_ms, stable_interval_ms, stall_timeout_s, device: as for `vfctl serve`.
+        physics: the parameters of the physics; those that are left out have their defaults.
+    """
+
+    graph: str | None = None
+    generator: str | None = None
+    nodes: Annotated[int, Ge(1)] | None = None
+    seed: Annotated[int, Ge(0)] = 0
+    state: Literal["rest", "active"] | None = None
+    workers: Annotated[int, Ge(1)] | None = None
+    physics_hz: Positive = 60.0
+    active_interval_ms: Positive = 50.0
+    stable_interval_ms: Positive = 1000.0
+    stall_timeout_s: Positive = 20.0
+    max_clients: Annotated[int, Ge(1)] | None = None
+    device: Device = "auto"
+    physics: Annotated[PhysicsParameters, PlainValidator(_as_physics)] = DEFAULT_PARAMETERS
+
+    def __post_init__(self) -> None:
+        if self.graph and (self.nodes or self.generator):
+            raise ValueError("a graph is read from a file or generated: give graph, or nodes and generator")
+
+    def changed(self, **changes: Any) -> EmbeddedServer:
+        """With those changes that are not None."""
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def options(self, clients: int) -> ServerOptions:
+        """What the server is started with, on a free port.
+
+        Args:
+            clients: the most at a time.
+        """
+        graph = LiveGraph(
+            file=self.graph,
+            generator=self.generator or ("scale-free" if self.nodes else None),
+            nodes=self.nodes or 1000,
+            seed=self.seed,
+            at_rest=self.state != "active",
+            keep_awake=self.state == "active",
+            parameters=self.physics,
+            device=self.device,
+        )
+        return ServerOptions(
+            source=graph,
+            port=0,
+            workers=self.workers or workers_here(clients),
+            max_clients=self.max_clients or max(DEFAULT_MAX_CLIENTS, RECONNECT_ROOM * clients),
+            physics_hz=self.physics_hz,
+            active_interval_ms=self.active_interval_ms,
+            stable_interval_ms=self.stable_interval_ms,
+            stall_timeout_s=self.stall_timeout_s,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A load test.
+
+    Attributes:
+        description: one line for people.
+        clients: how many are simulated.
+        duration_s: the measured time, after the ramp.
+        ramp_s: the time over which clients connect; None follows from their number.
+        encoding: None leaves it to the URL.
+        filter: what each client asks to see; None sends no FilterUpdate.
+        mix: the roles that clients play, by share; empty: all are viewers.
+        stages: the course; empty: a ramp and a hold, of the times above.
+        gates: what must hold.
+        abort_gates: what must hold while it lasts, from some time on; else the run ends there.
+        embedded: start the embedded server even if another one answers at the default address.
+        server: the embedded server.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    description: str = ""
+    clients: Annotated[int, Ge(1)] = 1000
+    duration_s: Annotated[float, Ge(0.1)] = 30.0
+    ramp_s: Annotated[float, Ge(0)] | None = None
+    encoding: Literal["raw", "lz4", "compact"] | None = None
+    filter: JsonFilter | None = None
+    mix: Annotated[tuple[Annotated[Role, Field(discriminator="role")], ...], Len(0, 256)] = ()
+    stages: tuple[Annotated[Stage, Field(discriminator="kind")], ...] = ()
+    gates: tuple[Annotated[Gate, PlainValidator(_as_gate)], ...] = ()
+    abort_gates: tuple[Annotated[Gate, PlainValidator(_as_abort_gate)], ...] = ()
+    embedded: bool = False
+    server: EmbeddedServer = field(default_factory=EmbeddedServer)
+
+    def __post_init__(self) -> None:
+        if self.filter is not None and self.mix:
+            raise ValueError("filter is for clients that all do the same; with a mix, give it to its viewers")
+        labels = [role.label for role in self.mix]
+        doubled = next((label for label in labels if labels.count(label) > 1), None)
+        if doubled is not None:
+            raise ValueError(f"two roles of the mix are called {doubled!r}; give one of them a name")
+        odd = next((label for label in labels if not re.fullmatch(r"[A-Za-z0-9_-]+", label)), None)
+        if odd is not None:
+            raise ValueError(f"a role is called {odd!r}; gates use its name: letters, digits, - and _ only")
+        for gate in self.all_gates:
+            check_path(gate, {role.label for role in self.roles})
+        if not self.peak:
+            raise ValueError("no client ever connects; begin with a ramp or a spike")
+        if not any(step.measured for step in self.course()):
+            raise ValueError("no stage is measured: there would be no results")
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that clients play."""
+        return self.mix or (Viewer(filter=self.filter),)
+
+    @property
+    def all_gates(self) -> tuple[Gate, ...]:
+        """Those that are judged at the end: all of them."""
+        return (*self.gates, *self.abort_gates)
+
+    @property
+    def peak(self) -> int:
+        """The most clients at a time."""
+        return max(step.clients for step in self.course())
+
+    def course(self) -> list[Step]:
+        """The stages, worked out."""
+        stages = self.stages or (Ramp(duration_s=self.ramp_s), Hold(duration_s=self.duration_s))
+        return work_out(stages, self.clients)
+
+    def described(self) -> dict[str, Any]:
+        """What two runs have to have in common to be compared, as JSON has it: encoding, roles and course."""
+        roles = [_role_described(role) for role in self.roles]
+        course = [{key: value for key, value in asdict(step).items() if key != "lasts_s"} for step in self.course()]
+        return {"description": self.description, "encoding": self.encoding, "roles": roles, "stages": course}
+
+    def changed(self, **changes: Any) -> Scenario:
+        """With those changes that are not None, checked. A scenario with stages keeps their shape: `clients` scales
+        all of them to that peak, `duration_s` is the length of each measured one, `ramp_s` of the first ramp.
+
+        Raises:
+            UsageError: a value that cannot be.
+        """
+        wanted = {name: value for name, value in changes.items() if value is not None}
+        try:
+            if self.stages:
+                wanted["stages"] = self._stages_changed(wanted)
+                wanted["clients"] = max(1, round(self.clients * wanted.get("clients", self.peak) / self.peak))
+            return ADAPTER.validate_python(replace(self, **wanted))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            message = f"{where} is {first['input']!r}: {plain_message(first)}" if where else plain_message(first)
+            raise UsageError(message) from None
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+    def _stages_changed(self, wanted: dict[str, Any]) -> tuple[Stage, ...]:
+        stages = list(scaled(self.stages, wanted["clients"] / self.peak) if "clients" in wanted else self.stages)
+        first_ramp = next((stage for stage in stages if isinstance(stage, Ramp)), None)
+        for number, stage in enumerate(stages):
+            if stage is first_ramp and "ramp_s" in wanted:
+                stages[number] = replace(stage, duration_s=wanted["ramp_s"])
+            elif stage.counts and "duration_s" in wanted:
+                stages[number] = replace(stage, duration_s=wanted["duration_s"])
+        return tuple(stages)
+
+
+def _role_described(role: Role) -> dict[str, Any]:
+    values = {each.name: getattr(role, each.name) for each in fields(role)}
+    return {
+        name: value.to_json() if isinstance(value, Filter) else list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+    }
+
+
+ADAPTER: Final = TypeAdapter(Scenario)
+"""Checks tables and instances alike."""
+
+
+def plain_message(error: Any) -> str:
+    """What pydantic found, in a few words."""
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,1 @@
+"""The gateway: connections, fan-out to clients, voice, selections."""

@@ -1,0 +1,1 @@
+"""HTTP: endpoints, the viewer's files, origins, the physics and replay API."""

@@ -1,0 +1,1 @@
+"""The server's processes: launch, supervision, source, recorder, scoreboard."""

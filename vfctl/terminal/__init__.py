@@ -1,0 +1,1 @@
+"""Terminal output: consoles, live displays, keys, and the graph that `vfctl watch` draws."""
