@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.server.conftest import Stage, Viewer
 from vfctl.graph import Graph
 from vfctl.protocol import CompactUpdate, Filter, FilterUpdate, FullGraph, PositionDecoder, PositionUpdate
 from vfctl.server.options import ServerOptions
 from vfctl.stream import Encoding
-
-from ..conftest import Stage, Viewer
 
 
 class Decoding:

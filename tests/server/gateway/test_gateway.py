@@ -34,7 +34,7 @@ from vfctl.server.gateway.gateway import MAX_CLIENT_MESSAGE_BYTES
 from vfctl.server.process.gateway_process import is_our_fault
 
 if TYPE_CHECKING:
-    from ..conftest import Stage
+    from tests.server.conftest import Stage
 
 
 async def test_a_new_client_gets_the_graph_and_then_updates(stage: Stage) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.conftest import Stage, Viewer
 from vfctl.graph import Graph, build_graph
 from vfctl.protocol import Filter, FilterUpdate, FullGraph, Heartbeat, PositionUpdate, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame, frame_masked
@@ -18,8 +19,6 @@ from vfctl.server.gateway import client_manager as client_manager_module
 from vfctl.server.gateway import gateway as gateway_module
 from vfctl.server.options import ServerOptions
 from vfctl.stream import SlowClientPolicy
-
-from ..conftest import Stage, Viewer
 
 
 @pytest.fixture

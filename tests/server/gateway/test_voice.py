@@ -19,7 +19,7 @@ from vfctl.sockets.fan_out import unsent_bytes
 from vfctl.stream.voice_limit import MESSAGES_PER_S
 
 if TYPE_CHECKING:
-    from ..conftest import Stage
+    from tests.server.conftest import Stage
 
 PCM = np.arange(320, dtype=np.int16)
 SAID = VoiceData(0, 16_000, PCM)

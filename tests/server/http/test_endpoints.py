@@ -13,7 +13,7 @@ from vfctl.graph import Graph
 from vfctl.server.options import ServerOptions
 
 if TYPE_CHECKING:
-    from ..conftest import Stage
+    from tests.server.conftest import Stage
 
 
 async def test_healthz_names_us_and_our_version(stage: Stage) -> None:
@@ -95,7 +95,7 @@ async def scrape(stage: Stage) -> dict[str, dict[str, float]]:
 async def test_a_full_server_answers_503_and_when_to_come_back(
     tmp_path: Path, small_graph: Graph, others: int, says: str
 ) -> None:
-    from ..conftest import Stage
+    from tests.server.conftest import Stage
 
     stage = Stage(tmp_path, ServerOptions(max_clients=100), small_graph, capacity=1)
     stage.scoreboard[1].clients = others

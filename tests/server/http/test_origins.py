@@ -16,7 +16,7 @@ from vfctl.server.http.origins import Origins, check_origin
 from vfctl.server.options import ServerOptions
 
 if TYPE_CHECKING:
-    from ..conftest import Stage
+    from tests.server.conftest import Stage
 
 HERE = "127.0.0.1:8765"
 
@@ -88,7 +88,7 @@ def test_what_is_no_origin(entry: str) -> None:
 
 @pytest.fixture
 async def allowing(tmp_path: Path, small_graph: Graph) -> AsyncIterator[Stage]:
-    from ..conftest import Stage
+    from tests.server.conftest import Stage
 
     staged = Stage(tmp_path, ServerOptions(allow_origins=("https://dash.example",)), small_graph)
     await staged.start()

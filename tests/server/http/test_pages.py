@@ -12,7 +12,7 @@ from yarl import URL
 import vfctl
 
 if TYPE_CHECKING:
-    from ..conftest import Stage
+    from tests.server.conftest import Stage
 
 VIEWER = Path(vfctl.__file__).parent / "viewer"
 

@@ -25,7 +25,7 @@ from vfctl.server.options import Admin, LiveGraph, Recording, ServerOptions
 from vfctl.server.process.launch import Server, launch
 
 if TYPE_CHECKING:
-    from ..conftest import Stage
+    from tests.server.conftest import Stage
 
 SOURCE = LiveGraph(generator="tree", nodes=12, at_rest=True, parameters=PhysicsParameters(damping=5.0), device="cpu")
 

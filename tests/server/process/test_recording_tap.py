@@ -42,7 +42,7 @@ from vfctl.server.process.launch import launch
 from vfctl.server.process.recording_tap import Taken, Taker, WriterThread
 
 if TYPE_CHECKING:
-    from ..conftest import Stage
+    from tests.server.conftest import Stage
 
 GRAPH = LiveGraph(generator="tree", nodes=12, keep_awake=True, device="cpu")
 SAMPLES = np.array([1, 2, 3], np.int16)
