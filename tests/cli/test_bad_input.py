@@ -44,7 +44,7 @@ FIND = ("--find", "clients", "--until", "clients.lost == 0")
         (["record", "ws://127.0.0.1:1/ws", "OUT.mcap", "--rotate", "often"], 2, "--rotate is 'often'"),
         (["record", "ws://127.0.0.1:1/ws", "OUT.mcap", "--max-size", "3"], 2, "--max-size is '3'"),
         (["serve", "--rotate", "10min"], 2, "--rotate is for a recording"),
-        (["serve", "--record", "/no/such/folder/a.mcap"], 1, "there is no folder"),
+        (["serve", "--record", "/no/such/folder/a.mcap"], 1, "there is no directory"),
         (["serve", "--record", "/proc/a.mcap"], 1, "cannot write /proc/a.mcap: "),
         (["serve", "--record", "OUT.txt"], 2, "no recording format"),
         (["replay", "x.mcap", "--to", "ws://127.0.0.1:1/ws", "--loop"], 2, "--loop and --paused are for serving"),

@@ -183,7 +183,7 @@ def test_an_error_names_no_file_that_nobody_has_heard_of(tmp_path: Path, capfd: 
         (["cut", "FILE", "OUT.mcap", "--from", "x"], 2, "--from is 'x'"),
         (["cut", "FILE", "OUT.mcap", "--from", "1h"], 1, "no message was left"),
         (["cut", "FILE", "OUT.txt"], 2, ".mcap"),
-        (["convert", "FILE", "/no/such/folder/x.mcap"], 1, "no folder"),
+        (["convert", "FILE", "/no/such/folder/x.mcap"], 1, "no directory"),
         (["convert", "FILE", "OUT.mcap", "--encoding", "compact"], 2, "--encoding"),
         (["repair", "FILE", "OUT.bin"], 2, ".mcap"),
         (["merge", "FILE"], 2, "the file to write"),

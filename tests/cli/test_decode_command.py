@@ -92,6 +92,19 @@ def test_an_existing_file_is_only_replaced_if_told(
     assert out.read_text().startswith("message,")
 
 
+@pytest.mark.parametrize("name", ["n" * 248 + ".csv", "n" * 251 + ".csv"])
+def test_a_long_name_and_a_link(recording: Path, tmp_path: Path, name: str) -> None:
+    """What `vfctl.files` promises holds for exported and for copied recordings."""
+    (tmp_path / "link.csv").symlink_to(tmp_path / name)
+    assert run(["decode", str(recording), "--format", "csv", "-o", str(tmp_path / "link.csv")]) == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / name).read_text().startswith("message,")
+    (tmp_path / "link.bin").symlink_to(tmp_path / ("n" * 248 + ".bin"))
+    assert run(["capture", "convert", str(recording), str(tmp_path / "link.bin")]) == 0
+    assert (tmp_path / "link.bin").is_symlink()
+    assert (tmp_path / ("n" * 248 + ".bin")).stat().st_size
+
+
 def test_a_damaged_recording_leaves_a_file_of_what_is_intact(
     recording: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,7 +142,7 @@ def test_a_plot(recording: Path, tmp_path: Path, capfd: pytest.CaptureFixture[st
         (["--node", "Nobody"], 1, "no node of the recording is called 'Nobody'"),
         (["--plot", "a.gif"], 2, ".png, .svg"),
         (["--plot", "a.png", "--format", "csv"], 2, "run it twice"),
-        (["--format", "npz", "-o", "/no/such/folder/x.npz"], 1, "there is no folder"),
+        (["--format", "npz", "-o", "/no/such/folder/x.npz"], 1, "there is no directory"),
         (["--format", "npz", "-o", "/"], 1, "is a directory"),
     ],
 )
@@ -162,7 +175,7 @@ def test_ended_early_it_leaves_nothing_half_done(end: signal.Signals, tmp_path: 
         deadline_s = time.monotonic() + 30
         while not list(tmp_path.iterdir()) and time.monotonic() < deadline_s:
             time.sleep(0.01)
-        assert [path.name.startswith(".out.") for path in tmp_path.iterdir()] == [True]
+        assert [path.name.startswith(".vfctl-") for path in tmp_path.iterdir()] == [True]
         process.send_signal(end)
         _, errors = process.communicate(timeout=30)
     os.close(writing)

@@ -13,7 +13,6 @@ from vfctl.cli.loadtest_reports import ReportPaths, append_summary, write_report
 from vfctl.errors import InputError, UsageError
 from vfctl.loadtest.reports import as_html
 from vfctl.loadtest.results.model import DOCUMENTS, schema_of
-from vfctl.terminal.output import check_writable, replace_file
 
 NOWHERE = "ws://127.0.0.1:9/ws"
 
@@ -85,34 +84,3 @@ def test_every_schema_is_printed(name: str, capfd: pytest.CaptureFixture[str]) -
 def test_a_link_to_a_report_is_the_same_place(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "report")
     assert run(["loadtest", NOWHERE, "--json", str(tmp_path / "report"), "--html", str(tmp_path / "link")]) == 2
-
-
-@pytest.mark.parametrize("length", [250, 255])
-def test_a_long_name_is_written_if_the_file_system_takes_it(tmp_path: Path, length: int) -> None:
-    path = tmp_path / ("n" * length)
-    check_writable(path)
-    replace_file(path, b"whole")
-    assert path.read_bytes() == b"whole"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_name_that_is_too_long_is_found_before_the_run(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="File name too long"):
-        check_writable(tmp_path / ("n" * 256))
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_a_link_stays_and_what_it_points_to_is_written(tmp_path: Path, there: bool) -> None:
-    """Such as /dev/stdout where stdout is a file, which must not become a file itself."""
-    link, target = tmp_path / "link", tmp_path / "elsewhere" / "target"
-    target.parent.mkdir()
-    link.symlink_to(target)
-    if there:
-        target.write_text("before")
-    check_writable(link)
-    replace_file(link, b"whole")
-    assert link.is_symlink()
-    assert target.read_bytes() == b"whole"
-    (tmp_path / "astray").symlink_to(tmp_path / "nowhere" / "target")
-    with pytest.raises(InputError, match=r"cannot write .*astray: No such file"):
-        check_writable(tmp_path / "astray")

@@ -20,7 +20,8 @@ from vfctl.cli.graph_options import (
     live_graph,
     with_settings,
 )
-from vfctl.terminal.output import bytes_per_s, check_writable, data, people, replace_file, say, until_reader_leaves
+from vfctl.files import check_writable, replace_file
+from vfctl.terminal.output import bytes_per_s, data, people, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,7 +74,8 @@ def command(
     from vfctl.graph.picture import picture_format
 
     picture = picture_format(plot) if plot is not None else ""
-    check_writable(plot)
+    if plot is not None:
+        check_writable(plot, overwrite=True)
     if _is_recording(source):
         for name in _OF_GRAPHS:
             given = context.get_parameter_source(name)

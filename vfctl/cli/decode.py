@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from vfctl.cli.progress import Progress, length_of, stdout_is_watched, tidy_when_terminated
+from vfctl.files import check_writable, replacing
 from vfctl.terminal.output import counted, data, say, until_reader_leaves
 
 if TYPE_CHECKING:
@@ -74,7 +75,6 @@ def command(
     then says where the rest is; the exit code is 5.
     """
     from vfctl.capture import open_capture
-    from vfctl.capture.tools.draft import check_free
     from vfctl.errors import UsageError
 
     if plot is not None and (format is not None or output is not None):
@@ -89,12 +89,12 @@ def command(
     selection = _selection(type, node, from_, to, every, limit)
     target = None if output is None or str(output) == "-" else output
     if target is not None:
-        check_free(target, overwrite=overwrite)
+        check_writable(target, overwrite=overwrite)
     if plot is not None:
         from vfctl.graph.picture import picture_format
 
         picture_format(plot)
-        check_free(plot, overwrite=overwrite)
+        check_writable(plot, overwrite=overwrite)
     with open_capture(file) as capture:
         introduce(capture, file)
         with (
@@ -157,11 +157,10 @@ def _selection(
 def _to_file(
     capture: Capture, format: Format, selection: Selection, target: Path, overwrite: bool, progress: Progress
 ) -> None:
-    from vfctl.capture.tools.draft import draft_of
     from vfctl.errors import VfctlError
 
     damage: VfctlError | None = None
-    with draft_of(target, overwrite=overwrite) as draft, draft.open("wb") as out:
+    with replacing(target, overwrite=overwrite) as draft, draft.open("wb") as out:
         try:
             _print(capture, format, selection, out, progress)
         except VfctlError as error:
@@ -201,7 +200,6 @@ def _plot(capture: Capture, selection: Selection, plot: Path, overwrite: bool, p
     from vfctl.capture.runs import with_runs
     from vfctl.capture.selection import select
     from vfctl.capture.timeline import decoded_items
-    from vfctl.capture.tools.draft import draft_of
     from vfctl.errors import VfctlError
     from vfctl.graph.picture import picture_format
 
@@ -215,7 +213,7 @@ def _plot(capture: Capture, selection: Selection, plot: Path, overwrite: bool, p
             raise
         damage = error
     progress.close()
-    with draft_of(plot, overwrite=overwrite) as draft, draft.open("wb") as out:
+    with replacing(plot, overwrite=overwrite) as draft, draft.open("wb") as out:
         picture.draw(out, picture_format(plot), Path(capture.name).name)
     _tell_rest(capture, undecodable)
     if damage:

@@ -23,7 +23,8 @@ from vfctl.cli.graph_options import (
     live_graph,
     with_settings,
 )
-from vfctl.terminal.output import check_writable, people, replace_file, say, until_reader_leaves
+from vfctl.files import check_writable, replace_file
+from vfctl.terminal.output import people, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from vfctl.graph import Graph
@@ -83,7 +84,8 @@ def _check_target(path: Path | None, graph: Path | None) -> None:
     """What cannot be written should be known before the computing, not after it."""
     from vfctl.errors import UsageError
 
-    check_writable(path)
+    if path is not None and str(path) != "-":
+        check_writable(path, overwrite=True)
     if path is not None and graph is not None and path.exists() and graph.exists() and path.samefile(graph):
         raise UsageError(f"{path} is the graph itself, and would be replaced", hint="write to another file")
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vfctl.terminal.output import check_writable, complain, replace_file, say, until_reader_leaves
+from vfctl.files import check_writable, replace_file
+from vfctl.terminal.output import complain, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from vfctl.loadtest.results.build import Results
@@ -51,7 +52,8 @@ class ReportPaths:
                 where = "stdout" if place == "-" else path
                 raise UsageError(f"--{seen[place]} and --{name} both write to {where}, it takes one report")
             seen[place] = name
-            check_writable(path)
+            if place != "-":
+                check_writable(path, overwrite=True)
 
 
 def write_reports(

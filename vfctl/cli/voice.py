@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vfctl.cli.stopping import stop_on_signals
-from vfctl.terminal.output import check_duration, check_writable, people, say
+from vfctl.files import check_writable
+from vfctl.terminal.output import check_duration, people, say
 
 if TYPE_CHECKING:
     from vfctl.client.sound_file import SoundReader
@@ -72,12 +73,8 @@ def receive(
     """
     import asyncio
 
-    from vfctl.errors import InputError
-
     check_duration(duration)
-    check_writable(out)
-    if out.exists() and not overwrite and out.is_file():
-        raise InputError(f"{out} exists", hint="--overwrite replaces it")
+    check_writable(out, overwrite=overwrite)
     heard = asyncio.run(_receive(url, out, duration, speaker))
     say(f"{out}: {heard.duration_s:.1f} s; {_who(heard)}")
     if heard.lost:

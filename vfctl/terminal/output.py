@@ -7,9 +7,7 @@ import functools
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -74,53 +72,6 @@ def until_reader_leaves() -> Iterator[None]:
 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise InputError(f"cannot write to stdout: {error.strerror}") from None
-
-
-def check_writable(path: Path | None) -> None:
-    """A result that cannot be written should be known before the work, not after it; `-` is stdout.
-
-    Raises:
-        InputError: no file can be written there.
-    """
-    from vfctl.errors import InputError
-
-    if path is None or str(path) == "-":
-        return
-    try:
-        if path.is_dir():
-            raise InputError(f"cannot write {path}: it is a directory")
-        if path.exists() and not os.access(path, os.W_OK):
-            raise InputError(f"cannot write {path}: permission denied")
-        if not path.exists() or path.is_file():  # else it is a device or a pipe, which is not replaced
-            tempfile.TemporaryFile(dir=_behind_links(path).parent).close()
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
-
-
-def _behind_links(path: Path) -> Path:
-    """What is replaced: a link, such as /dev/stdout, stays one."""
-    return Path(os.path.realpath(path))
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; what was there stays until then.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    from vfctl.errors import InputError
-
-    target = _behind_links(path)
-    draft = target.with_name(f".vfctl-draft.{os.getpid()}")  # as long a name as this one may be too long with more
-    try:
-        if path.exists() and not path.is_file():  # a device or a pipe
-            path.write_bytes(content)
-            return
-        draft.write_bytes(content)
-        draft.replace(target)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
 def check_duration(duration_s: float | None) -> None:

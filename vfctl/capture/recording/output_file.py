@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from vfctl.errors import InputError
-
-EXISTS_HINT: Final = "choose another name or remove it; --overwrite replaces it"
+from vfctl.files import EXISTS_HINT, is_special
 
 
 class OutputFile:
@@ -26,7 +23,7 @@ class OutputFile:
 
     def __init__(self, path: Path, overwrite: bool, ending: bytes = b"") -> None:
         try:
-            self._file = path.open("wb" if overwrite or is_no_file(path) else "xb", buffering=0)
+            self._file = path.open("wb" if overwrite or is_special(path) else "xb", buffering=0)
         except FileExistsError:
             raise InputError(f"{path} already exists", hint=EXISTS_HINT) from None
         except (OSError, ValueError) as error:
@@ -109,11 +106,3 @@ class OutputFile:
             self._file.close()
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror}") from None
-
-
-def is_no_file(path: Path) -> bool:
-    """Whether there is something that writing does not replace: a named pipe or a device."""
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except (OSError, ValueError):
-        return False

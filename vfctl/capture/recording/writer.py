@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -17,8 +16,9 @@ from mcap.writer import CompressionType, Writer
 import vfctl
 from vfctl.capture.captured import Direction, Form, trailer_of, type_name
 from vfctl.capture.formats.mcap import ENCODING, MAGIC, METADATA_NAME
-from vfctl.capture.recording.output_file import EXISTS_HINT, OutputFile, is_no_file
+from vfctl.capture.recording.output_file import OutputFile
 from vfctl.errors import InputError, ProtocolError, UsageError
+from vfctl.files import check_writable
 from vfctl.protocol import message_length
 
 CHUNK_BYTES: Final = 2**20
@@ -145,15 +145,7 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
             f"{path}: no recording format is called {suffix or 'nothing'!r}",
             hint="use .mcap (with arrival times) or .bin (the bare messages, one after another)",
         )
-    if path.exists() and not overwrite and not is_no_file(path):
-        raise InputError(f"{path} already exists", hint=EXISTS_HINT)
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {path}: there is no folder {path.parent}")
-    if not is_no_file(path):
-        try:
-            tempfile.TemporaryFile(dir=path.parent).close()
-        except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror}") from None
+    check_writable(path, overwrite=overwrite)
 
 
 class Closing(ABC):

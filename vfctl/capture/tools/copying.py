@@ -12,9 +12,9 @@ from vfctl.capture.formats.mcap import METADATA_NAME
 from vfctl.capture.losses import LossLog
 from vfctl.capture.reader import Capture
 from vfctl.capture.recording.writer import CaptureWriter, check_target, open_writer
-from vfctl.capture.tools.draft import draft_of
 from vfctl.capture.tools.stamped import StampedMessage, stamped
 from vfctl.errors import CaptureError, InputError, VfctlError
+from vfctl.files import replacing
 
 OnOffset = Callable[[int], None]
 """Told how far reading has come in the file."""
@@ -117,7 +117,7 @@ def copy_to(target: Path, *, overwrite: bool) -> Iterator[Copy]:
         InputError: the file exists, or cannot be written; or nothing was written to it.
     """
     check_target(target, overwrite=overwrite)
-    with draft_of(target, overwrite=overwrite) as draft:
+    with replacing(target, overwrite=overwrite) as draft:
         copy = Copy(draft)
         try:
             yield copy
