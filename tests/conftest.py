@@ -1,8 +1,74 @@
-"""For all tests: no test fails because the machine is busy."""
+"""For all tests: time limits that a busy machine cannot break, and one browser for every test that looks at a page."""
 
 from __future__ import annotations
 
+import sys
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from chromium import Chromium
+    from playwright.sync_api import Browser
+
+sys.path.insert(0, str(Path(__file__).parent / "viewer"))
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("suite")
+
+MICROPHONE_HZ = 660
+_CHROMIUM = pytest.StashKey["Chromium"]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "xdist_group(name): tests that pytest-xdist runs in the same process")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _needs_browser(item):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    chromium = item.config.stash.get(_CHROMIUM, None)
+    if chromium is not None and not _needs_browser(item):
+        chromium.disconnect()
+
+
+def _needs_browser(item: pytest.Item) -> bool:
+    return "browser" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture(scope="session")
+def chromium(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """The browser process. Its microphone plays a tone of `MICROPHONE_HZ`."""
+    from chromium import Chromium
+
+    path = tmp_path_factory.mktemp("chromium") / "microphone.wav"
+    tone = 0.5 * np.sin(2 * np.pi * MICROPHONE_HZ * np.arange(48_000) / 48_000)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(48_000)
+        file.writeframes((32767 * tone).astype("<i2").tobytes())
+    try:
+        running = Chromium(path)
+    except RuntimeError as error:
+        pytest.fail(str(error))
+    pytestconfig.stash[_CHROMIUM] = running
+    yield running
+    del pytestconfig.stash[_CHROMIUM]
+    running.stop()
+
+
+@pytest.fixture
+def browser(chromium: Chromium) -> Browser:
+    """The connection to the browser. A test opens its pages in contexts of its own, and closes them."""
+    return chromium.connect()

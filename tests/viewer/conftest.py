@@ -1,29 +1,35 @@
-"""One browser and one server for all tests of the page."""
+"""Pages of a running server, in the one browser of all tests."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
-
-sys.path.insert(0, str(Path(__file__).parent))
-from chromium import ARGUMENTS, find_chromium
+from playwright.sync_api import Browser, Page, Route
 from running_server import LIMIT_S, Server
+
+HOLDS = """async ([argument, limit_ms]) => {
+    const until_ms = performance.now() + limit_ms;
+    for (;;) {
+        const value = (%s);
+        if (typeof value === 'function' ? value(argument) : value) return true;
+        if (performance.now() > until_ms) return false;
+        await new Promise((resolve) => setTimeout(resolve, 15));
+    }
+}"""
 
 
 class Tab:
-    """A page that is open, and what it complains of."""
+    """An open page, and what its console printed: a healthy page prints nothing."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.complaints: list[str] = []
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.console: list[str] = []
+        page.on("console", lambda message: self.console.append(message.text))
+        page.on("pageerror", lambda error: self.console.append(str(error)))
 
     def open(self, url: str) -> Tab:
         self.page.goto(url)
@@ -34,20 +40,24 @@ class Tab:
         return self.page.evaluate(expression, argument)
 
     def until(self, expression: str, argument: Any = None, limit_s: float = LIMIT_S) -> None:
-        """Until it is true. (Playwright's own waiting evaluates text in the page, which its policy forbids.)"""
-        until_s = time.monotonic() + limit_s
-        while not self.ask(expression, argument):
-            assert time.monotonic() < until_s, f"{expression} is not true; {self.complaints}"
-            time.sleep(0.03)
+        """Wait until `expression` is true; a function is called with `argument`.
+
+        Playwright's own `wait_for_function` compiles text in the page, which the Content-Security-Policy forbids.
+        """
+        holds = self.ask(HOLDS % expression, [argument, 1000 * limit_s])
+        assert holds, f"{expression} is not true after {limit_s:g} s; console: {self.console}"
 
     def drawn(self) -> Tab:
         self.until("vfctl.drawn.nodes > 0 && vfctl.state === 'Connected'")
         return self
 
 
+OpenTab = Callable[..., Tab]
+
+
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """120 nodes that never rest."""
+    """A server of 120 nodes that never settle. Shared: a test that stops it starts it again."""
     config = tmp_path_factory.mktemp("viewer") / "active.toml"
     config.write_text('[server]\nstate = "active"\nnodes = 120\ngenerator = "tree"\n')
     server = Server("serve", "--workers", "1", "--config", str(config))
@@ -58,56 +68,57 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def serving() -> Iterator[Callable[..., Server]]:
     """serving("replay", …): a server of one test."""
-    started: list[Server] = []
+    with ExitStack() as running:
 
-    def start(*arguments: str) -> Server:
-        started.append(Server(*arguments))
-        return started[-1]
+        def start(*arguments: str) -> Server:
+            server = Server(*arguments)
+            running.callback(server.stop)
+            return server
 
-    yield start
-    for server in started:
-        server.stop()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    found = find_chromium()
-    if found is None:
-        pytest.fail("there is no Chromium or Chrome to look at the page with: `make browser` installs one (Debian)")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="session")
-def modules(browser: Browser, live: Server) -> Iterator[Tab]:
-    """A page of the server's origin that runs nothing, to import the viewer's modules in."""
-    page = browser.new_page()
-    page.goto(f"{live.url}healthz")
-    yield Tab(page)
-    page.close()
-
-
-OpenTab = Callable[..., Tab]
+        yield start
 
 
 @pytest.fixture
-def tab(browser: Browser, live: Server) -> Iterator[OpenTab]:
-    """tab(path="", url=…, width=…, …): the page of the server in a tab of its own; it must not complain."""
+def modules(browser: Browser, live: Server) -> Iterator[Tab]:
+    """A page of the server's origin that runs no script, to import the viewer's modules into."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{live.url}healthz")
+        yield Tab(page)
+
+
+@pytest.fixture
+def tab(browser: Browser, live: Server, serving: Callable[..., Server]) -> Iterator[OpenTab]:
+    """tab(path="", url=…, width=…, …): the server's page in a context of its own. Its console has to stay empty.
+
+    `script` runs before the page's own. `answers` are JSON documents that the page gets instead of the server's.
+    Everything else goes to `Browser.new_context`. Pages close before the servers of `serving` stop.
+    """
     tabs: list[Tab] = []
+    with ExitStack() as contexts:
 
-    def open_tab(
-        path: str = "", url: str | None = None, *, width: int = 900, height: int = 560, script: str = "", **options: Any
-    ) -> Tab:
-        page = browser.new_page(viewport={"width": width, "height": height}, **options)
-        if script:
-            page.add_init_script(script)
-        tabs.append(Tab(page))
-        return tabs[-1].open((live.url if url is None else url) + path)
+        def open_tab(
+            path: str = "",
+            url: str | None = None,
+            *,
+            width: int = 900,
+            height: int = 560,
+            script: str = "",
+            answers: dict[str, Any] | None = None,
+            **options: Any,
+        ) -> Tab:
+            context = browser.new_context(viewport={"width": width, "height": height}, **options)
+            page = contexts.enter_context(context).new_page()
+            if script:
+                page.add_init_script(script)
+            for name, answer in (answers or {}).items():
+                page.route(f"**/{name}", partial(_fulfill, answer))
+            tabs.append(Tab(page))
+            return tabs[-1].open((live.url if url is None else url) + path)
 
-    yield open_tab
-    complaints = [complaint for each in tabs for complaint in each.complaints]
-    for each in tabs:
-        each.page.close()
-    assert complaints == []
+        yield open_tab
+    assert [line for each in tabs for line in each.console] == []
+
+
+def _fulfill(answer: Any, route: Route) -> None:
+    route.fulfill(json=answer)

@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 
+import numpy as np
 from websockets.sync.client import connect
 
-from vfctl.protocol import NodeDrag, encode
+from vfctl.protocol import Message, NodeDrag, PositionUpdate, decode, encode
 
 LIMIT_S = 20.0
 
@@ -55,8 +56,17 @@ class Server:
         self._process.stderr.close()
 
     def pull(self, node: int, *place: float) -> None:
-        """Somebody pulls a node somewhere and lets it go: all others move for a while."""
+        """Another client drags a node to `place` and releases it as soon as an update shows it there."""
         with connect(self.url.replace("http", "ws") + "ws", max_size=None) as client:
             client.send(encode(NodeDrag(node, *place)))
-            time.sleep(0.1)
+            until_s = time.monotonic() + LIMIT_S
+            while not _is_at(decode(client.recv(LIMIT_S)), node, place):
+                assert time.monotonic() < until_s, f"node {node} does not get to {place}"
             client.send(encode(NodeDrag(node, *place, final=True)))
+
+
+def _is_at(message: Message, node: int, place: tuple[float, ...]) -> bool:
+    if not isinstance(message, PositionUpdate):
+        return False
+    (held,) = message.nodes[message.nodes["id"] == node]
+    return bool(np.allclose([held["x"], held["y"], held["z"]], place, rtol=1e-4))

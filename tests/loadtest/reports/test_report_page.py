@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from vfctl.errors import PeerError
 from vfctl.loadtest.reports.as_html import curves_of, render_ab
@@ -18,11 +18,6 @@ from vfctl.loadtest.scenario.gates import parse_gate
 
 from .conftest import MakeReportable, a_second, page_of
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
-SILENT = (
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run"),
-)
 PLOTS = ["latency", "percentiles", "clients", "messages", "bandwidth", "connect", "cpu"]
 LIMIT_BYTES = 1_000_000
 
@@ -89,46 +84,45 @@ CROWDED = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.fail("there is no Chromium or Chrome to look at the report with: `make browser` installs one (Debian)")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=list(SILENT))
-        yield running
-        running.close()
+class Report:
+    """An open report: what its console printed, and what it requested from elsewhere."""
+
+    def __init__(self, page: Page, path: Path) -> None:
+        self.page = page
+        self.console: list[str] = []
+        requests: list[str] = []
+        page.on("console", lambda message: self.console.append(message.text))
+        page.on("pageerror", lambda error: self.console.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        self.requests = [url for url in requests if url not in (path.as_uri(), "data:,")]
 
 
-class Looked:
-    """A page as it was opened, with what went wrong on the way."""
-
-    def __init__(self, browser: Browser, path: Path, scheme: str, width: int = 1180) -> None:
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        viewport = {"width": width, "height": 900}
-        self.page: Page = browser.new_page(color_scheme=scheme, viewport=viewport)  # type: ignore[arg-type]
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-        self.requests = [url for url in self.requests if url not in (path.as_uri(), "data:,")]
+OpenReport = Callable[..., Report]
 
 
-def opened(browser: Browser, tmp_path: Path, text: str, scheme: str = "light", width: int = 1180) -> Looked:
-    path = tmp_path / "report.html"
-    path.write_text(text, "utf-8")
-    assert path.stat().st_size < LIMIT_BYTES
-    return Looked(browser, path, scheme, width)
+@pytest.fixture
+def opened(browser: Browser, tmp_path: Path) -> Iterator[OpenReport]:
+    """opened(html, scheme="light", width=1180): the report in a context of its own."""
+    with ExitStack() as contexts:
+
+        def open_report(html: str, scheme: Literal["light", "dark"] = "light", width: int = 1180) -> Report:
+            path = tmp_path / "report.html"
+            path.write_text(html, "utf-8")
+            assert path.stat().st_size < LIMIT_BYTES
+            context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+            return Report(contexts.enter_context(context).new_page(), path)
+
+        yield open_report
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_plot_shows_something_and_all_text_can_be_read(
-    browser: Browser, tmp_path: Path, reportable: MakeReportable, scheme: str
+    opened: OpenReport, reportable: MakeReportable, scheme: str
 ) -> None:
-    looked = opened(browser, tmp_path, page_of(reportable(interrupted=True, saturated=True)), scheme)
-    assert (looked.complaints, looked.requests) == ([], [])
-    plots = looked.page.evaluate(MARKS)
+    report = opened(page_of(reportable(interrupted=True, saturated=True)), scheme)
+    assert (report.console, report.requests) == ([], [])
+    plots = report.page.evaluate(MARKS)
     assert [plot["id"] for plot in plots] == PLOTS
     for plot in plots:
         assert plot["marks"], f"nothing is drawn in {plot['id']}"
@@ -137,15 +131,15 @@ def test_every_plot_shows_something_and_all_text_can_be_read(
             assert mark["height"] > 0, plot
             assert mark["inside"], plot
             assert (mark["stroke"] != "none", mark["shown"]) == (True, "visible")
-    contrasts = looked.page.evaluate(CONTRASTS)
+    contrasts = report.page.evaluate(CONTRASTS)
     assert len(contrasts) > 100
     assert [each for each in contrasts if each["ratio"] < each["needed"]] == []
-    background = looked.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    background = report.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(244, 246, 248)" if scheme == "light" else "rgb(14, 18, 22)")
 
 
-def test_the_page_can_be_heard_as_well_as_seen(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
-    page = opened(browser, tmp_path, page_of(reportable())).page
+def test_the_page_can_be_heard_as_well_as_seen(opened: OpenReport, reportable: MakeReportable) -> None:
+    page = opened(page_of(reportable())).page
     assert page.title() == "vfctl loadtest: 300 clients, 10 s measured"
     images = page.get_by_role("img")
     assert images.count() == len(PLOTS)
@@ -159,42 +153,42 @@ def test_the_page_can_be_heard_as_well_as_seen(browser: Browser, tmp_path: Path,
 
 
 def test_a_partial_run_says_so_and_so_does_a_saturated_generator(
-    browser: Browser, tmp_path: Path, reportable: MakeReportable
+    opened: OpenReport, reportable: MakeReportable
 ) -> None:
-    page = opened(browser, tmp_path, page_of(reportable(interrupted=True, saturated=True))).page
+    page = opened(page_of(reportable(interrupted=True, saturated=True))).page
     assert page.title().endswith("(partial)")
     assert page.get_by_text("The run was interrupted before its end.").is_visible()
     assert page.get_by_text("use fewer clients or a lower rate").is_visible()
     assert page.get_by_role("row", name="voice_ms.p95 < 200 no data 200 ms ✗ failed").is_visible()
 
 
-def test_a_run_without_anything_to_show_says_that(browser: Browser, tmp_path: Path, make_results: Any) -> None:
-    looked = opened(browser, tmp_path, page_of(make_results()))
-    assert looked.complaints == []
-    assert looked.page.get_by_text("no data", exact=True).count() >= len(PLOTS)
-    assert all(not plot["marks"] for plot in looked.page.evaluate(MARKS))
+def test_a_run_without_anything_to_show_says_that(opened: OpenReport, make_results: Any) -> None:
+    report = opened(page_of(make_results()))
+    assert report.console == []
+    assert report.page.get_by_text("no data", exact=True).count() >= len(PLOTS)
+    assert all(not plot["marks"] for plot in report.page.evaluate(MARKS))
 
 
-def test_a_run_of_one_second_is_a_dot(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
-    looked = opened(browser, tmp_path, page_of(reportable(seconds=1)))
-    assert looked.complaints == []
-    assert looked.page.locator("#latency circle.mark").count() == 3
+def test_a_run_of_one_second_is_a_dot(opened: OpenReport, reportable: MakeReportable) -> None:
+    report = opened(page_of(reportable(seconds=1)))
+    assert report.console == []
+    assert report.page.locator("#latency circle.mark").count() == 3
 
 
-def test_a_day_stays_small(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
+def test_a_day_stays_small(opened: OpenReport, reportable: MakeReportable) -> None:
     results = reportable()
     results.performance = replace(results.performance, seconds=tuple(map(a_second, range(86_400))))
-    looked = opened(browser, tmp_path, page_of(results))
-    assert looked.complaints == []
-    assert looked.page.get_by_text("Each point is the highest of 216 seconds.").is_visible()
-    assert looked.page.locator("#cpu text", has_text="24 h").count() == 1
+    report = opened(page_of(results))
+    assert report.console == []
+    assert report.page.get_by_text("Each point is the highest of 216 seconds.").is_visible()
+    assert report.page.locator("#cpu text", has_text="24 h").count() == 1
 
 
 @pytest.mark.parametrize("width", [1180, 390])
 def test_axes_have_their_units_and_nothing_is_cut_off_or_on_top_of_something_else(
-    browser: Browser, tmp_path: Path, reportable: MakeReportable, width: int
+    opened: OpenReport, reportable: MakeReportable, width: int
 ) -> None:
-    page = opened(browser, tmp_path, page_of(reportable(seconds=9, latencies_us=(400, 90_000))), width=width).page
+    page = opened(page_of(reportable(seconds=9, latencies_us=(400, 90_000))), width=width).page
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(CROWDED) == []
     units = {plot: page.locator(f"#{plot} text.unit").text_content() for plot in PLOTS}
@@ -212,35 +206,33 @@ def test_axes_have_their_units_and_nothing_is_cut_off_or_on_top_of_something_els
     assert page.evaluate(wide) == 0
 
 
-def test_two_servers_are_two_lines_in_every_plot(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
+def test_two_servers_are_two_lines_in_every_plot(opened: OpenReport, reportable: MakeReportable) -> None:
     sides = [reportable(seconds=9), reportable(seconds=9, peer="the new one")]
     gates = [parse_gate("latency_ms.p95 < 30"), parse_gate("a.clients.lost == 0")]
     document = ab_document(sides, gates)
-    looked = opened(browser, tmp_path, render_ab(document, [curves_of(side) for side in sides]), "dark")
-    assert (looked.complaints, looked.requests) == ([], [])
-    plots = {plot["id"]: plot["marks"] for plot in looked.page.evaluate(MARKS)}
+    report = opened(render_ab(document, [curves_of(side) for side in sides]), "dark")
+    assert (report.console, report.requests) == ([], [])
+    plots = {plot["id"]: plot["marks"] for plot in report.page.evaluate(MARKS)}
     assert list(plots) == PLOTS
     for name, marks in plots.items():
         assert len(marks) == 2, name
         assert len({mark["stroke"] for mark in marks}) == 2, "they can be told apart"
-    assert looked.page.evaluate(CROWDED) == []
-    assert looked.page.title() == "vfctl loadtest --ab: 300 clients, 10 s measured"
-    assert looked.page.get_by_text("The two could not be compared.").is_visible()
-    assert looked.page.get_by_text("two seconds of measured time").is_visible()
-    assert looked.page.get_by_role("row", name="a.clients.lost == 0 2 0 ✗ failed").is_visible()
-    assert looked.page.get_by_text("the new one").first.is_visible()
+    assert report.page.evaluate(CROWDED) == []
+    assert report.page.title() == "vfctl loadtest --ab: 300 clients, 10 s measured"
+    assert report.page.get_by_text("The two could not be compared.").is_visible()
+    assert report.page.get_by_text("two seconds of measured time").is_visible()
+    assert report.page.get_by_role("row", name="a.clients.lost == 0 2 0 ✗ failed").is_visible()
+    assert report.page.get_by_text("the new one").first.is_visible()
 
 
-def test_a_run_that_failed_says_why(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
-    page = opened(browser, tmp_path, page_of(reportable(failure=PeerError("the server died <of fright>")))).page
+def test_a_run_that_failed_says_why(opened: OpenReport, reportable: MakeReportable) -> None:
+    page = opened(page_of(reportable(failure=PeerError("the server died <of fright>")))).page
     assert page.title().endswith("(failed)")
     assert page.get_by_text("The run failed: the server died <of fright>.").is_visible()
 
 
-def test_what_a_server_calls_itself_is_text(browser: Browser, tmp_path: Path, reportable: MakeReportable) -> None:
-    looked = opened(
-        browser, tmp_path, page_of(reportable(peer="<script>console.log('in')</script><img src=http://x/>"))
-    )
-    assert (looked.complaints, looked.requests) == ([], [])
-    assert looked.page.locator("script, main img, header img").count() == 0
-    assert looked.page.get_by_text("<script>").is_visible()
+def test_what_a_server_calls_itself_is_text(opened: OpenReport, reportable: MakeReportable) -> None:
+    report = opened(page_of(reportable(peer="<script>console.log('in')</script><img src=http://x/>")))
+    assert (report.console, report.requests) == ([], [])
+    assert report.page.locator("script, main img, header img").count() == 0
+    assert report.page.get_by_text("<script>").is_visible()
