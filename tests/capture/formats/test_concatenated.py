@@ -52,15 +52,15 @@ def test_every_flipped_bit_costs_no_more_than_its_message(
             for bit in range(8):
                 content[position] ^= 1 << bit
                 path.write_bytes(content)
-                found: list[bytes] = []
+                found: list[tuple[int, bytes]] = []
                 error: VfctlError | None = None
                 try:
                     capture = open_capture(path)
                     for captured in capture:
-                        found.append(captured.payload)  # noqa: PERF401
+                        found.append((captured.offset, captured.payload))  # noqa: PERF401
                 except VfctlError as caught:
                     error = caught
-                intact = [each for each in payloads if each is not payload]
+                intact = [place for place in zip(starts_of(payloads), payloads, strict=True) if place[0] != start]
                 if start == 0 and isinstance(error, CaptureError):
                     assert not found  # its first byte says that it is another format
                 else:
@@ -143,7 +143,6 @@ def test_rubbish_between_messages_costs_only_itself(
     parts: list[tuple[bool, bytes]] = [(True, encode(Heartbeat(1)))]
     for number in range(data.draw(st.integers(2, 8))):
         if data.draw(st.booleans()) and len(parts) > 1 and parts[-2][0]:
-            # Not of a length that a count with a wrong bit explains.
             parts.append((False, b"\xff" + rng.randbytes(4 * data.draw(st.integers(0, 1000)))))
         nodes = make_nodes(number, range(data.draw(st.integers(0, 50))))
         nodes["y"] = np.frombuffer(rng.randbytes(4 * len(nodes)), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -118,3 +119,72 @@ def test_a_key_that_looks_like_a_frame_up_to_the_end_is_none(made: Any, requests
     assert at + 2 + 0x75 == len(whole)
     flow = made.Flow().handshake(http=False).to_server(whole)
     assert opened(made.pcap(flow.packets)).payloads == requests[:1]
+
+
+def ipv4_checksum(packet: bytearray) -> None:
+    """Write the checksum of an IPv4 header at byte 14, which the other packets here leave at 0."""
+    packet[24:26] = bytes(2)
+    total = sum(struct.unpack_from(">10H", packet, 14)) % 0xFFFF
+    packet[24:26] = (0xFFFF - total).to_bytes(2, "big")
+
+
+@pytest.mark.parametrize("container", ["pcap", "pcapng"])
+def test_a_wrong_bit_in_an_ipv4_header_is_named(
+    container: str, made: Any, updates: list[bytes], opened: Opened
+) -> None:
+    """Also in the last packet, behind which there is no gap that could tell."""
+    flow = made.Flow().handshake()
+    for update in updates[:3]:
+        flow.to_client(made.frame(update))
+    for packet in flow.packets:
+        data = bytearray(packet.data)
+        ipv4_checksum(data)
+        packet.data = bytes(data)
+    make = getattr(made, container)
+    assert (opened(make(flow.packets)).error, opened(make(flow.packets)).payloads) == (None, updates[:3])
+    last = flow.packets[-1]
+    for bit in range(8 * 20):
+        if bit // 8 in (10, 11):  # the checksum itself: one bit makes it 0 in no packet here
+            continue
+        data = bytearray(last.data)
+        data[14 + bit // 8] ^= 1 << bit % 8
+        got = opened(make([*flow.packets[:-1], made.Packet(bytes(data), last.time_ns)]))
+        assert got.payloads == updates[:2], bit
+        assert got.error.exit_code == 5, bit
+        assert got.capture.losses[0].offset == len(make(flow.packets[:-1])), bit
+
+
+@pytest.mark.parametrize("container", ["pcap", "pcapng"])
+@pytest.mark.parametrize(("at", "value", "what"), [(14, 0x75, "IPv4 header"), (14, 0x42, "IPv4"), (46, 0x10, "TCP")])
+def test_headers_that_contradict_themselves_are_named(
+    at: int, value: int, what: str, container: str, made: Any, updates: list[bytes], opened: Opened
+) -> None:
+    flow = made.Flow().handshake()
+    for update in updates[:3]:
+        flow.to_client(made.frame(update))
+    data = bytearray(flow.packets[-1].data)
+    data[at] = value
+    flow.packets[-1].data = bytes(data)
+    make = getattr(made, container)
+    got = opened(make(flow.packets))
+    assert got.payloads == updates[:2]
+    assert what in got.error.message
+    assert got.capture.losses[0].offset == len(make(flow.packets[:-1]))
+
+
+@pytest.mark.parametrize("container", ["pcap", "pcapng"])
+@pytest.mark.parametrize("number", [3, 5, -1])
+def test_more_captured_than_there_was_is_damage_that_costs_nothing(
+    container: str, number: int, made: Any, updates: list[bytes], opened: Opened
+) -> None:
+    """The captured length is right, as the next record begins behind it: so the original length is wrong."""
+    flow = made.Flow().handshake().to_client(made.framed(updates))
+    packet = flow.packets[number]
+    packet.length = len(packet.data) - 7
+    make = getattr(made, container)
+    got = opened(make(flow.packets))
+    assert got.payloads == updates
+    offset = len(make(flow.packets[: number % len(flow.packets)]))
+    assert [(loss.offset, loss.bytes) for loss in got.capture.losses] == [(offset, 0)]
+    assert f"a packet of {packet.length} bytes, of which {len(packet.data)} were captured" in got.error.message
+    assert got.error.exit_code == 5

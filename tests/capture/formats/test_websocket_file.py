@@ -225,3 +225,17 @@ def test_other_messages_between_ours_are_losses_with_their_place(
     assert got.payloads == updates
     assert [(loss.offset, loss.bytes) for loss in got.capture.losses] == [(len(first), 6)]
     assert "version 7" in got.error.message
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_message_in_a_pong_frame_is_named(
+    masked: bool, made: Any, updates: list[bytes], opened: Callable[[bytes], Any]
+) -> None:
+    short = min(updates, key=len)
+    damaged = bytearray(made.masked([short]) if masked else made.frame(short))
+    damaged[0] ^= 8
+    content = made.framed(updates) + bytes(damaged)
+    got = opened(content + made.framed(updates))
+    assert got.payloads == updates * 2
+    assert [(loss.offset, loss.bytes) for loss in got.capture.losses] == [(len(content) - len(damaged), len(damaged))]
+    assert "a V4 message in a pong frame" in got.error.message

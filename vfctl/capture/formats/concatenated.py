@@ -12,7 +12,7 @@ from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, Window
 from vfctl.errors import ProtocolError
 from vfctl.protocol.layout import measure
-from vfctl.protocol.wire import HEADER, NODE_DTYPE, U32, VERSION
+from vfctl.protocol.wire import HEADER, NODE_DTYPE
 
 _START = re.compile(rb"\x04(?=[\x01-\x0f][\x00-\x3f])", re.DOTALL)
 """Where a message may begin."""
@@ -107,20 +107,18 @@ class _Splitter:
     def _past_damage(self) -> Iterator[CapturedMessage]:
         """Here is a message that cannot be, that is not followed by one, or that is cut off: go on with the next."""
         window = self._window
-        length = _length(window.buffer, window.start, len(window.buffer))
-        after = None if length is None or length > window.available else length
-        believed = False
-        if after is not None and not self._known.swallows(window.buffer, window.start, after):
-            believed = HEAD.unpack_from(window.buffer, window.start)[0] in self._known
-            self._known.remember(window.buffer, window.start, after)
-            if after == window.available and window.ended:
-                yield self._hand_over(after)
+        whole = _length(window.buffer, window.start, len(window.buffer))
+        whole = None if whole is None or whole > window.available else whole
+        if whole is not None and not self._known.swallows(window.buffer, window.start, whole):
+            self._known.remember(window.buffer, window.start, whole)
+            if whole == window.available and window.ended:
+                yield self._hand_over(whole)
                 return
-            believed = believed or self._begins_to(window.start + after)
         found = self._find(1)
-        if after is not None and (found is None or found >= after) and (believed or not self._explained(after, found)):
-            yield self._hand_over(after)
-            found = None if found is None else found - after
+        if whole is not None and (found is None or found >= whole):
+            # It is well-formed, so the damage is what follows.
+            yield self._hand_over(whole)
+            found = None if found is None else found - whole
         at = window.offset
         reason, cut_off = self._reason()
         while found is None and not window.ended:
@@ -128,11 +126,6 @@ class _Splitter:
             found = self._find(0)
         window.let_go(window.available if found is None else found)
         self._losses.note(at, reason, window.offset - at, cut_off=cut_off and found is None)
-
-    def _begins_to(self, index: int) -> bool:
-        """Whether what is left there is too short for a header, and might be the beginning of one that is cut off."""
-        rest = self._window.buffer[index:]
-        return self._window.ended and len(rest) < HEADER.size and rest[:1] == bytes([VERSION])
 
     def _hand_over(self, length: int) -> CapturedMessage:
         window = self._window
@@ -181,17 +174,6 @@ class _Splitter:
             return self._foreseen(window.offset + after - window.start, whole) and (True if whole else None)
         return None
 
-    def _explained(self, after: int, found: int | None) -> bool:
-        """Whether a single wrong bit made the message here end at `after`, where nothing begins, and not at `found`.
-
-        Else the damage is in what begins at `after`, and the message before it is intact.
-        """
-        window = self._window
-        if found is None and not window.ended:
-            return False
-        here = window.buffer[window.start : len(window.buffer) if found is None else window.start + found]
-        return not _flips_to(here[after:]) and _flips_to(here)
-
     def _reason(self) -> tuple[str, bool]:
         """What is wrong with the message here, and whether it is that the file ends."""
         window = self._window
@@ -238,24 +220,3 @@ def _begins(buffer: bytearray | bytes, start: int, end: int) -> bool:
     except ProtocolError:
         return False
     return True
-
-
-def _flips_to(message: bytearray) -> bool:
-    """Whether one other bit in the fields that say its length would make this one whole message."""
-    if len(message) < HEAD.size:
-        return False
-    counts = [*range(min(len(message), 16))]
-    (nodes,) = U32.unpack_from(message, 4)
-    edges = HEAD.size + nodes * NODE_DTYPE.itemsize
-    counts += range(min(edges, len(message)), min(edges + 4, len(message)))
-    for at in counts:
-        for bit in range(8):
-            message[at] ^= 1 << bit
-            try:
-                fits = measure(message) == (len(message), True)
-            except ProtocolError:
-                fits = False
-            message[at] ^= 1 << bit
-            if fits:
-                return True
-    return False

@@ -1,4 +1,4 @@
-"""What pcap and pcapng have in common: packets in, the WebSocket messages of their TCP connections out."""
+"""Common parts of pcap and pcapng: records of packets in, messages of their WebSocket connections out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from vfctl.capture.captured import CapturedMessage
-from vfctl.capture.formats.packets import Packet, likely_link_type, link_type_known
+from vfctl.capture.formats.packets import Packet, PacketError, link_type_known, tcp_segment
 from vfctl.capture.formats.tcp_connections import TcpConnections
 from vfctl.capture.formats.websocket_messages import Tally
 from vfctl.capture.report import Report
@@ -15,14 +15,14 @@ from vfctl.capture.source import ByteSource, Window
 from vfctl.errors import CaptureError
 
 MAX_PACKET_BYTES = 2**20
-"""Nothing captures larger packets: libpcap's own limit is a quarter of this."""
+"""Longest packet that is read. The limit of libpcap is a quarter of this."""
 
 
 class RecordFile(ABC):
-    """A file of records that is read on behind damage.
+    """A file of records. Behind damage, reading continues at the next certain record.
 
     Args:
-        longest: bytes of the longest record there may be.
+        longest: length in bytes of the longest possible record.
     """
 
     def __init__(self, source: ByteSource, report: Report, *, longest: int) -> None:
@@ -32,13 +32,10 @@ class RecordFile(ABC):
 
     @abstractmethod
     def _find(self, ahead: int) -> int | None:
-        """How far ahead of the present place, `ahead` bytes at least, the next record is that is beyond doubt.
-
-        None if there is none within twice the longest.
-        """
+        """Distance in bytes to the next certain record, at least `ahead`; None if none is within twice the longest."""
 
     def _resynchronise(self, reason: str) -> bool:
-        """Go on to the next record and say what was lost; False if there is none."""
+        """Skip to the next certain record and record the loss; False if there is none."""
         window = self._window
         at = window.offset
         found = self._find(1)
@@ -49,13 +46,22 @@ class RecordFile(ABC):
         self._losses.note(at, reason, window.offset - at)
         return found is not None
 
+    def _checked_length(self, captured: int, length: int, at: int) -> int:
+        """The length of a packet on the network. A captured length beyond it is damage, and is used in its place.
+
+        The captured length is the one that can be verified: the next record begins behind it.
+        """
+        if captured > length:
+            self._losses.note(at, f"a packet of {length} bytes, of which {captured} were captured", 0)
+        return max(captured, length)
+
     def _cut_off(self, reason: str) -> None:
         window = self._window
         self._losses.note(window.offset, reason, window.available, cut_off=True)
 
 
 def messages_of(packets: Iterable[Packet], name: str, report: Report) -> Iterator[CapturedMessage]:
-    """The messages of all WebSocket connections, each when its last byte has come.
+    """The messages of all WebSocket connections, each as soon as its last byte was captured.
 
     Raises:
         CaptureError: there are none in it.
@@ -64,21 +70,19 @@ def messages_of(packets: Iterable[Packet], name: str, report: Report) -> Iterato
     tally = Tally(report)
     connections = TcpConnections(tally)
     unknown: Counter[int] = Counter()
-    guessed: set[int] = set()
     packet_count = message_count = 0
     for packet in packets:
-        packet_count += not packet.doubtful
-        if not link_type_known(packet.link_type):
-            likely = likely_link_type(packet.data, packet.length)
-            if likely is None:
+        packet_count += 1
+        try:
+            segment = tcp_segment(packet.link_type, packet.data, packet.length)
+        except PacketError as error:
+            report.losses.note(packet.offset, str(error), len(packet.data))
+            continue
+        if segment is None:
+            if not link_type_known(packet.link_type):
                 unknown[packet.link_type] += 1
-                continue
-            if packet.link_type not in guessed:
-                guessed.add(packet.link_type)
-                what = f"packets of link type {packet.link_type}, which is not known here, read as type {likely}"
-                report.losses.note(packet.offset, what, 0)
-            packet = packet._replace(link_type=likely)
-        for message in connections.take(packet):
+            continue
+        for message in connections.add(segment, packet.offset, packet.time_ns):
             message_count += 1
             yield message
     for message in connections.finish():
@@ -86,7 +90,7 @@ def messages_of(packets: Iterable[Packet], name: str, report: Report) -> Iterato
         yield message
     tally.summarise()
     for link_type, count in unknown.items():
-        report.notes.append(f"{count} packets of link type {link_type} were left out, which is not known here")
+        report.notes.append(f"{count} packets have the unsupported link type {link_type} and were left out")
     if not message_count and not report.losses:
         raise CaptureError(
             f"{name} has no VisionFlow messages: {packet_count} packets, {connections.seen} TCP connections, "

@@ -1,7 +1,7 @@
-"""From a captured packet to its TCP segment: link layers, VLAN tags, IPv4 and IPv6.
+"""The TCP segment in a captured packet: link layers, VLAN tags, IPv4 and IPv6.
 
-Link types: https://www.tcpdump.org/linktypes.html. Checksums are not looked at: what the kernel leaves to the network
-card has none yet when it is captured.
+Link types: https://www.tcpdump.org/linktypes.html. The checksum of an IPv4 header is verified unless it is 0. The
+checksum of TCP is not, because the kernel leaves it to the network card: outgoing packets are captured without it.
 """
 
 from __future__ import annotations
@@ -18,35 +18,36 @@ SYN: Final = 0x02
 RST: Final = 0x04
 ACK: Final = 0x10
 
-ETHERNET: Final = 1
-_LIKELY_LINKS: Final = (ETHERNET, 276, 113, 101, 0)
-"""What is tried where the link type is lost: Ethernet, Linux cooked (two forms), raw IP, loopback."""
-
 _IPV4: Final = 0x0800
 _IPV6: Final = 0x86DD
 _VLAN: Final = frozenset((0x8100, 0x88A8, 0x9100))
-TCP: Final = 6
+_TCP: Final = 6
 _SKIPPED_HEADERS: Final = frozenset((0, 43, 60, 135))
 """IPv6: hop-by-hop, routing, destination and mobility headers, in units of eight bytes."""
 _FRAGMENT: Final = 44
 _AUTHENTICATION: Final = 51
 
 _U16 = struct.Struct(">H")
-_IPV4_HEADER = struct.Struct(">BxHxxHxBxx4s4s")
-_IPV6_HEADER = struct.Struct(">xxxxHBx16s16s")
-TCP_HEADER = struct.Struct(">HHIIBB")
+_IPV4_HEADER = struct.Struct(">BxHxxHxBH4s4s")
+_IPV6_HEADER = struct.Struct(">BxxxHBx16s16s")
+_TCP_HEADER = struct.Struct(">HHIIBB")
+_HEADER_WORDS = [struct.Struct(f">{2 * words}H") for words in range(16)]
+"""The 16-bit words of an IPv4 header, by its length in 32-bit words."""
+
+
+class PacketError(Exception):
+    """Headers that contradict themselves, or a header whose checksum is wrong."""
 
 
 class Packet(NamedTuple):
     """One captured packet.
 
     Attributes:
-        data: as many of its bytes as were captured.
-        length: how many it had.
-        link_type: of the interface that it was captured on.
-        offset: where its record begins in the file.
-        time_ns: unix time in ns at which it was captured; None if it was not written down.
-        doubtful: its record says that it is something else.
+        data: its captured bytes.
+        length: its length in bytes on the network.
+        link_type: link type of the interface that it was captured on.
+        offset: byte offset of its record in the file.
+        time_ns: unix time in ns of the capture; None if the file does not have it.
     """
 
     data: bytes
@@ -54,22 +55,19 @@ class Packet(NamedTuple):
     link_type: int
     offset: int
     time_ns: int | None
-    doubtful: bool = False
 
 
 class Segment(NamedTuple):
     """A TCP segment.
 
     Attributes:
-        source: address and port of who sent it, packed: addresses of one kind compare equal if they are.
-        target: the same of whom it goes to.
-        sequence: u32 number of its first byte (or of SYN).
-        acknowledged: u32 number of the byte that its sender expects next; means something with ACK only.
+        source: packed address and port of the sender.
+        target: packed address and port of the receiver.
+        sequence: u32 sequence number of its first byte (or of SYN).
+        acknowledged: u32 acknowledgement number; valid only with ACK.
         flags: FIN, SYN, RST, ACK.
-        payload: what was captured of its bytes.
-        missing: how many of them, at the end, were not captured.
-        ip_at, tcp_at, payload_at: where the two headers and the payload begin in the packet.
-        trailing: how many captured bytes of the packet stand behind what IP says is its end.
+        payload: its captured bytes.
+        missing: number of bytes at its end that were not captured.
     """
 
     source: bytes
@@ -79,36 +77,30 @@ class Segment(NamedTuple):
     flags: int
     payload: Buffer
     missing: int
-    ip_at: int
-    tcp_at: int
-    payload_at: int
-    trailing: int
 
 
 def endpoint(packed: bytes) -> str:
-    """`address:port` of an end of a segment, for people."""
+    """`address:port` of a packed address and port."""
     address, port = packed[:-2], int.from_bytes(packed[-2:], "big")
     shown = ip_address(address)
     return f"[{shown}]:{port}" if shown.version == 6 else f"{shown}:{port}"
 
 
 def link_type_known(link_type: int) -> bool:
-    """Whether packets of an interface of this type can be read."""
+    """Whether packets with this link type can be read."""
     return link_type in _LINKS
 
 
-def likely_link_type(packet: Buffer, length: int) -> int | None:
-    """The link type with which a packet of an unknown one holds a TCP segment; None if none does."""
-    return next((each for each in _LIKELY_LINKS if tcp_segment(each, packet, length) is not None), None)
-
-
 def tcp_segment(link_type: int, packet: Buffer, length: int) -> Segment | None:
-    """The TCP segment in a packet; None if there is none, or not enough of it was captured to tell.
+    """The TCP segment in a packet; None if it has none, or if too little of the packet was captured.
 
     Args:
-        link_type: of the interface that it was captured on.
-        packet: as many of its bytes as were captured.
-        length: how many bytes it had.
+        link_type: link type of the interface.
+        packet: the captured bytes.
+        length: length of the packet in bytes on the network.
+
+    Raises:
+        PacketError: the headers contradict themselves, or the checksum of the IPv4 header is wrong.
     """
     unwrap = _LINKS.get(link_type)
     if unwrap is None:
@@ -116,7 +108,7 @@ def tcp_segment(link_type: int, packet: Buffer, length: int) -> Segment | None:
     try:
         found = unwrap(packet)
         return None if found is None else _ip(packet, *found, length)
-    except (struct.error, IndexError):  # it ends too early
+    except (struct.error, IndexError):  # too little was captured
         return None
 
 
@@ -125,7 +117,7 @@ def _ethernet(packet: Buffer) -> tuple[int, int] | None:
 
 
 def _tagged(packet: Buffer, at: int) -> tuple[int, int] | None:
-    """Protocol and place of what stands behind a protocol number and its VLAN tags."""
+    """Protocol number and position of the content behind a protocol number and its VLAN tags."""
     (protocol,) = _U16.unpack_from(packet, at)
     while protocol in _VLAN:
         at += 4
@@ -146,7 +138,7 @@ def _cooked2(packet: Buffer) -> tuple[int, int] | None:
 
 
 def _loopback(packet: Buffer) -> tuple[int, int] | None:
-    # An address family in the byte order of whoever captured; IPv6 has a number of its own on each system.
+    # An address family in the byte order of the capturing machine. The number of IPv6 differs between systems.
     family = bytes(packet[:4])
     if family in (b"\2\0\0\0", b"\0\0\0\2"):
         return _IPV4, 4
@@ -159,7 +151,7 @@ def _raw(packet: Buffer) -> tuple[int, int] | None:
 
 _LINKS: Final[dict[int, Callable[[Buffer], tuple[int, int] | None]]] = {
     0: _loopback,
-    ETHERNET: _ethernet,
+    1: _ethernet,
     12: _raw,
     14: _raw,
     101: _raw,
@@ -174,18 +166,24 @@ _LINKS: Final[dict[int, Callable[[Buffer], tuple[int, int] | None]]] = {
 
 def _ip(packet: Buffer, protocol: int, at: int, length: int) -> Segment | None:
     if protocol == _IPV4:
-        first, total, fragment, carried, source, target = _IPV4_HEADER.unpack_from(packet, at)
-        if first >> 4 != 4 or carried != TCP or fragment & 0x1FFF:
+        first, total, fragment, carried, checksum, source, target = _IPV4_HEADER.unpack_from(packet, at)
+        header_words = first & 0x0F
+        if first >> 4 != 4 or header_words < 5:
+            raise PacketError(f"an IPv4 header that begins with 0x{first:02x}")
+        if checksum and sum(_HEADER_WORDS[header_words].unpack_from(packet, at)) % 0xFFFF:
+            raise PacketError("an IPv4 header with a wrong checksum")
+        if carried != _TCP or fragment & 0x1FFF:
             return None
-        # What the network card will cut up may be longer than the field can say, and then has 0 there.
+        # The length is 0 if it does not fit the field: the network card splits such packets later.
         end = min(at + total, length) if total else length
-        return _tcp(packet, at, at + (first & 0x0F) * 4, end, length, source, target)
+        return _tcp(packet, at + header_words * 4, end, source, target)
     if protocol == _IPV6:
-        ip_at = at
-        size, carried, source, target = _IPV6_HEADER.unpack_from(packet, at)
+        first, size, carried, source, target = _IPV6_HEADER.unpack_from(packet, at)
+        if first >> 4 != 6:
+            raise PacketError(f"an IPv6 header that begins with 0x{first:02x}")
         end = min(at + 40 + size, length) if size else length
         at += 40
-        while carried != TCP:
+        while carried != _TCP:
             if carried in _SKIPPED_HEADERS:
                 carried, at = packet[at], at + (packet[at + 1] + 1) * 8
             elif carried == _AUTHENTICATION:
@@ -194,15 +192,15 @@ def _ip(packet: Buffer, protocol: int, at: int, length: int) -> Segment | None:
                 carried, at = packet[at], at + 8
             else:
                 return None
-        return _tcp(packet, ip_at, at, end, length, source, target)
+        return _tcp(packet, at, end, source, target)
     return None
 
 
-def _tcp(packet: Buffer, ip_at: int, at: int, end: int, length: int, source: bytes, target: bytes) -> Segment | None:
-    from_port, to_port, sequence, acknowledged, offset, flags = TCP_HEADER.unpack_from(packet, at)
+def _tcp(packet: Buffer, at: int, end: int, source: bytes, target: bytes) -> Segment | None:
+    from_port, to_port, sequence, acknowledged, offset, flags = _TCP_HEADER.unpack_from(packet, at)
     start = at + (offset >> 4) * 4
     if offset >> 4 < 5 or start > end:
-        return None
+        raise PacketError(f"a TCP header of {start - at} bytes, expected 20 to {max(20, end - at)}")
     payload = packet[start:end]
     return Segment(
         source + _U16.pack(from_port),
@@ -212,8 +210,4 @@ def _tcp(packet: Buffer, ip_at: int, at: int, end: int, length: int, source: byt
         flags,
         payload,
         end - start - len(payload),
-        ip_at,
-        at,
-        start,
-        max(0, len(packet) - end),
     )

@@ -1,7 +1,7 @@
-"""pcap: a header, and a record a packet (https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcap/).
+"""pcap: a file header, then one record for each packet (https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcap/).
 
-Framed here, not by a library, so that reading goes on behind damage; `docs/decisions/0013-opening-captures.md` has what
-was compared.
+No library reads the records, because none continues behind damage. `docs/decisions/0013-opening-captures.md` has the
+comparison.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from vfctl.capture.captured import CapturedMessage
-from vfctl.capture.formats.packet_capture import MAX_PACKET_BYTES, RecordFile, messages_of
-from vfctl.capture.formats.packets import Packet
+from vfctl.capture.formats.packet_capture import MAX_PACKET_BYTES, Packet, RecordFile, messages_of
 from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, resembles
 
@@ -23,15 +22,16 @@ MAGICS: Final[dict[bytes, tuple[str, int]]] = {
     b"\x4d\x3c\xb2\xa1": ("<", 1),
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
-"""Byte order, and how many ns the unit of the records' second time field is."""
+"""Byte order, and the unit in ns of the second time field of the records."""
 
 _FILE_HEADER: Final = "IHHiIII"
-"""magic, major and minor version, two that are 0, longest packet, link type."""
+"""magic, major and minor version, two unused fields, longest packet, link type."""
 _LONGEST_BYTES: Final = 2**26
+"""Greatest original length of a packet that is credible."""
 _MAX_STEP_S: Final = 7 * 86400
-"""Packets further apart in time than this are looked at: one bit of a time may be wrong."""
-_MAX_PAUSE_S: Final = 3600
-"""A step in time that is a power of two, give or take this, comes from one wrong bit."""
+"""Greatest step in time between two records that is credible without further evidence."""
+_JUMP_TO_S: Final = 10**9
+"""The clock does not jump to a time before this (2001): smaller numbers are other fields of a misplaced record."""
 
 
 def read_pcap(source: ByteSource, report: Report) -> Iterator[CapturedMessage]:
@@ -68,38 +68,31 @@ class _Packets(RecordFile):
             if window.available < size:
                 self._cut_off(f"{window.available} bytes of a packet record, expected {size}")
                 return
+            if not self._continues(0):
+                if not self._resynchronise("an impossible packet record"):
+                    return
+                continue
             seconds, fraction, captured, length = self._record.unpack_from(window.buffer, window.start)
-            if not self._is_plausible(window.start):
-                in_turn = self._is_in_turn(window.start)
-                if in_turn is None:
-                    if not self._resynchronise("a packet record that cannot be"):
-                        return
-                    continue
-                if not in_turn or self._is_one_bit_away(seconds):
-                    self._losses.note(at, f"the time of a packet is {seconds} s and {fraction}/{self._units}", 0)
-                if not in_turn:
-                    fraction = 0
-                    seconds = seconds if self._is_near(seconds) else self._last_s
             whole = size + captured
             if window.fill(whole + size) < whole:
                 if self._find(1) is not None:
-                    self._resynchronise(f"a packet of {captured} bytes, which the file does not have")
+                    self._resynchronise(f"a packet of {captured} bytes, which is longer than the file")
                     continue
                 self._cut_off(f"{window.available - size} bytes of a packet of {captured}, expected the rest")
                 return
-            after = window.start + whole
-            if after + size <= len(window.buffer) and not self._is_plausible(after):
+            if not self._continues(whole):
                 found = self._find(1)
                 if found is not None and found < whole:
-                    self._resynchronise(f"a packet of {captured} bytes, behind which there is none")
+                    self._resynchronise(f"a packet of {captured} bytes with no record behind it")
                     continue
             self._last_s = seconds
             data = bytes(memoryview(window.buffer)[window.start + size : window.start + whole])
             window.let_go(whole)
+            length = self._checked_length(captured, length, at)
             yield Packet(data, length, link_type, at, seconds * 10**9 + fraction * unit_ns)
 
     def _magic(self) -> tuple[str, int]:
-        """What the first four bytes say; one bit of them may be wrong."""
+        """Byte order and time unit by the first four bytes, of which one bit may be wrong."""
         window = self._window
         window.fill(4)
         start = bytes(window.buffer[:4])
@@ -107,68 +100,55 @@ class _Packets(RecordFile):
             self._losses.note(0, f"the magic number {start.hex(' ')}, expected one of pcap", 0)
         return next(found for magic, found in MAGICS.items() if resembles(start, magic))
 
-    def _is_plausible(self, index: int) -> bool:
-        """Whether a packet's record may begin there."""
+    def _is_plausible(self, index: int, last_s: int | None) -> bool:
+        """Whether a packet record may begin at `index` if the one before it was captured at `last_s`."""
         seconds, fraction, captured, length = self._record.unpack_from(self._window.buffer, index)
-        return bool(self._is_near(seconds) and fraction < self._units and _lengths_hold(captured, length))
+        near = last_s is None or abs(seconds - last_s) <= _MAX_STEP_S
+        return bool(near and fraction < self._units and captured <= MAX_PACKET_BYTES and length <= _LONGEST_BYTES)
 
-    def _is_near(self, seconds: int) -> bool:
-        return self._last_s is None or abs(seconds - self._last_s) <= _MAX_STEP_S
+    def _continues(self, ahead: int) -> bool:
+        """Whether a packet record begins `ahead` bytes from here, so far as the file has it.
 
-    def _is_one_bit_away(self, seconds: int) -> bool:
-        """Whether one wrong bit makes such a time of one that is near the last."""
-        if self._last_s is None:
-            return False
-        step = abs(seconds - self._last_s)
-        return any(abs(step - (1 << bit)) <= _MAX_PAUSE_S for bit in (step.bit_length() - 1, step.bit_length()))
-
-    def _is_in_turn(self, index: int) -> bool | None:
-        """Whether the clock has jumped, and it is not just one time that is wrong; None if no record begins there.
-
-        One does if another follows it, in time with it or with the one before. Captures that were put together jump,
-        and ports at which nobody called for weeks; of the last packet only the step itself tells.
+        The clock may jump by weeks: nothing was sent in between, or two captures were joined. Such a record is accepted
+        if the one behind it is near it in time.
         """
-        size, buffer = self._record.size, self._window.buffer
-        seconds, fraction, captured, length = self._record.unpack_from(buffer, index)
-        if not _lengths_hold(captured, length):
-            return None
-        self._window.fill(2 * size + captured)
-        buffer, after = self._window.buffer, self._window.start + size + captured
-        if after + size > len(buffer):
-            if after < len(buffer):
-                return None
-            return fraction < self._units and not self._is_one_bit_away(seconds)
-        if self._is_plausible(after):
+        window, size = self._window, self._record.size
+        if window.start + ahead + size > len(window.buffer):
+            return True
+        if self._is_plausible(window.start + ahead, self._last_s):
+            return True
+        seconds, _, captured, length = self._record.unpack_from(window.buffer, window.start + ahead)
+        if seconds < _JUMP_TO_S or captured > length:
             return False
-        following, _, captured, length = self._record.unpack_from(buffer, after)
-        together = abs(following - seconds) <= _MAX_STEP_S and fraction < self._units
-        return True if together and _lengths_hold(captured, length) else None
+        after = ahead + size + min(captured, MAX_PACKET_BYTES)
+        rest = window.fill(after + size) - after
+        return rest == 0 or (rest >= size and self._is_plausible(window.start + after, seconds))
+
+    def _is_certain(self, index: int) -> bool:
+        """Whether all fields of a packet record at `index` agree, and with the last record."""
+        _, _, captured, length = self._record.unpack_from(self._window.buffer, index)
+        return bool(captured <= length and self._is_plausible(index, self._last_s))
 
     def _find(self, ahead: int) -> int | None:
-        """How far ahead the next record begins that another one follows, or the end; None if none does so soon."""
+        """As in the base class: the next certain record with another one, or the end of the file, behind it."""
         window, size = self._window, self._record.size
         window.fill(ahead + 2 * (MAX_PACKET_BYTES + size))
         buffer = window.buffer
         starts: Iterator[int] = iter(range(window.start + ahead, len(buffer) - size + 1))
         if self._last_s is not None:
-            # The upper half of the seconds changes every 18 hours: what does not have it is not looked at.
+            # The upper half of the seconds changes every 18 hours. Only records that have it are considered.
             upper = struct.pack(self._order + "I", self._last_s)
             upper = upper[2:] if self._order == "<" else upper[:2]
             at = 2 if self._order == "<" else 0
             pattern = re.compile(b"(?=" + re.escape(upper) + b")", re.DOTALL)
             starts = (m.start() - at for m in pattern.finditer(buffer, window.start + ahead + at, len(buffer)))
         for index in starts:
-            if index + size > len(buffer) or not self._is_plausible(index):
+            if index + size > len(buffer) or not self._is_certain(index):
                 continue
             after = index + size + self._record.unpack_from(buffer, index)[2]
             if after + size <= len(buffer):
-                if self._is_plausible(after):
+                if self._is_certain(after):
                     return index - window.start
             elif window.ended and after == len(buffer):
                 return index - window.start
         return None
-
-
-def _lengths_hold(captured: int, length: int) -> bool:
-    """Whether so many bytes of a packet of that length may have been captured."""
-    return captured <= length <= _LONGEST_BYTES and captured <= MAX_PACKET_BYTES

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from vfctl.capture.captured import CapturedMessage
 from vfctl.capture.formats.packet_capture import MAX_PACKET_BYTES, RecordFile, messages_of
-from vfctl.capture.formats.packets import ETHERNET, Packet, likely_link_type, tcp_segment
+from vfctl.capture.formats.packets import Packet, PacketError, tcp_segment
 from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource
 
@@ -42,6 +43,8 @@ _STARTS: Final = {
 }
 """Where a block that is read may begin."""
 
+_LIKELY_LINKS: Final = (1, 276, 113, 101, 0)
+"""What is tried for an interface whose description is lost: Ethernet, Linux cooked (two forms), raw IP, loopback."""
 _MOST_UNDESCRIBED: Final = 256
 
 
@@ -108,9 +111,6 @@ class _Blocks(RecordFile):
             self._interfaces.append(self._interface(body))
         elif kind == _ENHANCED_PACKET:
             number, upper, lower, captured, length = struct.unpack_from(order + "IIIII", body)
-            if not self._are_options(body, 20 + captured) and captured < length <= len(body) - 20:
-                self._losses.note(at, f"a packet of {length} bytes, of which it says that {captured} were captured", 0)
-                captured = length
             return self._packet(number, upper << 32 | lower, body[20 : 20 + captured], captured, length, at)
         elif kind == _OLD_PACKET:
             number, _, upper, lower, captured, length = struct.unpack_from(order + "HHIIII", body)
@@ -120,12 +120,6 @@ class _Blocks(RecordFile):
             longest = self._interfaces[0].longest or length
             data = body[4 : 4 + min(length, longest)]
             return self._packet(0, None, data, len(data), length, at)
-        elif len(body) > 20:
-            # If it holds a packet of a connection that is known, then its type is wrong.
-            number, upper, lower, captured, length = struct.unpack_from(order + "IIIII", body)
-            if 0 < captured <= min(length, len(body) - 20) and number < len(self._interfaces):
-                found = self._packet(number, upper << 32 | lower, body[20 : 20 + captured], captured, length, at)
-                return found._replace(doubtful=True)
         return None
 
     def _packet(self, number: int, time: int | None, data: bytes, captured: int, length: int, at: int) -> Packet:
@@ -133,15 +127,9 @@ class _Blocks(RecordFile):
             raise IndexError("less data than the packet says")
         interface = self._interfaces[number] if number < len(self._interfaces) else None
         if interface is None:
-            interface = _Interface(likely_link_type(data, length) or ETHERNET, 0)
+            interface = _Interface(_link_type_of(data, length), 0)
             self._say_undescribed(number, at)
-        if length < captured:
-            self._losses.note(at, f"a packet of {length} bytes, of which {captured} were captured", 0)
-            segment = tcp_segment(interface.link_type, data, captured)
-            if segment and captured - segment.trailing == length:
-                data = data[:length]
-            else:
-                length = captured
+        length = self._checked_length(captured, length, at)
         time_ns = None
         if time is not None:
             time_ns = interface.offset_s * 10**9 + time * 10**9 // interface.divisor
@@ -169,16 +157,6 @@ class _Blocks(RecordFile):
                 (offset_s,) = struct.unpack(self._order + "q", value)
             at += 4 + length + -length % 4
         return _Interface(link_type, longest, divisor, offset_s)
-
-    def _are_options(self, body: bytes, at: int) -> bool:
-        """Whether a block's body may go on with options, or end, behind what stands before `at`."""
-        at += -at % 4
-        while at + 4 <= len(body):
-            code, length = struct.unpack_from(self._order + "HH", body, at)
-            at += 4 + length + -length % 4
-            if code == 0:
-                break
-        return at == len(body)
 
     def _length(self, index: int) -> int | None:
         """How long the block at `index` says that it is; None if that cannot be, or is not there."""
@@ -210,3 +188,12 @@ class _Blocks(RecordFile):
                 return match.start() - window.start
             self._order = order
         return None
+
+
+def _link_type_of(data: bytes, length: int) -> int:
+    """The link type with which a packet has a TCP segment; Ethernet if none does."""
+    for link_type in _LIKELY_LINKS:
+        with suppress(PacketError):
+            if tcp_segment(link_type, data, length) is not None:
+                return link_type
+    return _LIKELY_LINKS[0]

@@ -19,9 +19,6 @@ HELD_SEGMENTS: Final = 16
 """Where a capture begins within a connection, so many segments are put into order before the first of them is taken for
 the start."""
 
-_KEPT_BYTES: Final = 2**12
-"""So many bytes are kept, to see whether a segment repeats them."""
-
 MAX_STEP_BYTES: Final = 2**26
 """A sequence number further off than this is not of the same stream: the largest windows in use are smaller."""
 
@@ -30,7 +27,7 @@ class Piece(NamedTuple):
     """Bytes of the stream, in order; or how many are missing.
 
     Attributes:
-        data: the bytes; empty for a gap, and without one for a segment whose number is wrong.
+        data: the bytes; empty for a gap.
         gap: how many bytes are missing.
         offset: place in the file of the packet that they came in; of the one behind a gap.
         time_ns: when they came.
@@ -59,8 +56,6 @@ class TcpOrder:
         from_start: whether that is the first byte of the connection.
         ended: whether all up to FIN has been handed over.
         start: u32 sequence number of the first byte.
-        doubtful: offset in the file of the newest segment, if it repeats a few bytes and may have a number too low
-            instead, by one wrong bit; else None.
     """
 
     def __init__(self) -> None:
@@ -74,32 +69,18 @@ class TcpOrder:
         self._waiting_bytes = 0
         self._age = 0
         self._held = False
-        self._held_until = 0  # place behind those that are held, as far as they came in order
         self._acknowledged = 0
         self._numbers = count()
-        self.doubtful: int | None = None
-        self._newest: list[bytes | memoryview] = []  # the bytes before the next
-        self._newest_bytes = 0
-        self._odd: tuple[int, int] | None = None  # offset and length of a segment whose number may be wrong
 
     @property
     def next_sequence(self) -> int:
         """u32 sequence number of the byte that is to come."""
         return self._next & 0xFFFFFFFF
 
-    @property
-    def expected(self) -> int:
-        """The same, while segments are held: of the byte behind these."""
-        return self._until & 0xFFFFFFFF
-
-    @property
-    def _until(self) -> int:
-        return self._held_until if self._held else self._next
-
     def begin(self, sequence: int, *, from_start: bool) -> None:
         """Say what number the first byte has."""
         self.begun, self.from_start, self.start = True, from_start, sequence
-        self._next = self._acknowledged = self._held_until = sequence
+        self._next = self._acknowledged = sequence
         self._held = not from_start
 
     def distance(self, sequence: int) -> int:
@@ -118,7 +99,6 @@ class TcpOrder:
             self.begin(sequence, from_start=True)
         place = self._next + self.distance(sequence)
         if self._held:
-            self._hold(place, data, missing, offset)
             self._wait(place, data, missing, offset, time_ns)
             if len(self._waiting) >= HELD_SEGMENTS:
                 yield from self._release()
@@ -140,44 +120,6 @@ class TcpOrder:
         fresh = self.from_start and self._next == self.start and not self._waiting and self._end is None
         return fresh and length > 1 and self.distance(sequence) < 0
 
-    def _repeats_other_bytes(self, place: int, data: bytes | memoryview) -> bool:
-        """Whether a segment was sent before if its number is right, but one bit of that seems to be wrong.
-
-        Where others follow there is a gap in front of them then. But nothing follows the last one.
-        """
-        until = self._until
-        if len(data) < 2 or ((place ^ until) & 0xFFFFFFFF).bit_count() != 1:
-            return False
-        newest = b"".join(self._newest)
-        start = until - len(newest)
-        compared = max(place, start)
-        copy = data[compared - place : until - place]
-        return not len(copy) or newest[compared - start : compared - start + len(copy)] != copy
-
-    def _contradicts(self, place: int, data: bytes | memoryview) -> bool:
-        """Whether a segment has other bytes than those that came where it overlaps them: its number is wrong."""
-        newest = b"".join(self._newest)
-        known = min(self._next - place, len(newest))
-        end = self._next - place
-        return newest[len(newest) - known :] != data[end - known : end]
-
-    def _is_copy(self, data: bytes | memoryview) -> bool:
-        return bytes(data[-_KEPT_BYTES:]) in b"".join(self._newest)
-
-    def _keep(self, data: bytes | memoryview) -> None:
-        self._odd = None
-        if len(data) > _KEPT_BYTES:
-            data = data[-_KEPT_BYTES:]
-        self._newest.append(data)
-        self._newest_bytes += len(data)
-        while self._newest_bytes - len(self._newest[0]) >= _KEPT_BYTES:
-            self._newest_bytes -= len(self._newest.pop(0))
-
-    def _forget(self) -> None:
-        self._odd = None
-        self._newest.clear()
-        self._newest_bytes = 0
-
     def finish_at(self, sequence: int) -> None:
         """FIN stands at this number."""
         self._end = self._next + self.distance(sequence)
@@ -186,8 +128,6 @@ class TcpOrder:
     def acknowledged(self, sequence: int) -> Iterator[Piece]:
         """The other side has everything before this number: what is missing of that will not come any more."""
         self._acknowledged = max(self._acknowledged, self._next + self.distance(sequence))
-        if self._acknowledged >= self._until:
-            self._odd = self.doubtful = None  # it would have acknowledged more
         if self._waiting and self._age >= MAX_AGE_SEGMENTS and self._acknowledged >= self._waiting[0].place:
             yield from self._give_up()
 
@@ -198,72 +138,38 @@ class TcpOrder:
         """
         if self._held:
             yield from self._release()
-        odd = self._odd
         while self._waiting:
             yield from self._give_up()
-        self._odd = odd
         sent = self._acknowledged if self._end is None else self._end
         if 0 < sent - self._next <= MAX_STEP_BYTES:
             lost, self._next = sent - self._next, sent
             yield Piece(b"", lost, offset, None)
-        elif self._odd and self._end is None:
-            at, length = self._odd
-            yield Piece(b"", length, at, None)
 
     def _wait(self, place: int, data: bytes | memoryview, missing: int, offset: int, time_ns: int | None) -> None:
         self._waiting_bytes += len(data)
         heapq.heappush(self._waiting, _Waiting(place, next(self._numbers), bytes(data), missing, offset, time_ns))
 
-    def _hold(self, place: int, data: bytes | memoryview, missing: int, offset: int) -> None:
-        """Follow those that are held for as long as they come in order."""
-        known = self._held_until - place
-        odd = known > 0 and self._repeats_other_bytes(place, data)
-        if 0 <= known < len(data) + missing:
-            self._held_until = place + len(data) + missing
-            if missing:
-                self._forget()
-            else:
-                self._keep(data[known:])
-        if odd:
-            self._odd = offset, len(data)
-
     def _release(self) -> Iterator[Piece]:
         """Begin with the first of those that were held."""
         self._held = False
-        odd = self._odd
-        self._forget()
         if self._waiting:
             self._next = self._waiting[0].place
             self.start = self.next_sequence
             yield from self._in_order(None)
-        self._odd = odd
 
     def _hand_over(
         self, place: int, data: bytes | memoryview, missing: int, offset: int, time_ns: int | None
     ) -> Iterator[Piece]:
         known = self._next - place
-        if 0 < known < len(data) and self._contradicts(place, data):
-            yield Piece(b"", 0, offset, time_ns)
-            if ((place ^ self._next) & 0xFFFFFFFF).bit_count() != 1 or self._is_copy(data):
-                return
-            place, known = self._next, 0
-        odd = known > 0 and self._repeats_other_bytes(place, data)
         if known < len(data):
-            one_bit = known > 0 and ((place ^ self._next) & 0xFFFFFFFF).bit_count() == 1
-            self.doubtful = offset if one_bit else None
             self._next = place + len(data)
-            fresh = data[known:] if known else data
-            self._keep(fresh)
-            yield Piece(fresh, 0, offset, time_ns)
+            yield Piece(data[known:] if known else data, 0, offset, time_ns)
         until = place + len(data) + missing if missing else self._next
         if self._waiting:
             until = min(until, self._waiting[0].place)  # another copy that waits has the rest
         if until > self._next:
             lost, self._next = until - self._next, until
-            self._forget()
             yield Piece(b"", lost, offset, time_ns)
-        if odd:
-            self._odd = offset, len(data)
         self.ended = self._end is not None and self._next >= self._end
 
     def _in_order(self, time_ns: int | None) -> Iterator[Piece]:
@@ -282,6 +188,5 @@ class TcpOrder:
         self._age = 0
         if gap > 0:
             self._next = first.place
-            self._forget()
             yield Piece(b"", gap, first.offset, first.time_ns)
         yield from self._in_order(None)

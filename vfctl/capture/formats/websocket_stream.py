@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final
 
 from vfctl.capture.captured import CapturedMessage, Direction
@@ -235,9 +234,8 @@ class WebSocketStream:
         deflated = bool(self._buffer[start] & RSV1)
         whole = header.header_length + header.payload_length
         payload = payload_of(self._buffer, start, header, header.payload_length)
-        if header.opcode is Opcode.PONG and payload[:1] == _V4 and is_ours(payload):  # one bit is between the two
-            self._connection.lost(self._offset(start), "a pong that holds a message, read as a binary frame", 0)
-            header = replace(header, opcode=Opcode.BINARY)
+        if header.opcode is Opcode.PONG and payload[:1] == _V4 and is_ours(payload):
+            self._connection.lost(self._offset(start), "a V4 message in a pong frame", whole)
         sure = header.fin and header.opcode is Opcode.BINARY and not deflated and is_ours(payload)
         after = start + whole
         if not sure and after < len(self._buffer) and not (self._may_begin(after) and self._is_its_end(header, after)):
