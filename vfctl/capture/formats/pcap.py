@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from vfctl.capture.captured import CapturedMessage
-from vfctl.capture.formats.packet_capture import MAX_PACKET_BYTES, Packet, RecordFile, messages_of
+from vfctl.capture.formats.packet_capture import MAX_PACKET_BYTES, RecordFile, messages_of
+from vfctl.capture.formats.packets import Packet
 from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, resembles
 
