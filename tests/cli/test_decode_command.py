@@ -16,9 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vfctl.cli.app import run
-from vfctl.cli.durations import parse_duration_s, parse_every
 from vfctl.cli.progress import Progress
-from vfctl.errors import UsageError
 from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, Heartbeat, Metadata, NodeSelect, PositionUpdate, encode
 
 
@@ -70,14 +68,6 @@ def test_output_to_files(recording: Path, tmp_path: Path, capfd: pytest.CaptureF
 def test_a_device_without_room(format: str, recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["decode", str(recording), "--format", format, "-o", "/dev/full", "--overwrite"]) == 1
     assert "cannot write /dev/full: No space left on device" in capfd.readouterr().err
-
-
-def test_times_are_what_is_written() -> None:
-    assert [parse_duration_s(f"{number}ms", "--every") for number in (9, 35, 1001)] == [0.009, 0.035, 1.001]
-    assert parse_duration_s("1.1min", "--every") == 66.0
-    assert parse_duration_s("2.", "--every") == 2.0
-    with pytest.raises(UsageError):
-        parse_duration_s("9" * 400, "--every")
 
 
 def test_an_existing_file_is_only_replaced_if_told(
@@ -259,27 +249,6 @@ def test_progress_is_a_bar_on_a_terminal(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert b"reading" in shown
     assert b"\x1b[2K" in shown, "the line is taken away"
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("10s", 10), ("1.5min", 90), ("250ms", 0.25), ("2h", 7200), (" .5 s ", 0.5)]
-)
-def test_durations(text: str, seconds: float) -> None:
-    assert parse_duration_s(text, "--from") == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize("text", ["", "s", "-1", "1e3", "1 parsec", "nan", "inf", "10 s s"])
-def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(UsageError, match="expected a time"):
-        parse_duration_s(text, "--from")
-
-
-def test_every_is_a_number_or_a_time() -> None:
-    assert parse_every("3") == (3, None)
-    assert parse_every("3s") == (None, 3.0)
-    for text in ("0", "0s", "x"):
-        with pytest.raises(UsageError, match="--every"):
-            parse_every(text)
 
 
 def test_heartbeats_alone_make_no_rows(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

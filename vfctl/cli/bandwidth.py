@@ -21,7 +21,8 @@ from vfctl.cli.graph_options import (
     with_settings,
 )
 from vfctl.files import check_writable, replace_file
-from vfctl.terminal.output import bytes_per_s, data, people, say, until_reader_leaves
+from vfctl.quantities import format_byte_rate
+from vfctl.terminal.output import data, people, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -236,7 +237,7 @@ def _table(phase: str, uses: dict[str, dict[str, Any]]) -> Table:
             name,
             f"{use['bytes_per_node']:.3f}",
             f"{use['of_raw']:.4f}",
-            bytes_per_s(use["bytes_per_s"]),
+            format_byte_rate(use["bytes_per_s"]),
             f"{use['encode_ms']:.3f}",
             f"{use['decode_ms']:.3f}",
             f"{error:.3g}" if error else "exact",

@@ -15,7 +15,8 @@ import typer
 
 from vfctl.cli.decode import introduce, tell_losses
 from vfctl.cli.progress import Progress, length_of, tidy_when_terminated
-from vfctl.terminal.output import byte_count, counted, data, say, until_reader_leaves
+from vfctl.quantities import format_count, format_size
+from vfctl.terminal.output import data, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from vfctl.capture import Capture
@@ -96,14 +97,14 @@ def repair(file: FileArgument, out: OutArgument, overwrite: OverwriteOption = Fa
             report = recover(capture, out, overwrite=overwrite, on_offset=progress)
     except CaptureError as error:
         raise InputError(error.message, hint=error.hint) from None
-    say(f"{out}: {counted(report.messages, 'message')}")
+    say(f"{out}: {format_count(report.messages, 'message')}")
     _tell_of_times(report)
     tell_losses(report.losses, report.undecodable)
     if report.lost_nothing:
         return
     places = report.losses.places + report.undecodable.places
     lost = sum(loss.bytes for log in (report.losses, report.undecodable) for loss in log)
-    raise CaptureError(f"{byte_count(lost)} in {counted(places, 'place')} could not be recovered")
+    raise CaptureError(f"{format_size(lost)} in {format_count(places, 'place')} could not be recovered")
 
 
 @group.command("cut")
@@ -118,8 +119,8 @@ def cut(
 ) -> None:
     """Copy a stretch of a recording. In front stands the graph and the positions that held when it begins."""
     from vfctl.capture.tools.cut import cut as copy
-    from vfctl.cli.durations import parse_duration_s
     from vfctl.errors import UsageError
+    from vfctl.quantities import parse_duration_s
 
     from_s = parse_duration_s(from_, "--from")
     to_s = None if to is None else parse_duration_s(to, "--to")
@@ -183,10 +184,10 @@ def _opened(file: str, what: str) -> Iterator[tuple[Capture, Progress]]:
 
 
 def _finish(out: Path, report: CopyReport, where: str) -> None:
-    size = f", {byte_count(out.stat().st_size)}" if os.path.isfile(out) else ""  # noqa: PTH113
-    say(f"{out}: {counted(report.messages, 'message')}{size}")
+    size = f", {format_size(out.stat().st_size)}" if os.path.isfile(out) else ""  # noqa: PTH113
+    say(f"{out}: {format_count(report.messages, 'message')}{size}")
     if report.left_out:
-        say(f"{counted(report.left_out, 'message')} left out ({where})")
+        say(f"{format_count(report.left_out, 'message')} left out ({where})")
     _tell_of_times(report)
     if len(report.losses) + len(report.undecodable) > 1 or report.undecodable:
         tell_losses(report.losses, report.undecodable)
@@ -194,7 +195,7 @@ def _finish(out: Path, report: CopyReport, where: str) -> None:
     if report.undecodable:
         from vfctl.errors import CaptureError
 
-        raise CaptureError(f"left out, as not to be decoded: {counted(report.undecodable.places, 'message')}")
+        raise CaptureError(f"left out, as not to be decoded: {format_count(report.undecodable.places, 'message')}")
 
 
 def _tell_of_times(report: CopyReport) -> None:
@@ -241,7 +242,7 @@ def _print_info(summary: CaptureInfo) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(overflow="fold")  # a URL is one word, and should be there whole
-    rows = [("format", summary.description), ("messages", f"{summary.messages:,}, {byte_count(summary.bytes)}")]
+    rows = [("format", summary.description), ("messages", f"{summary.messages:,}, {format_size(summary.bytes)}")]
     rows += [("", f"{count:,} {name}") for name, count in summary.counts.items()]
     if summary.began_ns is not None:
         rows.append(("began", f"{datetime.fromtimestamp(summary.began_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S.%f} UTC"))
@@ -271,11 +272,11 @@ def _print_info(summary: CaptureInfo) -> None:
 
 
 def _print_check(report: CheckReport) -> None:
-    lines = [f"{counted(report.messages, 'message')} read and decoded"]
+    lines = [f"{format_count(report.messages, 'message')} read and decoded"]
     for number, missing in sorted(report.missing_rounds.items()):
-        lines.append(f"connection {number}: {counted(missing, 'round')} did not come")
+        lines.append(f"connection {number}: {format_count(missing, 'round')} did not come")
     if report.backwards:
-        lines.append(f"{counted(report.backwards, 'message')} arrived before the one in front")
+        lines.append(f"{format_count(report.backwards, 'message')} arrived before the one in front")
     lines += [f"connection {number} has positions and no FullGraph" for number in report.graphless]
     lines.append("damaged" if report.damage else "whole")
     typer.echo("\n".join(lines))

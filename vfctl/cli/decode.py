@@ -11,7 +11,8 @@ import typer
 
 from vfctl.cli.progress import Progress, length_of, stdout_is_watched, tidy_when_terminated
 from vfctl.files import check_writable, replacing
-from vfctl.terminal.output import counted, data, say, until_reader_leaves
+from vfctl.quantities import format_count
+from vfctl.terminal.output import data, say, until_reader_leaves
 
 if TYPE_CHECKING:
     from vfctl.capture import Capture
@@ -112,10 +113,10 @@ def command(
 
 def introduce(capture: Capture, file: str) -> None:
     """The first line: what the file was recognised as."""
-    from vfctl.terminal.output import byte_count
+    from vfctl.quantities import format_size
 
     length = length_of(file)
-    say(f"{capture.name}: {capture.description}{f', {byte_count(length)}' if length else ''}")
+    say(f"{capture.name}: {capture.description}{f', {format_size(length)}' if length else ''}")
 
 
 def tell_losses(*logs: LossLog, most: int = 20) -> None:
@@ -142,14 +143,14 @@ def _selection(
     limit: int | None,
 ) -> Selection:
     from vfctl.capture.selection import Selection, types_named
-    from vfctl.cli.durations import parse_duration_s, parse_every
     from vfctl.errors import UsageError
+    from vfctl.quantities import parse_count_or_duration, parse_duration_s
 
     from_s = None if from_ is None else parse_duration_s(from_, "--from")
     to_s = None if to is None else parse_duration_s(to, "--to")
     if to_s is not None and to_s <= (from_s or 0.0):
         raise UsageError(f"--to {to} is not behind --from {from_ or 0}: nothing is between them")
-    every_count, every_s = (None, None) if every is None else parse_every(every)
+    every_count, every_s = (None, None) if every is None else parse_count_or_duration(every, "--every")
     names = types_named(types or [])
     return Selection(names, tuple(nodes or ()), from_s, to_s, every_count, every_s, limit)
 
@@ -255,4 +256,4 @@ def _print_table(
         )
         out.write(line.rstrip().encode() + b"\n")
     if selection.limit is not None and shown == selection.limit:
-        say(f"stopped after {counted(selection.limit, 'message')} (--limit)")
+        say(f"stopped after {format_count(selection.limit, 'message')} (--limit)")

@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from vfctl.quantities import format_byte_rate
 from vfctl.terminal.live_display import LiveDisplay
-from vfctl.terminal.output import bytes_per_s
 
 if TYPE_CHECKING:
     from vfctl.loadtest.control.live import Status
@@ -63,7 +63,7 @@ def stage_line(status: Status) -> str:
 def plain_line(status: Status) -> str:
     """Where a run stands, in a line."""
     parts = [f"{status.step.name} {status.elapsed_s:.0f}/{status.limit_s:.0f} s", _connected(status)]
-    parts.append(f"{status.messages_per_s:,.0f} messages/s, {bytes_per_s(status.bytes_per_s)}")
+    parts.append(f"{status.messages_per_s:,.0f} messages/s, {format_byte_rate(status.bytes_per_s)}")
     if status.last_second.count:
         parts.append("P50/P95/P99 " + " / ".join(_ms(status.last_second, name) for name in _PERCENTILES) + " ms")
     parts += [f"{count:,} × {reason}" for reason, count in status.errors.most_common(_ERRORS_SHOWN)]
@@ -85,7 +85,7 @@ def panel(status: Status) -> Group:
     )
     figures = Table.grid(padding=(0, 2))
     figures.add_row("clients", _connected(status))
-    rates = f"{status.messages_per_s:,.0f} messages/s, {bytes_per_s(status.bytes_per_s)}"
+    rates = f"{status.messages_per_s:,.0f} messages/s, {format_byte_rate(status.bytes_per_s)}"
     figures.add_row("rate", rates)
     for label, summary in (("last second", status.last_second), ("this stage", status.stage)):
         values = "   ".join(f"{name.upper()} {_ms(summary, name):>7}" for name in _PERCENTILES)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from rich.markup import escape
 from rich.table import Table
 
-from vfctl.terminal.output import bytes_per_s
+from vfctl.quantities import format_byte_rate
 
 _ERRORS_SHOWN: Final = 8
 
@@ -58,8 +58,8 @@ def _figures_table(document: dict[str, Any]) -> Table:
     table.add_column("", style="dim")
     each = f"{throughput['messages_per_s_per_client']:.2f}/s a client"
     table.add_row("messages", f"{throughput['messages_per_s']:,.0f}/s", each)
-    each = f"{bytes_per_s(throughput['bytes_per_s_per_client'])} a client"
-    table.add_row("bandwidth", bytes_per_s(throughput["bytes_per_s"]), each)
+    each = f"{format_byte_rate(throughput['bytes_per_s_per_client'])} a client"
+    table.add_row("bandwidth", format_byte_rate(throughput["bytes_per_s"]), each)
     wrong = f", [red]{frames['wrong']:,} wrong[/]" if frames["wrong"] else ""
     table.add_row("frames", f"{frames['received']:,}", f"{frames['gaps']:,} missing{wrong}")
     away = f", {clients['away']:,} away" if clients["away"] else ""

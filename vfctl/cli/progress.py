@@ -56,12 +56,12 @@ class Progress:
         say(f"{self._what}: {self._far(offset)}, {now_s - self._started_s:.0f} s")
 
     def _far(self, offset: int) -> str:
-        from vfctl.terminal.output import byte_count
+        from vfctl.quantities import format_size
 
         if not self._total_bytes:
-            return byte_count(offset)
+            return format_size(offset)
         share = min(100, 100 * offset // self._total_bytes)
-        return f"{share} % ({byte_count(offset)} of {byte_count(self._total_bytes)})"
+        return f"{share} % ({format_size(offset)} of {format_size(self._total_bytes)})"
 
     def _show(self, offset: int) -> None:
         if self._bar is None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vfctl.cli.stopping import stop_on_signals
-from vfctl.terminal.output import check_duration, counted, people, say
+from vfctl.quantities import format_count, parse_size_bytes
+from vfctl.terminal.output import check_duration, people, say
 
 if TYPE_CHECKING:
     from vfctl.capture.recording.rotation import Rotation
@@ -43,16 +44,16 @@ def command(
     """
     import asyncio
 
-    from vfctl.capture.recording.rotation import parse_rotation, parse_size
+    from vfctl.capture.recording.rotation import parse_rotation
 
     check_duration(duration)
-    max_bytes = parse_size(max_size, "--max-size") if max_size is not None else None
+    max_bytes = parse_size_bytes(max_size, "--max-size") if max_size is not None else None
     rotation = parse_rotation(rotate) if rotate is not None else None
     summary = asyncio.run(_record(url, out, duration, max_bytes, rotation, overwrite))
     kinds = ", ".join(f"{count:,} {name}" for name, count in summary.by_type.most_common())
     files = summary.files or [out]
     where = str(files[0]) if len(files) == 1 else f"{files[0]} … {files[-1].name} ({len(files)} files)"
-    say(f"{where}: {counted(summary.messages, 'message')} in {summary.duration_s:.1f} s ({kinds or 'none'})")
+    say(f"{where}: {format_count(summary.messages, 'message')} in {summary.duration_s:.1f} s ({kinds or 'none'})")
     if summary.reconnects:
         say(f"connections lost and opened again: {summary.reconnects}; what was sent in between is missing")
     if summary.full:
@@ -74,7 +75,7 @@ async def _record(
         def on_progress(summary: RecordSummary) -> None:
             number = f" in {len(summary.files)} files" if len(summary.files) > 1 else ""
             status.update(
-                f"recording: {counted(summary.messages, 'message')}, {summary.bytes / 1e6:.1f} MB{number}, "
+                f"recording: {format_count(summary.messages, 'message')}, {summary.bytes / 1e6:.1f} MB{number}, "
                 f"{summary.duration_s:.0f} s"
             )
 

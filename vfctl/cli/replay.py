@@ -9,7 +9,8 @@ import typer
 
 from vfctl.cli.serve import Admin, AllowOriginOption, HostOption, PortOption, allowed_origins, serve
 from vfctl.cli.stopping import stop_on_signals
-from vfctl.terminal.output import counted, people, say
+from vfctl.quantities import format_count
+from vfctl.terminal.output import people, say
 
 if TYPE_CHECKING:
     from vfctl.client.playback import PlaybackSummary
@@ -95,8 +96,8 @@ def _play_to(url: str, paths: list[str], speed: float, start_s: float) -> Playba
 
             def on_progress(summary: PlaybackSummary) -> None:
                 status.update(
-                    f"{summary.position_s:.1f} s: {counted(summary.sent, 'message')} sent on "
-                    f"{counted(summary.connections, 'connection')}"
+                    f"{summary.position_s:.1f} s: {format_count(summary.sent, 'message')} sent on "
+                    f"{format_count(summary.connections, 'connection')}"
                 )
 
             return await play_to(url, paths, speed=speed, start_s=start_s, stop=stop, on_progress=on_progress)
@@ -109,7 +110,7 @@ def _report(summary: PlaybackSummary) -> None:
 
     kinds = ", ".join(f"{count:,} {name}" for name, count in summary.by_type.most_common())
     say(
-        f"sent {counted(summary.sent, 'message')} on {counted(summary.connections, 'connection')}"
+        f"sent {format_count(summary.sent, 'message')} on {format_count(summary.connections, 'connection')}"
         f" in {summary.duration_s:.1f} s{f' ({kinds})' if kinds else ''}"
     )
     say(f"late by more than {summary.LATE_MS:g} ms: {summary.late:,}; at most {summary.latest_ms:.1f} ms")

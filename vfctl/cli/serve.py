@@ -25,7 +25,8 @@ from vfctl.cli.graph_options import (
     with_settings,
 )
 from vfctl.cli.record import RotateOption
-from vfctl.terminal.output import complain, counted, people, say
+from vfctl.quantities import format_count
+from vfctl.terminal.output import complain, people, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -353,10 +354,10 @@ def _record_to(file: Path | None, rotate: str | None) -> RecordTo | None:
 def _say_what_was_recorded(server: Server, record: RecordTo) -> None:
     figures = server.scoreboard.recording
     files = f" in {figures.files} files" if figures.files > 1 else ""
-    say(f"recorded {counted(figures.messages, 'message')} to {record.file}{files}")
+    say(f"recorded {format_count(figures.messages, 'message')} to {record.file}{files}")
     if figures.dropped:
         why = "" if server.recording_failure else ", which came faster than they could be taken down"
-        say(f"missing from it: {counted(figures.dropped, 'message')}{why}")
+        say(f"missing from it: {format_count(figures.dropped, 'message')}{why}")
     if server.recording_failure is not None:
         complain(server.recording_failure)
         raise typer.Exit(1)

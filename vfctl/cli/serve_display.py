@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from vfctl.quantities import format_byte_rate
 from vfctl.terminal.live_display import LiveDisplay
-from vfctl.terminal.output import bytes_per_s
 
 if TYPE_CHECKING:
     from vfctl.server.process.scoreboard import Scoreboard, Slot
@@ -166,7 +166,7 @@ def table(rows: dict[int, Row], gateways: int, uptime_s: float) -> Table:
 def plain_line(total: Row) -> str:
     """How a server is doing, in a line."""
     return (
-        f"{total.clients:,} clients, {total.frames_per_s:,.0f} frames/s, {bytes_per_s(total.bytes_per_s)}, "
+        f"{total.clients:,} clients, {total.frames_per_s:,.0f} frames/s, {format_byte_rate(total.bytes_per_s)}, "
         f"every {total.interval_ms:,.0f} ms, {_layout(total)}"
     )
 
@@ -177,7 +177,7 @@ def _cells(row: Row) -> list[str]:
     return [
         f"{row.clients:,}",
         f"{row.frames_per_s:,.0f}",
-        bytes_per_s(row.bytes_per_s),
+        format_byte_rate(row.bytes_per_s),
         f"[yellow]{interval}[/] ({row.wanted_interval_ms:,.0f})" if late else interval,
         f"{row.tick_write_ms:.1f}",
         f"{row.skipped_per_s:,.0f}",

@@ -84,28 +84,3 @@ def check_duration(duration_s: float | None) -> None:
 
     if duration_s is not None and not (math.isfinite(duration_s) and duration_s > 0):
         raise UsageError(f"--duration is {duration_s:g}, it takes a positive number of seconds")
-
-
-def bytes_per_s(rate: float) -> str:
-    """A rate for people, in decimal units as networks have them."""
-    for unit in ("B/s", "kB/s", "MB/s"):
-        if rate < 1000:
-            return f"{rate:.3g} {unit}"
-        rate /= 1000
-    return f"{rate:.3g} GB/s"
-
-
-def counted(count: int, word: str) -> str:
-    """`1 message`, `1,234 messages`."""
-    return f"{count:,} {word if count == 1 else word + 's'}"
-
-
-def byte_count(count: float) -> str:
-    """A size for people, in decimal units as file managers have them."""
-    if count < 1000:
-        return f"{count:.0f} bytes"
-    for unit in ("kB", "MB"):
-        count /= 1000
-        if count < 999.5:
-            return f"{count:.3g} {unit}"
-    return f"{count / 1000:.3g} GB"

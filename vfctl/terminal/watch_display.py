@@ -11,8 +11,8 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
+from vfctl.quantities import format_byte_rate, format_count
 from vfctl.terminal.live_display import LiveDisplay
-from vfctl.terminal.output import bytes_per_s, counted
 from vfctl.terminal.projection import EDGE, NOTHING, Canvas, Picture
 from vfctl.terminal.watch_metrics import Figures, Latency, sparkline
 
@@ -204,7 +204,7 @@ def history_line(figures: Figures, now_s: float, width: int) -> Text:
     largest_ms = max((each for each in latencies if each is not None), default=None)
     largest_size = max((each for each in sizes if each is not None), default=0.0)
     up_to = "" if largest_ms is None else f" to {largest_ms:.1f} ms"
-    captions = ("last minute: P95", f"{up_to}  bytes ", f" to {bytes_per_s(largest_size)}")
+    captions = ("last minute: P95", f"{up_to}  bytes ", f" to {format_byte_rate(largest_size)}")
     bars = max(0, min(_SPARKS, (width - sum(map(len, captions)) - 1) // 2))
     return Text.assemble(
         (f"{captions[0]} ", "dim"),
@@ -248,14 +248,18 @@ def last_line(figures: Figures, watched_s: float) -> str:
     layout = {None: "no positions came", True: "settled in the end", False: "active to the end"}[figures.settled]
     return (
         f"watched {figures.nodes:,} nodes, {figures.edges:,} edges for {watched_s:.1f} s: "
-        f"{counted(figures.updates, 'update')}, {counted(figures.gaps, 'gap')}, {layout} · "
+        f"{format_count(figures.updates, 'update')}, {format_count(figures.gaps, 'gap')}, {layout} · "
         f"latency {_latency(figures.latency_of_all())}"
     )
 
 
 def _rates(figures: Figures, now_s: float) -> str:
     updates, size = figures.updates_per_s(now_s), figures.bytes_per_s(now_s)
-    return "– updates/s, – B/s" if updates is None or size is None else f"{updates:.1f} updates/s, {bytes_per_s(size)}"
+    return (
+        "– updates/s, – B/s"
+        if updates is None or size is None
+        else f"{updates:.1f} updates/s, {format_byte_rate(size)}"
+    )
 
 
 def _latency(latency: Latency | None) -> str:

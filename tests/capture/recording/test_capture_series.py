@@ -15,7 +15,7 @@ from vfctl.capture import open_capture, open_writer
 from vfctl.capture.captured import Direction
 from vfctl.capture.formats.mcap import METADATA_NAME
 from vfctl.capture.recording.opening import OpeningState
-from vfctl.capture.recording.rotation import Rotation, numbered, numbers_taken, parse_rotation, parse_size
+from vfctl.capture.recording.rotation import Rotation, numbered, numbers_taken, parse_rotation
 from vfctl.capture.recording.series import SeriesWriter
 from vfctl.errors import InputError, UsageError
 from vfctl.protocol import (
@@ -61,13 +61,6 @@ def test_when_to_rotate(text: str, rotation: Rotation) -> None:
 def test_rotations_that_make_no_sense(text: str) -> None:
     with pytest.raises(UsageError, match="--rotate"):
         parse_rotation(text)
-
-
-def test_sizes() -> None:
-    assert parse_size("2GB", "--max-size") == 2_000_000_000
-    for text in ("2", "0MB", "two MB"):
-        with pytest.raises(UsageError, match=f"--max-size is '{text}'"):
-            parse_size(text, "--max-size")
 
 
 def test_names_of_a_series(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vfctl.errors import UsageError
 from vfctl.loadtest.results.gate_paths import check_path
 from vfctl.loadtest.scenario.gates import check_baseline, judge, judge_sides, parse_abort_gate, parse_gate
-from vfctl.loadtest.scenario.units import unit_of
+from vfctl.quantities import metric_unit
 
 RESULTS = {
     "latency_ms": {"count": 10, "p95": 8.5, "p50": None},
@@ -199,7 +199,7 @@ def test_abort_gates_say_when() -> None:
     assert parse_abort_gate("clients.failed == 0 after 500 ms").after_s == 0.5
     for expression, why in (
         ("latency_ms.p95 < 200", "how much measured time"),
-        ("latency_ms.p95 < 200 after soon", "no time"),
+        ("latency_ms.p95 < 200 after soon", "expected a duration"),
         ("frames.gaps == 0 after 1s", "not known before the end"),
     ):
         with pytest.raises(UsageError, match=why):
@@ -226,7 +226,7 @@ SPACES = st.sampled_from(["", " ", "  "])
 def test_every_number_with_every_unit_that_fits_is_read(
     path: str, operator: str, number: float, space: str, data: st.DataObject
 ) -> None:
-    unit = unit_of(path)
+    unit = metric_unit(path)
     units = {"": 1.0, **(unit.factors if unit else {})}
     written = data.draw(st.sampled_from(sorted(units)))
     gate = parse_gate(f"{space}{path}{space}{operator}{space}{number!r}{space}{written}{space}")

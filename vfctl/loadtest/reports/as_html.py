@@ -12,8 +12,6 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from vfctl.loadtest.reports import charts
 from vfctl.loadtest.reports.charts import Chart, over_time, percentile_curves
 from vfctl.loadtest.reports.figures import (
-    byte_scale,
-    bytes_per_s,
     decision,
     fault,
     fault_of_two,
@@ -22,10 +20,10 @@ from vfctl.loadtest.reports.figures import (
     headline,
     partial,
     repeats,
-    three_digits,
 )
 from vfctl.loadtest.results.build import Results
 from vfctl.metrics import LatencyHistogram
+from vfctl.quantities import byte_rate_scale, format_byte_rate, format_three_digits
 
 _POINTS_A_NINE: Final = 24
 _MOST_NINES: Final = 5.0
@@ -127,7 +125,9 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
         loader=FunctionLoader(lambda wanted: folder.joinpath(wanted).read_text("utf-8")),
     )
-    environment.filters.update(ms=three_digits, rate=bytes_per_s, gate_value=gate_value, gate_limit=gate_limit)
+    environment.filters.update(
+        ms=format_three_digits, rate=format_byte_rate, gate_value=gate_value, gate_limit=gate_limit
+    )
     return environment.get_template(name)
 
 
@@ -150,7 +150,7 @@ def _charts(
     """
     shaded = "Shaded: measured."
     bytes_keys = [f"{prefix}bytes_per_s" for prefix in sides.values()]
-    divisor, unit = byte_scale(max((second[key] for second in seconds for key in bytes_keys), default=0.0))
+    divisor, unit = byte_rate_scale(max((second[key] for second in seconds for key in bytes_keys), default=0.0))
 
     def series(name: str, key: str) -> dict[str, str]:
         return {label or name: f"{prefix}{key}" for label, prefix in sides.items()}

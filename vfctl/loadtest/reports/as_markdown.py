@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from vfctl.loadtest.reports.figures import (
-    bytes_per_s,
     decision,
     fault,
     fault_of_two,
@@ -15,8 +14,8 @@ from vfctl.loadtest.reports.figures import (
     headline,
     partial,
     repeats,
-    three_digits,
 )
+from vfctl.quantities import format_byte_rate, format_three_digits
 
 _LATENCIES: Final = (
     ("latency", "latency_ms", True),
@@ -44,7 +43,7 @@ def render(document: Mapping[str, Any], *, strict: bool = False) -> str:
         lines += [note, ""]
     lines += [*_doubts(document), *_gates(gates)]
     latencies = (
-        (label, *(three_digits(document[key][name]) for name in _PERCENTILES))
+        (label, *(format_three_digits(document[key][name]) for name in _PERCENTILES))
         for label, key, always in _LATENCIES
         if always or document[key]["count"]
     )
@@ -76,7 +75,7 @@ def render_ab(document: Mapping[str, Any], *, strict: bool = False) -> str:
         lines += [f"> {_escaped(warning)}", ""]
     lines += [*_doubts(a, "A: "), *_doubts(b, "B: "), *_gates(gates)]
     rows = [
-        (f"{label} {_heading(name)} ms", *(three_digits(side[key][name]) for side in (a, b)))
+        (f"{label} {_heading(name)} ms", *(format_three_digits(side[key][name]) for side in (a, b)))
         for label, key, always in _LATENCIES
         if always or a[key]["count"] or b[key]["count"]
         for name in _PERCENTILES
@@ -128,7 +127,11 @@ def _figures(document: Mapping[str, Any]) -> Iterable[Sequence[str]]:
     fates = f"of {clients['target']:,}; {clients['failed']:,} failed, {clients['lost']:,} lost"
     yield "clients", f"{clients['connected']:,}", fates
     yield "messages", f"{rate['messages_per_s']:,.0f}/s", f"{rate['messages_per_s_per_client']:.2f}/s a client"
-    yield "bandwidth", bytes_per_s(rate["bytes_per_s"]), f"{bytes_per_s(rate['bytes_per_s_per_client'])} a client"
+    yield (
+        "bandwidth",
+        format_byte_rate(rate["bytes_per_s"]),
+        f"{format_byte_rate(rate['bytes_per_s_per_client'])} a client",
+    )
     yield "frames", f"{frames['received']:,}", f"{frames['gaps']:,} missing, {frames['wrong']:,} wrong"
     generator = document["generator"]
     yield "generator", f"{generator['cpu_percent']:.0f} % CPU", _escaped(generator["verdict"])

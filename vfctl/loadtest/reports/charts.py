@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vfctl.loadtest.reports.figures import three_digits
+from vfctl.quantities import format_three_digits
 
 WIDTH: Final = 720
 HEIGHT: Final = 250
@@ -164,7 +164,7 @@ def percentile_curves(
     lines = []
     for label, (points, summary) in curves.items():
         xs = [_x(_nines(percent) / width) for percent, _ in points]
-        figures = tuple(three_digits(summary[name]) for name in ("p50", "p95", "p99", "max"))
+        figures = tuple(format_three_digits(summary[name]) for name in ("p50", "p95", "p99", "max"))
         lines.append(_line(label, xs, [value for _, value in points], ticks[-1], figures))
     marks = [(0.0, "0 %"), (50.0, "50 %"), (90.0, "90 %"), (99.0, "99 %"), (99.9, "99.9 %"), (99.99, "99.99 %")]
     x_ticks = [Tick(_x(_nines(percent) / width), text) for percent, text in marks if _nines(percent) <= width + 1e-9]
@@ -234,7 +234,7 @@ def _spread(values: Values, measured: Sequence[bool]) -> tuple[str, str, str]:
     if not there:
         return ("–", "–", "–")
     lowest, median, highest = (
-        f"{value:,}" if isinstance(value, int) else three_digits(value)
+        f"{value:,}" if isinstance(value, int) else format_three_digits(value)
         for value in (there[0], there[len(there) // 2], there[-1])
     )
     return lowest, median, highest

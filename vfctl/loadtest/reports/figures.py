@@ -8,28 +8,7 @@ from typing import Any
 
 from vfctl.loadtest.results.comparison import Comparison
 from vfctl.loadtest.scenario.gates import look_up
-from vfctl.loadtest.scenario.units import unit_of
-
-
-def three_digits(value: float | None) -> str:
-    """Two places below 10, one below 100, else none; a dash where nothing was recorded."""
-    if value is None:
-        return "–"
-    return f"{value:.2f}" if value < 10 else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
-
-
-def byte_scale(top: float) -> tuple[float, str]:
-    """What to divide by, and the unit, so that `top` bytes/s is a number of one to three digits."""
-    for divisor, unit in ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s")):
-        if top >= divisor:
-            return divisor, unit
-    return 1.0, "B/s"
-
-
-def bytes_per_s(rate: float) -> str:
-    """A rate in decimal units, as networks have them."""
-    divisor, unit = byte_scale(rate)
-    return f"{rate / divisor:.3g} {unit}"
+from vfctl.quantities import byte_rate_scale, metric_unit
 
 
 def headline(document: Mapping[str, Any]) -> str:
@@ -141,9 +120,9 @@ def _gate_number(expression: str, number: float | None) -> str:
     if number is None:
         return "no data"
     path = re.match(r"\s*[\w.-]*", expression)
-    unit = None if path is None else unit_of(path[0].strip())
+    unit = None if path is None else metric_unit(path[0].strip())
     if unit is not None and unit.name == "B/s":
-        divisor, name = byte_scale(abs(number))
+        divisor, name = byte_rate_scale(abs(number), digits=6)
         return f"{number / divisor:,.6g} {name}"
     text = f"{number:,.0f}" if abs(number) >= 1e6 else f"{number:,.6g}"
     return text if unit is None else f"{text}{unit.name}" if unit.name == "/s" else f"{text} {unit.name}"

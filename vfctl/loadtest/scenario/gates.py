@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vfctl.errors import UsageError
-from vfctl.loadtest.scenario.units import converted, seconds
+from vfctl.quantities import parse_duration_s, to_metric_unit
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
@@ -26,7 +26,7 @@ _EXPRESSION: Final = re.compile(
     re.IGNORECASE,
 )
 _NUMBER: Final = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-_UNIT: Final = r"%|/s|[A-Za-zµ]+(?:/s)?"
+_UNIT: Final = r"%|/s|/min|[A-Za-zµ]+(?:/s)?"
 _CONSTANT: Final = re.compile(rf"(?P<number>[-+]?{_NUMBER})\s*(?P<unit>{_UNIT})?")
 _RELATIVE: Final = re.compile(
     rf"(?:(?P<factor>{_NUMBER})\s*\*\s*)?baseline(?:\s*(?P<sign>[-+])\s*(?P<number>{_NUMBER})\s*(?P<unit>{_UNIT})?)?",
@@ -152,9 +152,10 @@ def _parse(expression: str) -> Gate:
             number = float(written["number"] or 0)
             if "sign" in written.re.groupindex and written["sign"] == "-":
                 number = -number
-            limit = converted(number, written["unit"] or "", path)
+            limit = to_metric_unit(number, written["unit"] or "", path)
             if math.isfinite(limit) and (factor is None or math.isfinite(factor)):
-                after_s = None if after is None else seconds(after)
+                option = f"the time of gate {expression!r}"
+                after_s = None if after is None else parse_duration_s(after, option)
                 return Gate(expression.strip(), path, match["operator"], limit, factor, after_s)
     raise UsageError(
         f"gate {expression!r} is not PATH OPERATOR NUMBER",
