@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser system demo test lint format docs screenshot bench clean
+.PHONY: help setup browser system demo test lint format docs pictures bench clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -61,8 +61,8 @@ docs: $(STAMP)  ## docs/cli.md from the commands' own help, and the table of doc
 	@$(BIN)/python -m typer vfctl.cli.app utils docs --name vfctl --output docs/cli.md
 	@$(BIN)/python docs/parameter_table.py
 
-screenshot: $(STAMP) browser  ## docs/viewer.png: the viewer in a headless Chromium
-	@$(BIN)/python docs/screenshot.py
+pictures: $(STAMP) browser  ## the pictures of the documentation, in a headless Chromium
+	@$(BIN)/python docs/pictures.py
 
 bench: $(STAMP)  ## the side-by-side measurements in benchmarks/: half an hour with nothing else running
 	@for b in benchmarks/codec.py benchmarks/decode.py benchmarks/encodings.py benchmarks/mutations.py benchmarks/delay.py benchmarks/compare.py benchmarks/loadgen.py benchmarks/fanout.py benchmarks/physics.py benchmarks/ticks.py benchmarks/viewer.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done

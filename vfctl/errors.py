@@ -1,6 +1,6 @@
 """Every error that vfctl raises on purpose: what happened, what to do about it, and how the command exits.
 
-Exit codes (`docs/operations.md` has the table for users): 0 done; 1 expected failure; 2 usage; 3 a gate failed
+`docs/reference/exit-codes.md` has the exit codes for users: 0 done; 1 expected failure; 2 usage; 3 a gate failed
 or had no data; 4 peer unreachable or timed out; 5 corrupt capture or protocol violation; 70 a bug of ours;
 130 interrupted.
 """

@@ -1,4 +1,4 @@
-"""The workflows in docs/ci.md: their YAML, their shell and every vfctl command in them."""
+"""The workflows in docs/how-to/gate-in-ci.md: their YAML, their shell and every vfctl command in them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from vfctl.loadtest.scenario.file import load_scenario
 from vfctl.loadtest.scenario.gates import parse_gate
 
 ROOT = Path(__file__).parents[2]
-GITHUB_TEXT, GITLAB_TEXT = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "ci.md").read_text(), re.DOTALL)
+GUIDE = ROOT / "docs" / "how-to" / "gate-in-ci.md"
+GITHUB_TEXT, GITLAB_TEXT = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
 GITHUB, GITLAB = map(yaml.safe_load, (GITHUB_TEXT, GITLAB_TEXT))
 STEPS = GITHUB["jobs"]["loadtest"]["steps"]
 SCRIPTS = {
@@ -36,7 +37,7 @@ def vfctl_commands(script: str) -> list[list[str]]:
 
 
 def parsed(arguments: list[str]) -> dict[str, Any]:
-    """What vfctl's own command line makes of them."""
+    """The options that the command line parser reads from them."""
     name, *rest = arguments
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
     return dict(command.make_context(name, rest).params)
