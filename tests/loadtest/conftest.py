@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from vfctl.loadtest.control.conductor import Performance, Played
 from vfctl.loadtest.generator.clock_offset import ClockSample
 from vfctl.loadtest.generator.health import Health
 from vfctl.loadtest.generator.observations import Connects, Observations, Outcome, StageSeen
 from vfctl.loadtest.generator.shard_process import Report
 from vfctl.loadtest.results.build import Results
+from vfctl.loadtest.results.performance import Performance, Played
 from vfctl.loadtest.scenario.roles import Role, Viewer
 from vfctl.loadtest.scenario.stages import Step
 

@@ -7,9 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from vfctl.loadtest.control.time_series import Second, TimeSeries
+from vfctl.loadtest.control.time_series import TimeSeries
 from vfctl.loadtest.generator.observations import Outcome
 from vfctl.loadtest.generator.shard_process import Progress
+from vfctl.loadtest.results.performance import Second
 from vfctl.metrics import LatencyHistogram
 
 

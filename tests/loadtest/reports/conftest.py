@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from vfctl.errors import VfctlError
-from vfctl.loadtest.control.time_series import Second
 from vfctl.loadtest.generator.health import Health
 from vfctl.loadtest.generator.observations import Observations, Outcome
 from vfctl.loadtest.reports.as_html import curves_of, render
 from vfctl.loadtest.results.build import Results
+from vfctl.loadtest.results.performance import Second
 from vfctl.loadtest.scenario.gates import parse_gate
 
 GATES = ("latency_ms.p95 < 30", "latency_ms.p99 < 0.1", "voice_ms.p95 < 200")

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from vfctl.errors import PeerError, VfctlError
-from vfctl.loadtest.control.conductor import Performance, Played
-from vfctl.loadtest.control.time_series import Second
 from vfctl.loadtest.generator.clock_offset import ClockSample
 from vfctl.loadtest.generator.health import Health
 from vfctl.loadtest.generator.observations import Connects, Observations, Outcome, StageSeen
 from vfctl.loadtest.generator.shard_process import Report
 from vfctl.loadtest.results.build import Results
+from vfctl.loadtest.results.performance import Performance, Played, Second
 from vfctl.loadtest.scenario.gates import Verdict
 from vfctl.loadtest.scenario.model import Scenario
 from vfctl.loadtest.scenario.roles import SlowReader, Speaker, Viewer

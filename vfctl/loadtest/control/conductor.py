@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final
@@ -14,11 +13,10 @@ from vfctl.errors import PeerError, VfctlError
 from vfctl.loadtest.control.abort import AbortWatch
 from vfctl.loadtest.control.live import Live, Status
 from vfctl.loadtest.control.target_run import Side
-from vfctl.loadtest.control.time_series import Second
-from vfctl.loadtest.generator.clock_offset import ClockSample
 from vfctl.loadtest.generator.meter import NEVER_NS
 from vfctl.loadtest.generator.plan import CONNECT_TIMEOUT_S, Shard, is_local
 from vfctl.loadtest.generator.shard_process import Begin, Failure, Finish, Progress, Report, SetClock, run_shard
+from vfctl.loadtest.results.performance import Performance, Played
 from vfctl.loadtest.scenario.gates import Verdict
 from vfctl.loadtest.scenario.stages import Step
 from vfctl.server.process.spawn import spawn
@@ -44,46 +42,6 @@ class Stop:
     def request(self) -> None:
         """End the run."""
         self.requested = True
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """A stage that has been played.
-
-    Attributes:
-        step: what it was.
-        duration_s: how long it took; of a measured one, the measured time.
-    """
-
-    step: Step
-    duration_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Performance:
-    """How the course went.
-
-    Attributes:
-        played: the stages that have begun.
-        reports: one of each shard.
-        interrupted: somebody has ended it early.
-        clock: the best that is known of the server's clock; None if it answered no heartbeat.
-        offset_us: what latencies were corrected by in the end.
-        seconds: the run second by second.
-        aborted: the gate that has ended it early; None if none has.
-        began_unix_s: when the run began, unix time.
-        failure: what has gone wrong with the run itself, not with a client; None if nothing has.
-    """
-
-    played: list[Played]
-    reports: list[Report]
-    interrupted: bool
-    clock: ClockSample | None
-    offset_us: int
-    seconds: tuple[Second, ...] = ()
-    aborted: Verdict | None = None
-    began_unix_s: float = 0.0
-    failure: VfctlError | None = None
 
 
 class Conductor:

@@ -8,36 +8,11 @@ from typing import Final
 
 from vfctl.loadtest.generator.observations import Outcome
 from vfctl.loadtest.generator.shard_process import Progress
+from vfctl.loadtest.results.performance import Second
 from vfctl.metrics import LatencyHistogram
 
 _SHORTEST_S: Final = 0.5
 """A last second of which less was seen is left out: its rates would be a guess."""
-
-
-@dataclass(frozen=True, slots=True)
-class Second:
-    """One second of a run.
-
-    Attributes:
-        t_s: when it began, since the run did.
-        stage: the name of the stage that it ended in.
-        measured: all of it is measured time.
-        connected: clients, at its end.
-        messages_per_s, bytes_per_s: received, of all roles; bytes with framing.
-        p50_ms, p95_ms, p99_ms: latency, of clients that read as fast as they can; None without a sample.
-        cpu_percent: of one core, all generator processes.
-    """
-
-    t_s: int
-    stage: str
-    measured: bool
-    connected: int
-    messages_per_s: float
-    bytes_per_s: float
-    p50_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    cpu_percent: float
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from vfctl.loadtest.control.time_series import Second
+from vfctl.loadtest.results.performance import Second
 
 
 def render(document: Mapping[str, Any]) -> str:

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from vfctl import __version__
 from vfctl.errors import PeerError, VfctlError
-from vfctl.loadtest.control.conductor import Performance
 from vfctl.loadtest.generator.health import Verdict, judge_generator
 from vfctl.loadtest.generator.latency_windows import LatencyBlocks
 from vfctl.loadtest.generator.observations import Connects, Observations, Outcome, StageSeen, merged
+from vfctl.loadtest.results.performance import Performance
 from vfctl.loadtest.scenario.gates import Gate, judge
 from vfctl.loadtest.scenario.gates import Verdict as GateVerdict
 from vfctl.loadtest.scenario.model import Scenario
