@@ -314,3 +314,59 @@ def test_frames_of_deployed_servers_are_played(tmp_path: Path) -> None:
     source = ReplaySource(tmp_path / "v2.bin")
     assert source.graph.ids.tolist() == [5, 6]
     assert shown(source, [0]) == [7.5]
+
+
+@pytest.fixture
+def two_connections(tmp_path: Path, graph_message: FullGraph, make_nodes: Nodes) -> Path:
+    """The minute of `recording` twice, in turns: connection 3 has x = 1 …, connection 5 has x = 1001 …."""
+    path = tmp_path / "two.mcap"
+    with open_writer(path, metadata={}) as writer:
+        for number in range(600):
+            for connection, first in ((3, 0), (5, 1000)):
+                update = PositionUpdate(make_nodes(first + number))
+                message = update if number else FullGraph(update.nodes, graph_message.edges)
+                writer.write(encode(message), START_NS + number * 100_000_000, connection=connection)
+    return path
+
+
+def test_measuring_a_damaged_recording_leaves_its_playback_at_the_same_connection(
+    two_connections: Path, tmp_path: Path
+) -> None:
+    """Without an index the duration is measured in a thread, while the recording is already played."""
+    damaged = tmp_path / "damaged.mcap"
+    damaged.write_bytes(two_connections.read_bytes()[:-1000])
+    playlist = Playlist([damaged])
+    assert not playlist.can_jump
+    messages = playlist.messages(0, [])
+    connections = set()
+    for _ in range(200):
+        connections.add(next(messages).captured.connection)
+        playlist.measure()
+    assert connections == {3}
+
+
+@pytest.mark.parametrize("connections", [(3, 5), (0, 1), (1, 0)])
+def test_seeking_among_several_connections_reads_only_what_it_needs(
+    connections: tuple[int, int], tmp_path: Path, graph_message: FullGraph, make_nodes: Nodes
+) -> None:
+    """Also if the connection that is played is not the one of the first messages before the moment."""
+    path = tmp_path / "three.mcap"
+    with open_writer(path, metadata={}) as writer:
+        for number in range(600):
+            order = connections if number < 300 else connections[::-1]
+            for connection in order:
+                update = PositionUpdate(make_nodes(number + 1000 * (connection != connections[0])))
+                message = update if number else FullGraph(update.nodes, graph_message.edges)
+                writer.write(encode(message), START_NS + number * 100_000_000, connection=connection)
+    playlist = Playlist([path])
+    assert playlist.can_jump
+    times_s, played = [], set()
+    for timed in playlist.messages(50.0, []):
+        times_s.append(timed.time_s)
+        played.add(timed.captured.connection)
+    assert played == {connections[0]}
+    assert times_s[-1] == 59.9
+    assert min(times_s) == 0.0  # the chunk with the graph
+    assert not [time_s for time_s in times_s if 2 < time_s < 48]
+    source = ReplaySource(path, start_s=50.0)
+    assert shown(source, [0, 0.1]) == [500, 501]

@@ -58,6 +58,17 @@ _UNREADABLE: Final = (McapError, struct.error, ValueError, OverflowError, Memory
 _Parsed = TypeVar("_Parsed", bound=McapRecord)
 
 
+def channel_topic(name: str, direction: Direction, connection: int) -> str:
+    """The topic of the channel for one type of message: `/PositionUpdate`, `/connection/3/PositionUpdate`, ….
+
+    Args:
+        name: of the type, or of a deployed form.
+        connection: 0 for what clients sent, because `sequence` has their connection.
+    """
+    topic = f"/client/{name}" if direction is Direction.CLIENT else f"/{name}"
+    return f"/connection/{connection}{topic}" if connection else topic
+
+
 def read_mcap(source: ByteSource, report: Report) -> Iterator[CapturedMessage]:
     """The messages of an MCAP file, in file order.
 

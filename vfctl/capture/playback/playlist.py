@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import Final
 
-from vfctl.capture.captured import CapturedMessage, Direction, Form
-from vfctl.capture.playback.seeking import SeekIndex, Tail, seek_index
+from vfctl.capture.captured import CapturedMessage, Direction
+from vfctl.capture.playback.seeking import SeekIndex, Tail, seek_index, shows_state
 from vfctl.capture.reader import Capture, open_capture
 from vfctl.capture.source import STDIN
 from vfctl.capture.timeline import TimedMessage, timeline
 from vfctl.errors import CaptureError, InputError, VfctlError
-from vfctl.protocol import MessageType
-
-_STATES: Final = (MessageType.FULL_GRAPH, MessageType.POSITION_UPDATE)
 
 
 class Playlist:
@@ -38,7 +35,6 @@ class Playlist:
         if len(paths) > 1 and STDIN in map(str, paths):
             raise InputError("- is read alone, not with other files")
         self._opened: Capture | None = None
-        self._connection: int | None = None
         for path in paths:
             capture = open_capture(path)
             self.rereadable = capture.rereadable
@@ -81,24 +77,29 @@ class Playlist:
         if self._indexes and from_s > 0:
             yield from self._jump(from_s, damage, whole)
         else:
-            yield from self._of_one_server(timeline(self._chain(self._paths, damage)))
+            selected = _ServerConnection()
+            for timed in timeline(self._chain(self._paths, damage, selected)):
+                if selected.selects(timed.captured):
+                    yield timed
 
     def measure(self) -> None:
         """Find the duration by reading all of it."""
         last_s, first_ns = 0.0, None
-        for timed in timeline(self._chain(self._paths, [])):
+        for timed in timeline(self._chain(self._paths, [], _ServerConnection())):
             last_s = max(last_s, timed.time_s)
             first_ns = first_ns or timed.captured.arrival_ns
         self.duration_s, self.start_ns = last_s, first_ns
 
-    def _chain(self, paths: Sequence[str | Path], damage: list[VfctlError]) -> Iterator[CapturedMessage]:
+    def _chain(
+        self, paths: Sequence[str | Path], damage: list[VfctlError], selected: _ServerConnection
+    ) -> Iterator[CapturedMessage]:
         for path in paths:
             opened, self._opened = self._opened, None
             if opened is None and not self.rereadable:
                 raise InputError(f"{self.name} can only be read once", hint="save it to a file first")
             try:
                 with opened or open_capture(path) as capture:
-                    self._connection = None
+                    selected.connection = None
                     yield from capture
             except VfctlError as error:
                 damage.append(error)
@@ -108,29 +109,33 @@ class Playlist:
         time_ns = self.start_ns + round(from_s * 1e9)
         number = max((number for number, index in enumerate(self._indexes) if index.start_ns <= time_ns), default=0)
         tail = self._indexes[number].open_at(time_ns, whole=whole)
-        yield from self._of_one_server(self._timed(self._tail(tail)))
-        yield from self._of_one_server(self._timed(self._chain(self._paths[number + 1 :], damage)))
+        selected = _ServerConnection(self._indexes[number].connection)
+        for captured in chain(self._tail(tail), self._chain(self._paths[number + 1 :], damage, selected)):
+            if selected.selects(captured):
+                assert captured.arrival_ns is not None, "in MCAP every message has a time"
+                yield TimedMessage(-1, (captured.arrival_ns - self.start_ns) / 1e9, captured)
 
     def _tail(self, tail: Tail) -> Iterator[CapturedMessage]:
         # What it says of checksums is of no account: it has not seen the file from its start.
         with suppress(CaptureError), tail, open_capture(STDIN, tail) as capture:  # type: ignore[arg-type]
-            self._connection = None
             for captured in capture:
                 yield captured._replace(offset=captured.offset + tail.shift)
 
-    def _timed(self, messages: Iterable[CapturedMessage]) -> Iterator[TimedMessage]:
-        assert self.start_ns is not None
-        for captured in messages:
-            assert captured.arrival_ns is not None, "in MCAP everything has a time"
-            yield TimedMessage(-1, (captured.arrival_ns - self.start_ns) / 1e9, captured)
 
-    def _of_one_server(self, messages: Iterable[TimedMessage]) -> Iterator[TimedMessage]:
-        """What servers sent, of the first connection of each file on which one has sent positions."""
-        for timed in messages:
-            captured = timed.captured
-            if captured.direction is not Direction.SERVER:
-                continue
-            if self._connection is None and (captured.form is not Form.V4 or captured.payload[1] in _STATES):
-                self._connection = captured.connection
-            if self._connection in (None, captured.connection):
-                yield timed
+class _ServerConnection:
+    """Selects what the server sent on one connection of a file: the first on which it sent a graph or positions.
+
+    Args:
+        connection: its number, if it is known already.
+    """
+
+    def __init__(self, connection: int | None = None) -> None:
+        self.connection = connection
+
+    def selects(self, captured: CapturedMessage) -> bool:
+        """Whether the next message of the file belongs to it."""
+        if captured.direction is not Direction.SERVER:
+            return False
+        if self.connection is None and shows_state(captured):
+            self.connection = captured.connection
+        return self.connection in (None, captured.connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,8 +17,11 @@ from mcap.reader import SeekingReader
 from mcap.records import ChunkIndex
 from mcap.summary import Summary
 
-from vfctl.capture.formats.mcap import MAGIC
-from vfctl.errors import InputError
+from vfctl.capture.captured import TYPE_NAMES, CapturedMessage, Direction, Form
+from vfctl.capture.formats.mcap import MAGIC, channel_topic
+from vfctl.capture.reader import open_capture
+from vfctl.errors import InputError, VfctlError
+from vfctl.protocol import MessageType
 
 MAX_SUMMARY_RECORD_BYTES: Final = 2**26
 """More than any index of ours has; a length that lies is not believed."""
@@ -32,7 +36,8 @@ class SeekIndex:
         start_ns, end_ns: unix time of the first and the last message.
         starts_ns: int64 [chunks], of the earliest message in each.
         offsets, lengths: int64 [chunks], where each chunk record is.
-        graphs, updates: bool [chunks], whether a FullGraph or a PositionUpdate of the server is in it.
+        connection: the first one on which the server sent a graph or positions; None if there is none.
+        graphs, updates: bool [chunks], whether a FullGraph or a PositionUpdate of that connection is in it.
         head: magic, schemas and channels: what a reader needs to know before the first chunk.
     """
 
@@ -42,6 +47,7 @@ class SeekIndex:
     starts_ns: npt.NDArray[np.int64]
     offsets: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
+    connection: int | None
     graphs: npt.NDArray[np.bool_]
     updates: npt.NDArray[np.bool_]
     head: bytes
@@ -77,6 +83,7 @@ def seek_index(path: Path) -> SeekIndex | None:
         return None
     chunks = sorted(summary.chunk_indexes, key=lambda chunk: chunk.chunk_start_offset)
     statistics = summary.statistics
+    connection = _first_connection(path)
     return SeekIndex(
         path=path,
         start_ns=statistics.message_start_time,
@@ -84,8 +91,9 @@ def seek_index(path: Path) -> SeekIndex | None:
         starts_ns=np.array([chunk.message_start_time for chunk in chunks], np.int64),
         offsets=np.array([chunk.chunk_start_offset for chunk in chunks], np.int64),
         lengths=np.array([chunk.chunk_length for chunk in chunks], np.int64),
-        graphs=_having(chunks, summary, "/FullGraph"),
-        updates=_having(chunks, summary, "/PositionUpdate"),
+        connection=connection,
+        graphs=_having(chunks, summary, connection, MessageType.FULL_GRAPH),
+        updates=_having(chunks, summary, connection, MessageType.POSITION_UPDATE),
         head=_head(summary),
     )
 
@@ -137,7 +145,25 @@ def _last(which: npt.NDArray[np.bool_]) -> int:
     return int(found[-1]) if len(found) else 0
 
 
-def _having(chunks: list[ChunkIndex], summary: Summary, topic: str) -> npt.NDArray[np.bool_]:
+def shows_state(captured: CapturedMessage) -> bool:
+    """Whether a message is a FullGraph or has positions."""
+    return captured.form is not Form.V4 or captured.payload[1] in (MessageType.FULL_GRAPH, MessageType.POSITION_UPDATE)
+
+
+def _first_connection(path: Path) -> int | None:
+    """The first connection on which the server sent a graph or positions."""
+    with suppress(VfctlError), open_capture(path) as capture:
+        for captured in capture:
+            if captured.direction is Direction.SERVER and shows_state(captured):
+                return captured.connection
+    return None
+
+
+def _having(
+    chunks: list[ChunkIndex], summary: Summary, connection: int | None, type_id: MessageType
+) -> npt.NDArray[np.bool_]:
+    """bool [chunks], whether a chunk has messages of a type that the server sent on a connection."""
+    topic = channel_topic(TYPE_NAMES[type_id], Direction.SERVER, connection or 0)
     wanted = {number for number, channel in summary.channels.items() if channel.topic == topic}
     return np.array([not wanted.isdisjoint(chunk.message_index_offsets) for chunk in chunks], np.bool_)
 

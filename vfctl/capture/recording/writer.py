@@ -15,7 +15,7 @@ from mcap.writer import CompressionType, Writer
 
 import vfctl
 from vfctl.capture.captured import Direction, Form, trailer_of, type_name
-from vfctl.capture.formats.mcap import ENCODING, MAGIC, METADATA_NAME
+from vfctl.capture.formats.mcap import ENCODING, MAGIC, METADATA_NAME, channel_topic
 from vfctl.capture.recording.output_file import OutputFile
 from vfctl.errors import InputError, ProtocolError, UsageError
 from vfctl.files import check_writable
@@ -322,10 +322,10 @@ class McapWriter(Closing):
             connection = 0  # so many cannot be told apart
         channel = self._channels.get((name, direction, connection))
         if channel is None:
-            topic = f"/client/{name}" if direction is Direction.CLIENT else f"/{name}"
+            topic = channel_topic(name, direction, connection)
             metadata = {"direction": direction.value}
             if connection:
-                topic, metadata["connection"] = f"/connection/{connection}{topic}", str(connection)
+                metadata["connection"] = str(connection)
             channel = self._channels[name, direction, connection] = self._mcap.register_channel(
                 topic, ENCODING if form is Form.V4 else f"vfctl.{form.value}", self._schema, metadata
             )
