@@ -14,14 +14,14 @@ from vfctl import __version__
 from vfctl.capture.exporters import FORMATS
 from vfctl.cli.app import app, run
 from vfctl.cli.decode import Format
-from vfctl.cli.graph_options import Device, Generator
+from vfctl.cli.options import Device, Generator
 from vfctl.cli.serve import Admin, EncodingLimit, SlowClient, _say_if_clients_do_not_fit
 from vfctl.graph.generators import GENERATORS
 from vfctl.physics.device import DEVICES
 from vfctl.server import options
 from vfctl.server.options import ServerOptions
 from vfctl.stream import Encoding, SlowClientPolicy
-from vfctl.terminal.output import people
+from vfctl.terminal.output import stderr_console
 
 COMMANDS = [command.name for command in app.registered_commands]
 
@@ -105,7 +105,7 @@ def test_clients_that_do_not_fit_are_told_what_would_help(
 
 def test_all_lines_for_people_go_through_one_console() -> None:
     """A second console would write its lines into the live display of the first."""
-    assert people() is people()
+    assert stderr_console() is stderr_console()
 
 
 def test_an_interrupt_while_the_command_line_is_imported_has_its_exit_code_too() -> None:
@@ -144,7 +144,7 @@ def test_a_signal_handler_may_say_something_while_something_is_said() -> None:
     """The first Ctrl-C of a load test does."""
     program = """
 import signal, sys
-from vfctl.cli.closed_streams import outlive_the_reader_of_stderr
+from vfctl.terminal.output import outlive_the_reader_of_stderr
 outlive_the_reader_of_stderr()
 said = []
 def handler(*_):

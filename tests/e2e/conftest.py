@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from vfctl.cli.app import run as run_command
-from vfctl.terminal.output import people
+from vfctl.terminal.output import stderr_console
 
 LIMIT_S = 60.0
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -92,10 +92,10 @@ def run(*arguments: str | Path) -> tuple[int, str, str]:
     process takes to import everything; what it starts are real processes.
     """
     output, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    people.cache_clear()
+    stderr_console.cache_clear()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         code = run_command(list(map(str, arguments)))
-    people.cache_clear()
+    stderr_console.cache_clear()
     written = [stream.detach().getvalue().decode() for stream in (output, errors)]  # type: ignore[attr-defined]
     return code, written[0], written[1]
 

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from vfctl.graph import build_graph, to_full_graph
 from vfctl.protocol import NODE_DTYPE, Notice, PositionUpdate, Trailer
-from vfctl.terminal.keys import one_by_one
+from vfctl.terminal.live_display import split_keys
 from vfctl.terminal.watch_display import Link, WatchDisplay, last_line, plain_line
 from vfctl.terminal.watch_metrics import Figures
 from vfctl.terminal.watch_scene import COLOURS, WatchedScene
@@ -142,8 +142,8 @@ def test_keys_turn_zoom_and_colour(scene):
 
 
 def test_keys_that_come_at_once_are_told_apart():
-    assert one_by_one(b"q") == [b"q"]
-    assert one_by_one(b"\x1b[C\x1b[C \x1bOAc") == [b"\x1b[C", b"\x1b[C", b" ", b"\x1bOA", b"c"]
+    assert split_keys(b"q") == [b"q"]
+    assert split_keys(b"\x1b[C\x1b[C \x1bOAc") == [b"\x1b[C", b"\x1b[C", b" ", b"\x1bOA", b"c"]
 
 
 def test_it_goes_around_until_space(scene):

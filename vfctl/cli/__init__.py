@@ -1,24 +1,31 @@
-"""The command line: one file per command, each of which parses, calls one function and renders.
+"""The command line: a module per command, each of which parses, calls one function and renders.
 
-Nothing is imported here: spawned processes import the parent's main module again, and should not pay for it.
+Nothing is imported here, because spawned processes import the parent's main module again.
 """
 
 
 def main() -> None:
     """Entry point of `vfctl`."""
+    import os
     import sys
 
     try:
-        from vfctl.cli.app import run
-        from vfctl.cli.closed_streams import open_closed_streams, outlive_the_reader_of_stderr
+        from vfctl.terminal.output import ignore_closed_stderr, reopen_closed_streams
 
-        open_closed_streams()
-        if sys.argv[1:2] != ["watch"]:  # which does nothing but talk, and ends when nobody listens
-            outlive_the_reader_of_stderr()
+        reopen_closed_streams()
+        completion = os.environ.get("_VFCTL_COMPLETE", "")
+        if completion.startswith("complete_"):
+            from vfctl.cli.completion import complete
+
+            sys.exit(complete(completion))
+        if sys.argv[1:2] != ["watch"]:  # which only prints to stderr, and ends when nobody reads it
+            ignore_closed_stderr()
+        from vfctl.cli.app import run
+
         code = run(sys.argv[1:])
-    except KeyboardInterrupt:  # while that was imported
+    except KeyboardInterrupt:  # during the imports
         code = 130
-    # A Ctrl-C that came within an exec(), by which dataclasses are made, would have `python -m vfctl` end by SIGINT and
-    # not with this code, although it was caught (CPython, run_eval_code_obj). Another exec() makes Python forget it.
+    # If Ctrl-C came within an exec(), which dataclasses use, `python -m vfctl` would end by SIGINT instead of with this
+    # code, although it was caught (CPython, run_eval_code_obj). Another exec() makes Python forget it.
     exec("")
     sys.exit(code)

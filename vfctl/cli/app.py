@@ -1,45 +1,68 @@
-"""The `vfctl` command: its subcommands, and how any of them ends."""
+"""The `vfctl` command: a group that imports a subcommand when it is called, and the exit code of each run."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+import typer.main
 
 from vfctl import __version__
-from vfctl.cli import (
-    bandwidth,
-    capture,
-    compare,
-    decode,
-    doctor,
-    gate,
-    layout,
-    loadtest,
-    noise,
-    record,
-    replay,
-    scenario,
-    schema,
-    serve,
-    voice,
-    watch,
-)
+from vfctl.cli.completion import described_commands
+from vfctl.cli.help import Command, Group
+from vfctl.cli.mistakes import explain
 from vfctl.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, VfctlError
-from vfctl.terminal.output import complain, until_reader_leaves
+from vfctl.terminal.output import print_error, until_stdout_closes
 
-app = typer.Typer(
-    name="vfctl",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Try `vfctl loadtest`: it starts a server of its own if none is running.",
-)
+COMMANDS: Final = {
+    "serve": "serve:command",
+    "replay": "replay:command",
+    "watch": "watch:command",
+    "voice": "voice:group",
+    "loadtest": "loadtest:command",
+    "scenario": "scenario:group",
+    "gate": "results:gate",
+    "compare": "results:compare",
+    "schema": "results:schema",
+    "doctor": "machine:doctor",
+    "noise": "machine:noise",
+    "record": "record:command",
+    "decode": "decode:command",
+    "capture": "capture:group",
+    "layout": "layout:command",
+    "bandwidth": "bandwidth:command",
+}
+"""Where each command is defined: module of this package, and function or `typer.Typer`."""
+
+
+class LazyGroup(Group):
+    """Imports the module of a command when the command is called. `vfctl --help` reads `commands.json` instead."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        """The names, in the order of `--help`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:
+        """Import and build a command; None if there is no such command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        defined = getattr(importlib.import_module(f"vfctl.cli.{module}"), attribute)
+        if not isinstance(defined, typer.Typer):
+            function, defined = defined, typer.Typer(rich_markup_mode=None, add_completion=False)
+            defined.command(cmd_name, cls=Command)(function)
+        command = typer.main.get_command(defined)
+        command.name = cmd_name
+        return command
+
+    def summaries(self, ctx: typer.Context) -> dict[str, str]:
+        """One line of help for each command."""
+        return {name: described_commands()[name]["help"] for name in COMMANDS}
 
 
 def _show_version(wanted: bool) -> None:
@@ -48,46 +71,49 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+app = typer.Typer(
+    name="vfctl",
+    cls=LazyGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
 @app.callback()
 def root(
     _: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Serve, record, replay, decode and load-test VisionFlow's binary WebSocket stream (V4)."""
+    """Serve, record, replay, decode and load-test VisionFlow's binary WebSocket stream (V4).
 
-
-app.command("serve")(serve.command)
-app.command("layout")(layout.command)
-app.command("loadtest")(loadtest.command)
-app.command("gate")(gate.command)
-app.command("compare")(compare.command)
-app.command("noise")(noise.command)
-app.command("record")(record.command)
-app.command("replay")(replay.command)
-app.command("decode")(decode.command)
-app.command("bandwidth")(bandwidth.command)
-app.command("watch")(watch.command)
-app.command("doctor")(doctor.command)
-app.command("schema")(schema.command)
-app.add_typer(capture.group, name="capture")
-app.add_typer(voice.group, name="voice")
-app.add_typer(scenario.group, name="scenario")
+    Examples:
+        vfctl loadtest                            starts its own server if none is running
+        vfctl serve                               then: vfctl watch ws://127.0.0.1:8765/ws
+        vfctl record ws://127.0.0.1:8765/ws run.mcap
+    """
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code (`vfctl.errors` has the table). No traceback for bad input."""
+    command = typer.main.get_command(app)
+    only_prints = not {"-h", "--help", "--version", "--show-completion"}.isdisjoint(arguments)
+    printing = until_stdout_closes() if only_prints else nullcontext()
     try:
-        only_prints = not {"-h", "--help", "--version"}.isdisjoint(arguments)
-        with until_reader_leaves() if only_prints else nullcontext():
-            app(list(arguments), prog_name="vfctl")
-    except SystemExit as done:  # typer ends every command so: 0, 2 for usage, 130 for Ctrl-C, or what we have raised
-        return done.code if isinstance(done.code, int) else EXIT_OK
+        with printing, command.make_context("vfctl", list(arguments)) as context:
+            command.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
+    except typer.TyperException as error:
+        return explain(error)
     except VfctlError as error:
-        complain(error)
+        print_error(error)
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else EXIT_OK
     except Exception as error:
         traceback.print_exc()
         sys.stderr.write(f"\nerror: {type(error).__name__}. This is a bug of vfctl {__version__}; please report it.\n")

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
-from vfctl.cli.graph_options import (
+from vfctl.capture import open_capture
+from vfctl.capture.encodings import EncodingComparison, SampledState, recorded_states
+from vfctl.capture.encodings_plot import draw
+from vfctl.capture.formats.compressed import unpacked
+from vfctl.capture.formats.http_upgrade import may_be_head
+from vfctl.capture.formats.recognition import PEEK_BYTES, recognise
+from vfctl.capture.source import open_source
+from vfctl.capture.timeline import DecodedMessage, decoded
+from vfctl.cli.options import (
     Device,
     DeviceOption,
     GeneratorOption,
@@ -20,15 +30,15 @@ from vfctl.cli.graph_options import (
     live_graph,
     with_settings,
 )
+from vfctl.errors import EXIT_INTERRUPTED, UsageError, VfctlError
 from vfctl.files import check_writable, replace_file
+from vfctl.graph.picture import picture_format
+from vfctl.physics import DEFAULT_PARAMETERS
+from vfctl.physics.device import use_device
+from vfctl.protocol import PositionUpdate
+from vfctl.server.process.frame_source import build_graph
+from vfctl.terminal.output import log_line, stderr_console, stdout_console, until_stdout_closes
 from vfctl.quantities import format_byte_rate
-from vfctl.terminal.output import data, people, say, until_reader_leaves
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from vfctl.capture.encodings import EncodingComparison, SampledState
-    from vfctl.capture.timeline import DecodedMessage
 
 _TICKS_PER_FRAME = 3
 """The physics ticks 60 times a second, a client gets 20 frames."""
@@ -68,11 +78,6 @@ def command(
     is taken frame by frame, of its first connection with positions; of a damaged one what is whole is measured, with
     exit code 5. Ctrl-C ends the sampling; what was measured is printed, with exit code 130.
     """
-    import json
-
-    from vfctl.capture.encodings import EncodingComparison
-    from vfctl.errors import EXIT_INTERRUPTED, UsageError, VfctlError
-    from vfctl.graph.picture import picture_format
 
     picture = picture_format(plot) if plot is not None else ""
     if plot is not None:
@@ -90,7 +95,7 @@ def command(
         name, states = _computed(source, nodes, generator, seed, settings, device, max_steps)
     comparison, interrupted = EncodingComparison(), False
     damage: VfctlError | None = None
-    with people().status("encoding") as status:
+    with stderr_console().status("encoding") as status:
         try:
             for state in states:
                 comparison.add(state)
@@ -104,13 +109,13 @@ def command(
                 raise
             damage = error  # what was whole has been measured
     figures = comparison.to_json()
-    with until_reader_leaves():
+    with until_stdout_closes():
         if json_output:
             typer.echo(json.dumps({"schema": "vfctl.bandwidth/1", "source": name, **figures}, indent=2))
         else:
             for phase, uses in figures["phases"].items():
-                data().print(_table(phase.replace("_", " "), uses))
-            data().print(
+                stdout_console().print(_table(phase.replace("_", " "), uses))
+            stdout_console().print(
                 f"{name}: {figures['nodes']:,} nodes; compact: {figures['key_frames']:,} key "
                 f"frame{'' if figures['key_frames'] == 1 else 's'}, "
                 f"{figures['steps_per_extent']:,.0f} steps to the extent"
@@ -125,11 +130,6 @@ def command(
 
 def _is_recording(source: Path | None) -> bool:
     """By what it begins with, unpacked: a graph file is text; of recordings only HAR and HTTP upgrades begin so."""
-    from vfctl.capture.formats.compressed import unpacked
-    from vfctl.capture.formats.http_upgrade import may_be_head
-    from vfctl.capture.formats.recognition import PEEK_BYTES, recognise
-    from vfctl.capture.source import open_source
-    from vfctl.errors import VfctlError
 
     if source is None:
         return False
@@ -156,27 +156,23 @@ def _is_recording(source: Path | None) -> bool:
 
 
 def _recorded(path: str) -> Iterator[SampledState]:
-    from vfctl.capture import open_capture
-    from vfctl.capture.encodings import recorded_states
-    from vfctl.capture.timeline import decoded
 
     with open_capture(path) as capture:
         yield from recorded_states(
             _saying_what_was_left_out(decoded(capture)),
-            lambda first, other: say(
+            lambda first, other: log_line(
                 f"careful: the recording has several connections with positions: {first} is measured, {other} is not"
             ),
         )
 
 
 def _saying_what_was_left_out(items: Iterator[DecodedMessage]) -> Iterator[DecodedMessage]:
-    from vfctl.protocol import PositionUpdate
 
     told = False
     for item in items:
         if not told and isinstance(item.message, PositionUpdate) and item.message.compact:
             told = True
-            say(
+            log_line(
                 "careful: the recording is COMPACT: raw and lz4 have no velocities, and positions are on a grid already"
             )
         yield item
@@ -192,19 +188,15 @@ def _computed(
     max_steps: int,
 ) -> tuple[str, Iterator[SampledState]]:
     """The name of the graph, and its states from the first step to rest, and some at rest."""
-    from vfctl.physics import DEFAULT_PARAMETERS
-    from vfctl.physics.device import use_device
-    from vfctl.server.process.frame_source import build_graph
 
     live = live_graph(source, nodes, generator, seed)
     parameters = with_settings(DEFAULT_PARAMETERS, settings)
     graph = build_graph(live, lambda _: None)
-    with people().status("looking for a device"):
+    with stderr_console().status("looking for a device"):
         on = use_device(device.value)
-    say(f"{len(graph):,} nodes, {len(graph.edges):,} edges; physics on {on}")
+    log_line(f"{len(graph):,} nodes, {len(graph.edges):,} edges; physics on {on}")
 
     def states() -> Iterator[SampledState]:
-        from vfctl.capture.encodings import SampledState
         from vfctl.physics import PhysicsOrchestrator  # not before the device is chosen: it loads JAX
 
         orchestrator = PhysicsOrchestrator(graph, parameters, seed=seed)
@@ -214,7 +206,7 @@ def _computed(
             yield SampledState(step / 60, update.nodes, update.settled)
             rested += update.settled
             if step >= max_steps and not rested:
-                say(f"not at rest after {step:,} steps; more --max-steps may bring it there")
+                log_line(f"not at rest after {step:,} steps; more --max-steps may bring it there")
                 return
             for _ in range(_TICKS_PER_FRAME):
                 step += 1
@@ -225,7 +217,6 @@ def _computed(
 
 
 def _table(phase: str, uses: dict[str, dict[str, Any]]) -> Table:
-    from rich.table import Table
 
     table = Table(title=f"{phase}, {uses['raw']['frames']:,} frames")
     table.add_column("", no_wrap=True)
@@ -247,9 +238,8 @@ def _table(phase: str, uses: dict[str, dict[str, Any]]) -> Table:
 
 
 def _draw(comparison: EncodingComparison, name: str, path: Path, format: str) -> None:
-    from vfctl.capture.encodings_plot import draw
 
     buffer = io.BytesIO()
     draw(comparison, f"{name}, {comparison.nodes:,} nodes", buffer, format)
     replace_file(path, buffer.getvalue())
-    say(f"wrote {path}")
+    log_line(f"wrote {path}")

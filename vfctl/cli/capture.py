@@ -7,26 +7,39 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from vfctl.cli.decode import introduce, tell_losses
-from vfctl.cli.progress import Progress, length_of, tidy_when_terminated
-from vfctl.quantities import format_count, format_size
-from vfctl.terminal.output import data, say, until_reader_leaves
+from vfctl.capture import Capture, open_capture
+from vfctl.capture.info import CaptureInfo, summary_of
+from vfctl.capture.losses import Loss
+from vfctl.capture.tools import convert as converting
+from vfctl.capture.tools.check import CheckReport
+from vfctl.capture.tools.check import check as examine
+from vfctl.capture.tools.copying import CopyReport
+from vfctl.capture.tools.cut import cut as copy
+from vfctl.capture.tools.merge import merge as combine
+from vfctl.capture.tools.repair import repair as recover
+from vfctl.cli.decode import print_format, print_losses
+from vfctl.quantities import parse_duration_s
+from vfctl.cli.help import Command, Group
+from vfctl.cli.progress import Progress, clean_up_on_sigterm, length_of
+from vfctl.errors import CaptureError, InputError, UsageError, VfctlError
+from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
+from vfctl.quantities import format_size, format_count
 
-if TYPE_CHECKING:
-    from vfctl.capture import Capture
-    from vfctl.capture.info import CaptureInfo
-    from vfctl.capture.losses import Loss
-    from vfctl.capture.tools.check import CheckReport
-    from vfctl.capture.tools.copying import CopyReport
-    from vfctl.errors import VfctlError
-
-group = typer.Typer(no_args_is_help=True, help="Look into recordings, mend, cut, merge and convert them.")
+group = typer.Typer(
+    cls=Group,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Look into recordings, mend, cut, merge and convert them.",
+)
 
 
 class Encoding(StrEnum):
@@ -42,14 +55,13 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the 
 JsonOption = Annotated[bool, typer.Option("--json", help="As one JSON object on stdout.")]
 
 
-@group.command("info")
+@group.command(cls=Command, name="info")
 def info(file: FileArgument, json_output: JsonOption = False) -> None:
     """What a recording is and holds. A damaged one is summed up as far as it is intact; the exit code is 5."""
-    from vfctl.capture.info import summary_of
 
     with _opened(file, "reading") as (capture, progress):
         summary = summary_of(capture, progress)
-    with until_reader_leaves():
+    with until_stdout_closes():
         if json_output:
             typer.echo(json.dumps(_info_document(summary), ensure_ascii=False))
         else:
@@ -57,7 +69,7 @@ def info(file: FileArgument, json_output: JsonOption = False) -> None:
     _end(summary.damage)
 
 
-@group.command("check")
+@group.command(cls=Command, name="check")
 def check(
     file: FileArgument,
     json_output: JsonOption = False,
@@ -66,15 +78,13 @@ def check(
     ] = False,
 ) -> None:
     """Read and decode all of a recording. Exit code 0: whole; 5: damaged; 1: no recording, or nothing is intact."""
-    from vfctl.capture.tools.check import check as examine
-    from vfctl.errors import CaptureError, InputError
 
     try:
         with _opened(file, "checking") as (capture, progress):
             report = examine(capture, progress)
     except CaptureError as error:  # it was not even recognised
         raise InputError(error.message, hint=error.hint) from None
-    with until_reader_leaves():
+    with until_stdout_closes():
         if json_output:
             typer.echo(json.dumps(_check_document(report)))
         else:
@@ -86,20 +96,18 @@ def check(
         raise CaptureError("the recording is whole, but its stream is not (--strict)")
 
 
-@group.command("repair")
+@group.command(cls=Command, name="repair")
 def repair(file: FileArgument, out: OutArgument, overwrite: OverwriteOption = False) -> None:
     """Recover every intact message into a new .mcap. Exit code 0: all; 5: some are lost, it says where; 1: nothing."""
-    from vfctl.capture.tools.repair import repair as recover
-    from vfctl.errors import CaptureError, InputError
 
     try:
         with _opened(file, "repairing") as (capture, progress):
             report = recover(capture, out, overwrite=overwrite, on_offset=progress)
     except CaptureError as error:
         raise InputError(error.message, hint=error.hint) from None
-    say(f"{out}: {format_count(report.messages, 'message')}")
+    log_line(f"{out}: {format_count(report.messages, 'message')}")
     _tell_of_times(report)
-    tell_losses(report.losses, report.undecodable)
+    print_losses(report.losses, report.undecodable)
     if report.lost_nothing:
         return
     places = report.losses.places + report.undecodable.places
@@ -107,7 +115,7 @@ def repair(file: FileArgument, out: OutArgument, overwrite: OverwriteOption = Fa
     raise CaptureError(f"{format_size(lost)} in {format_count(places, 'place')} could not be recovered")
 
 
-@group.command("cut")
+@group.command(cls=Command, name="cut")
 def cut(
     file: FileArgument,
     out: OutArgument,
@@ -118,9 +126,6 @@ def cut(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Copy a stretch of a recording. In front stands the graph and the positions that held when it begins."""
-    from vfctl.capture.tools.cut import cut as copy
-    from vfctl.errors import UsageError
-    from vfctl.quantities import parse_duration_s
 
     from_s = parse_duration_s(from_, "--from")
     to_s = None if to is None else parse_duration_s(to, "--to")
@@ -131,26 +136,24 @@ def cut(
     _finish(out, report, "of clients, for which a .bin has no room")
 
 
-@group.command("merge")
+@group.command(cls=Command, name="merge")
 def merge(
     files: Annotated[list[str], typer.Argument(help="The recordings, in any order; then the file to write.")],
     overwrite: OverwriteOption = False,
 ) -> None:
     """Put recordings together by arrival: FILE FILE… OUT. The files of a rotated series become one recording again."""
-    from vfctl.capture.tools.merge import merge as combine
-    from vfctl.errors import UsageError
 
     *paths, out = files
     if not paths:
         raise UsageError("merging takes recordings and the file to write: vfctl capture merge A.mcap B.mcap OUT.mcap")
     lengths = [length_of(path) for path in paths]
     total = sum(length or 0 for length in lengths) if all(lengths) else None
-    with tidy_when_terminated(), Progress("merging", total) as progress:
+    with clean_up_on_sigterm(), Progress("merging", total) as progress:
         report = combine(paths, Path(out), overwrite=overwrite, on_offset=progress)
     _finish(Path(out), report, "of clients, for which a .bin has no room")
 
 
-@group.command("convert")
+@group.command(cls=Command, name="convert")
 def convert(
     file: FileArgument,
     out: OutArgument,
@@ -163,7 +166,6 @@ def convert(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a recording in another format: any to .mcap, or to .bin (what the server sent, one after another)."""
-    from vfctl.capture.tools import convert as converting
 
     chosen = converting.Encoding(encoding) if encoding else None
     with _opened(file, "converting") as (capture, progress):
@@ -175,32 +177,29 @@ def convert(
 
 @contextmanager
 def _opened(file: str, what: str) -> Iterator[tuple[Capture, Progress]]:
-    from vfctl.capture import open_capture
 
     with open_capture(file) as capture:
-        introduce(capture, file)
-        with tidy_when_terminated(), Progress(what, length_of(file)) as progress:
+        print_format(capture, file)
+        with clean_up_on_sigterm(), Progress(what, length_of(file)) as progress:
             yield capture, progress
 
 
 def _finish(out: Path, report: CopyReport, where: str) -> None:
     size = f", {format_size(out.stat().st_size)}" if os.path.isfile(out) else ""  # noqa: PTH113
-    say(f"{out}: {format_count(report.messages, 'message')}{size}")
+    log_line(f"{out}: {format_count(report.messages, 'message')}{size}")
     if report.left_out:
-        say(f"{format_count(report.left_out, 'message')} left out ({where})")
+        log_line(f"{format_count(report.left_out, 'message')} left out ({where})")
     _tell_of_times(report)
     if len(report.losses) + len(report.undecodable) > 1 or report.undecodable:
-        tell_losses(report.losses, report.undecodable)
+        print_losses(report.losses, report.undecodable)
     _end(report.damage)
     if report.undecodable:
-        from vfctl.errors import CaptureError
-
         raise CaptureError(f"left out, as not to be decoded: {format_count(report.undecodable.places, 'message')}")
 
 
 def _tell_of_times(report: CopyReport) -> None:
     if report.made_up_times:
-        say("the recording does not tell when its messages arrived: 50 ms a frame, from 1970 on")
+        log_line("the recording does not tell when its messages arrived: 50 ms a frame, from 1970 on")
 
 
 def _end(damage: VfctlError | None) -> None:
@@ -234,10 +233,6 @@ def _check_document(report: CheckReport) -> dict[str, Any]:
 
 
 def _print_info(summary: CaptureInfo) -> None:
-    from datetime import UTC, datetime
-
-    from rich.markup import escape
-    from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
     table.add_column()
@@ -268,7 +263,7 @@ def _print_info(summary: CaptureInfo) -> None:
         # What a peer or a file says is shown without the control characters by which it could steer a terminal.
         shown = "".join(character if character.isprintable() else "�" for character in value)
         table.add_row(f"[bold]{escape(name)}[/]", escape(shown))
-    data().print(table)
+    stdout_console().print(table)
 
 
 def _print_check(report: CheckReport) -> None:
@@ -280,4 +275,4 @@ def _print_check(report: CheckReport) -> None:
     lines += [f"connection {number} has positions and no FullGraph" for number in report.graphless]
     lines.append("damaged" if report.damage else "whole")
     typer.echo("\n".join(lines))
-    tell_losses(report.losses, report.undecodable)
+    print_losses(report.losses, report.undecodable)

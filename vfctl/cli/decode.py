@@ -5,20 +5,25 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import Annotated, BinaryIO
 
 import typer
 
-from vfctl.cli.progress import Progress, length_of, stdout_is_watched, tidy_when_terminated
+from vfctl.capture import Capture, open_capture
+from vfctl.capture.exporters import export, summary_rows, watched
+from vfctl.capture.exporters.as_parquet import check_parquet
+from vfctl.capture.exporters.plot import CapturePlot
+from vfctl.capture.losses import LossLog
+from vfctl.capture.runs import with_runs
+from vfctl.capture.selection import Selection, select, types_named
+from vfctl.capture.timeline import decoded_items
+from vfctl.quantities import parse_count_or_duration, parse_duration_s
+from vfctl.cli.progress import Progress, clean_up_on_sigterm, length_of, stdout_is_watched
+from vfctl.errors import UsageError, VfctlError
 from vfctl.files import check_writable, replacing
-from vfctl.quantities import format_count
-from vfctl.terminal.output import data, say, until_reader_leaves
-
-if TYPE_CHECKING:
-    from vfctl.capture import Capture
-    from vfctl.capture.losses import LossLog
-    from vfctl.capture.selection import Selection
-    from vfctl.errors import VfctlError
+from vfctl.graph.picture import picture_format
+from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
+from vfctl.quantities import format_size, format_count
 
 
 class Format(StrEnum):
@@ -75,8 +80,6 @@ def command(
     What kind of file it is, its content tells, whatever it is called. A damaged one gives everything that is intact,
     then says where the rest is; the exit code is 5.
     """
-    from vfctl.capture import open_capture
-    from vfctl.errors import UsageError
 
     if plot is not None and (format is not None or output is not None):
         raise UsageError("--plot draws in place of --format and --output", hint="run it twice for both")
@@ -84,22 +87,18 @@ def command(
     if chosen in _BINARY and output is None and sys.stdout.isatty():
         raise UsageError(f"{chosen} is binary, and stdout is a terminal", hint=f"--output out.{chosen}")
     if chosen is Format.PARQUET:
-        from vfctl.capture.exporters.as_parquet import check_parquet
-
         check_parquet()
     selection = _selection(type, node, from_, to, every, limit)
     target = None if output is None or str(output) == "-" else output
     if target is not None:
         check_writable(target, overwrite=overwrite)
     if plot is not None:
-        from vfctl.graph.picture import picture_format
-
         picture_format(plot)
         check_writable(plot, overwrite=overwrite)
     with open_capture(file) as capture:
-        introduce(capture, file)
+        print_format(capture, file)
         with (
-            tidy_when_terminated(),
+            clean_up_on_sigterm(),
             Progress("reading", length_of(file), silent=_shares_terminal(target, plot)) as progress,
         ):
             if plot is not None:
@@ -107,27 +106,26 @@ def command(
             elif target is not None:
                 _to_file(capture, chosen, selection, target, overwrite, progress)
             else:
-                with until_reader_leaves():
+                with until_stdout_closes():
                     _print(capture, chosen, selection, sys.stdout.buffer, progress)
 
 
-def introduce(capture: Capture, file: str) -> None:
+def print_format(capture: Capture, file: str) -> None:
     """The first line: what the file was recognised as."""
-    from vfctl.quantities import format_size
 
     length = length_of(file)
-    say(f"{capture.name}: {capture.description}{f', {format_size(length)}' if length else ''}")
+    log_line(f"{capture.name}: {capture.description}{f', {format_size(length)}' if length else ''}")
 
 
-def tell_losses(*logs: LossLog, most: int = 20) -> None:
+def print_losses(*logs: LossLog, most: int = 20) -> None:
     """Each place that could not be read, by its offset; of many the first."""
     losses = sorted((loss for log in logs for loss in log), key=lambda loss: loss.offset)
     for loss in losses[:most]:
         lost = f" ({loss.bytes:,} bytes lost)" if loss.bytes else ""
         more = f", {loss.places:,} places from here on" if loss.places > 1 else ""
-        say(f"byte {loss.offset}: {loss.reason}{lost}{more}")
+        log_line(f"byte {loss.offset}: {loss.reason}{lost}{more}")
     if len(losses) > most:
-        say(f"… and {sum(loss.places for loss in losses[most:]):,} more places")
+        log_line(f"… and {sum(loss.places for loss in losses[most:]):,} more places")
 
 
 def _shares_terminal(target: Path | None, plot: Path | None) -> bool:
@@ -142,9 +140,6 @@ def _selection(
     every: str | None,
     limit: int | None,
 ) -> Selection:
-    from vfctl.capture.selection import Selection, types_named
-    from vfctl.errors import UsageError
-    from vfctl.quantities import parse_count_or_duration, parse_duration_s
 
     from_s = None if from_ is None else parse_duration_s(from_, "--from")
     to_s = None if to is None else parse_duration_s(to, "--to")
@@ -158,7 +153,6 @@ def _selection(
 def _to_file(
     capture: Capture, format: Format, selection: Selection, target: Path, overwrite: bool, progress: Progress
 ) -> None:
-    from vfctl.errors import VfctlError
 
     damage: VfctlError | None = None
     with replacing(target, overwrite=overwrite) as draft, draft.open("wb") as out:
@@ -173,8 +167,6 @@ def _to_file(
 
 
 def _print(capture: Capture, format: Format, selection: Selection, out: BinaryIO, progress: Progress) -> None:
-    from vfctl.capture.exporters import export
-    from vfctl.capture.losses import LossLog
 
     undecodable = LossLog()
     try:
@@ -189,20 +181,12 @@ def _print(capture: Capture, format: Format, selection: Selection, out: BinaryIO
 
 def _tell_rest(capture: Capture, undecodable: LossLog) -> None:
     for note in capture.notes:
-        say(note)
+        log_line(note)
     if len(capture.losses) + len(undecodable) > 1:  # a single one is the error that ends the command
-        tell_losses(capture.losses, undecodable)
+        print_losses(capture.losses, undecodable)
 
 
 def _plot(capture: Capture, selection: Selection, plot: Path, overwrite: bool, progress: Progress) -> None:
-    from vfctl.capture.exporters import watched
-    from vfctl.capture.exporters.plot import CapturePlot
-    from vfctl.capture.losses import LossLog
-    from vfctl.capture.runs import with_runs
-    from vfctl.capture.selection import select
-    from vfctl.capture.timeline import decoded_items
-    from vfctl.errors import VfctlError
-    from vfctl.graph.picture import picture_format
 
     picture = CapturePlot(chosen=bool(selection.nodes))
     undecodable = LossLog()
@@ -229,11 +213,10 @@ def _print_table(
     capture: Capture, selection: Selection, undecodable: LossLog, out: BinaryIO, progress: Progress
 ) -> None:
     """Line by line, so that a recording of any length begins to print at once."""
-    from vfctl.capture.exporters import summary_rows, watched
 
     title = "".join(title.ljust(width) for title, width in zip(_COLUMNS, _WIDTHS, strict=True))
     if out is sys.stdout.buffer:
-        data().print(title, style="bold")
+        stdout_console().print(title, style="bold")
         sys.stdout.flush()
     else:
         out.write(title.encode() + b"\n")
@@ -256,4 +239,4 @@ def _print_table(
         )
         out.write(line.rstrip().encode() + b"\n")
     if selection.limit is not None and shown == selection.limit:
-        say(f"stopped after {format_count(selection.limit, 'message')} (--limit)")
+        log_line(f"stopped after {format_count(selection.limit, 'message')} (--limit)")

@@ -1,18 +1,22 @@
-"""`vfctl layout`."""
+"""`vfctl layout`: compute a layout without a server."""
 
 from __future__ import annotations
 
 import io
+import math
 import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
+from rich.console import Console
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
-from vfctl.cli.graph_options import (
+from vfctl.cli.options import (
     Device,
     DeviceOption,
     GeneratorOption,
@@ -23,13 +27,67 @@ from vfctl.cli.graph_options import (
     live_graph,
     with_settings,
 )
+from vfctl.errors import EXIT_INTERRUPTED, UsageError
 from vfctl.files import check_writable, replace_file
-from vfctl.terminal.output import people, say, until_reader_leaves
+from vfctl.graph import Graph
+from vfctl.graph.picture import draw, picture_format
+from vfctl.graph.placed import PlacedGraph
+from vfctl.graph.writers import format_of, write
+from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
+from vfctl.physics.device import use_device
+from vfctl.server.process.frame_source import build_graph
+from vfctl.terminal.live_display import LiveDisplay
+from vfctl.terminal.output import log_line, stderr_console, until_stdout_closes
 
 if TYPE_CHECKING:
-    from vfctl.graph import Graph
-    from vfctl.graph.placed import PlacedGraph
-    from vfctl.physics import PhysicsParameters
+    from vfctl.physics.layout import LayoutProgress  # loads JAX
+
+PLAIN_FIRST_S: Final = 1.0
+"""What is done sooner needs no line."""
+
+PLAIN_PERIOD_S: Final = 5.0
+REDRAWS_PER_S: Final = 10
+
+
+class LayoutDisplay(LiveDisplay):
+    """Shows how far a layout has come."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._began_s = time.monotonic()
+        if not console.is_terminal:
+            self._next_s = self._began_s + PLAIN_FIRST_S
+
+    def show(self, progress: LayoutProgress) -> None:
+        """Take in how far it is; as often as you like."""
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            return
+        if self._console.is_terminal:
+            self._next_s = now_s + 1 / REDRAWS_PER_S
+            self._live.update(bar(progress, now_s - self._began_s), refresh=True)
+        else:
+            self._next_s = now_s + PLAIN_PERIOD_S
+            self._console.print(plain_line(progress, now_s - self._began_s))
+
+
+def bar(progress: LayoutProgress, elapsed_s: float) -> Table:
+    """The live picture: how far on the way to rest, in one line of 80 columns."""
+    shown = Table.grid(padding=(0, 1))
+    way = ProgressBar(total=1.0, completed=progress.share, width=24)
+    shown.add_row("settling", way, f"[dim]{_figures(progress, elapsed_s)}[/]")
+    return shown
+
+
+def plain_line(progress: LayoutProgress, elapsed_s: float) -> str:
+    """The same without a terminal."""
+    return f"settling, {100 * progress.share:.0f} % of the way: {_figures(progress, elapsed_s)}"
+
+
+def _figures(progress: LayoutProgress, elapsed_s: float) -> str:
+    speed = math.sqrt(2 * progress.energy) if progress.energy >= 0 else math.nan
+    rate = f", {progress.steps / elapsed_s:,.0f}/s" if elapsed_s > 0 else ""
+    return f"{progress.steps:,} steps{rate}, speed {speed:.2g} units/s"
 
 
 def command(
@@ -54,11 +112,6 @@ def command(
     Exit code 1 if the layout is not at rest after --max-steps, 130 after Ctrl-C; what there is is written then too,
     and says that it is not at rest. The second Ctrl-C stops at once.
     """
-    from vfctl.errors import EXIT_INTERRUPTED, UsageError
-    from vfctl.graph.picture import draw, picture_format
-    from vfctl.graph.writers import format_of, write
-    from vfctl.physics import DEFAULT_PARAMETERS
-    from vfctl.server.process.frame_source import build_graph
 
     if out is None and plot is None:
         raise UsageError("there is nothing to write", hint="give --out positions.npz, or --plot picture.png")
@@ -82,7 +135,6 @@ def command(
 
 def _check_target(path: Path | None, graph: Path | None) -> None:
     """What cannot be written should be known before the computing, not after it."""
-    from vfctl.errors import UsageError
 
     if path is not None and str(path) != "-":
         check_writable(path, overwrite=True)
@@ -94,12 +146,10 @@ def _compute(
     graph: Graph, parameters: PhysicsParameters, seed: int, max_steps: int, device: Device
 ) -> tuple[PlacedGraph, bool]:
     """The layout, and whether Ctrl-C ended it. While there is nothing to save yet, Ctrl-C just ends the command."""
-    from vfctl.cli.layout_display import LayoutDisplay
-    from vfctl.physics.device import use_device
 
-    with people().status("looking for a device"):
+    with stderr_console().status("looking for a device"):
         name = use_device(device.value)
-    say(f"{len(graph):,} nodes, {len(graph.edges):,} edges; physics on {name}")
+    log_line(f"{len(graph):,} nodes, {len(graph.edges):,} edges; physics on {name}")
     from vfctl.physics.layout import lay_out  # not before the device is chosen: it loads JAX
 
     stopped: list[int] = []
@@ -107,7 +157,7 @@ def _compute(
     def on_interrupt(number: int, _: object) -> None:
         stopped.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        say("stopping; Ctrl-C again stops at once")
+        log_line("stopping; Ctrl-C again stops at once")
 
     def on_compiled() -> None:
         status.stop()
@@ -116,8 +166,8 @@ def _compute(
         display.__enter__()
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    display = LayoutDisplay(people())
-    status = people().status(f"compiling the physics for {len(graph):,} nodes")
+    display = LayoutDisplay(stderr_console())
+    status = stderr_console().status(f"compiling the physics for {len(graph):,} nodes")
     status.start()
     began_s = time.monotonic()
     try:
@@ -136,9 +186,9 @@ def _compute(
         for number, handler in before.items():
             signal.signal(number, handler)
     how = "at rest" if placed.at_rest else "interrupted, not at rest" if stopped else "not at rest"
-    say(f"{how} after {placed.steps:,} steps, {time.monotonic() - began_s:.1f} s")
+    log_line(f"{how} after {placed.steps:,} steps, {time.monotonic() - began_s:.1f} s")
     if not placed.at_rest and not stopped:
-        say("more --max-steps may bring it to rest; a higher --set cooling certainly does")
+        log_line("more --max-steps may bring it to rest; a higher --set cooling certainly does")
     return placed, bool(stopped) and not placed.at_rest
 
 
@@ -146,8 +196,8 @@ def _save(path: Path, write: Callable[[BinaryIO], None]) -> None:
     buffer = io.BytesIO()
     write(buffer)
     if str(path) == "-":
-        with until_reader_leaves():
+        with until_stdout_closes():
             sys.stdout.buffer.write(buffer.getvalue())
     else:
         replace_file(path, buffer.getvalue())
-        say(f"wrote {path}")
+        log_line(f"wrote {path}")

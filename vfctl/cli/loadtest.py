@@ -1,251 +1,398 @@
-"""`vfctl loadtest`."""
+"""`vfctl loadtest`: its options, which of them go together, and what it prints in the end."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from vfctl.cli.graph_options import Generator
-from vfctl.cli.loadtest_ab import side_by_side
-from vfctl.cli.loadtest_find import Search, search_load
-from vfctl.cli.loadtest_options import check_combination
 from vfctl.cli.loadtest_reports import ReportPaths, write_reports
-from vfctl.cli.loadtest_session import end, session
-from vfctl.terminal.output import people, say
+from vfctl.cli.loadtest_runs import Session, end, exit_code, open_session, search_load, side_by_side
+from vfctl.cli.loadtest_tables import results_tables
+from vfctl.cli.mistakes import check_url
+from vfctl.cli.options import Generator, duration, takes_options
+from vfctl.errors import UsageError
+from vfctl.loadtest.results.ab import check_gates
+from vfctl.loadtest.results.build import Results, set_verdicts
+from vfctl.loadtest.results.comparable import check_baseline_fits
+from vfctl.loadtest.results.file import read_results
+from vfctl.loadtest.results.repeats import ended_early, fold, middle_run
+from vfctl.loadtest.scenario.file import load_scenario, scenario_names
+from vfctl.loadtest.scenario.filter_json import parse_filter
+from vfctl.loadtest.scenario.gates import check_baseline, check_no_sides, judge, parse_abort_gate, parse_gate
+from vfctl.loadtest.scenario.model import Scenario
+from vfctl.loadtest.scenario.traffic import recorded_mix
+from vfctl.stream import Encoding
+from vfctl.terminal.output import log_line, stderr_console
 
-if TYPE_CHECKING:
-    from vfctl.cli.loadtest_session import Session
-    from vfctl.loadtest.results.build import Results
-    from vfctl.loadtest.scenario.model import Scenario
+
+class Search(StrEnum):
+    """What --find can look for."""
+
+    CLIENTS = "clients"
+    RATE = "rate"
 
 
-def command(
+def _report(help: str) -> Any:
+    return typer.Option(help=help, metavar="FILE", rich_help_panel="Reports")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadtestOptions:
+    """The command line of `vfctl loadtest`."""
+
     url: Annotated[
         str | None,
         typer.Argument(
-            help="Server to test. Without it: ws://127.0.0.1:8765/ws if something answers there, else an embedded "
-            "server for this run."
+            help="Server to test.",
+            metavar="URL",
+            callback=check_url,
+            show_default="ws://127.0.0.1:8765/ws if a server answers there, else an embedded server for this run",
         ),
-    ] = None,
-    clients: Annotated[int | None, typer.Option(help="Simulated clients.  [default: 1000]", min=1)] = None,
+    ] = None
+    clients: Annotated[
+        int | None,
+        typer.Option(help="Simulated clients.", min=1, metavar="COUNT", show_default="1000", rich_help_panel="Load"),
+    ] = None
     duration: Annotated[
-        float | None, typer.Option(help="Measured seconds, after the ramp.  [default: 30]", metavar="S")
-    ] = None,
+        float | None,
+        duration(help="How long to measure, after the ramp.", show_default="30s", rich_help_panel="Load"),
+    ] = None
     ramp: Annotated[
-        float | None, typer.Option(help="Seconds to connect them in.  [default: 500 clients a second]", metavar="S")
-    ] = None,
-    scenario: Annotated[str | None, typer.Option(help="A shipped scenario's name, or a TOML file.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="Ask for raw, lz4 or compact.", metavar="E")] = None,
+        float | None,
+        duration(
+            help="How long it takes to connect all clients.",
+            show_default="500 clients a second",
+            rich_help_panel="Load",
+        ),
+    ] = None
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a shipped scenario (`vfctl scenario list`), or a TOML file.",
+            metavar="NAME|FILE",
+            autocompletion=scenario_names,
+            rich_help_panel="Load",
+        ),
+    ] = None
+    encoding: Annotated[
+        Encoding | None,
+        typer.Option(help="Encoding that clients request.", show_default="raw", rich_help_panel="Load"),
+    ] = None
     filter: Annotated[
-        str | None, typer.Option(help="""What each client asks to see, e.g. '{"kind":["class"]}'.""", metavar="JSON")
-    ] = None,
+        str | None,
+        typer.Option(
+            help="""Filter that each client sends, for example '{"kind":["class"]}'.""",
+            metavar="JSON",
+            rich_help_panel="Load",
+        ),
+    ] = None
     traffic: Annotated[
         Path | None,
         typer.Option(
-            help="Have clients do what those of a recording did: drags, filters, selections, speech, over and over.",
+            help="Let clients repeat what the clients of a recording sent: drags, filters, selections, voice.",
             metavar="FILE",
+            rich_help_panel="Load",
         ),
-    ] = None,
+    ] = None
+    source_ip: Annotated[
+        str | None,
+        typer.Option(
+            help="Addresses of this machine to connect from, for example 10.0.0.16/28.",
+            metavar="CIDR",
+            rich_help_panel="Load",
+        ),
+    ] = None
     gate: Annotated[
         list[str] | None,
         typer.Option(
-            help="Fail with exit code 3 unless this holds, e.g. 'latency_ms.p95 < 30ms'; with --baseline also "
-            "'latency_ms.p95 <= 1.2 * baseline'. Repeatable.",
+            help="Fail with exit code 3 unless this holds, for example 'latency_ms.p95 < 30ms'. With --baseline also "
+            "'latency_ms.p95 <= 1.2 * baseline'.",
             metavar="GATE",
+            rich_help_panel="Gates",
         ),
-    ] = None,
+    ] = None
     abort_gate: Annotated[
         list[str] | None,
         typer.Option(
-            help="End the run early, with exit code 3, if this does not hold, e.g. 'latency_ms.p95 < 200ms after 10s' "
-            "of measured time. Repeatable.",
+            help="Stop early with exit code 3 if this fails, for example 'latency_ms.p95 < 200ms after 10s' of "
+            "measured time.",
             metavar="GATE",
+            rich_help_panel="Gates",
         ),
-    ] = None,
+    ] = None
     baseline: Annotated[
-        Path | None, typer.Option(help="Results of an earlier run, for gates relative to it.", metavar="FILE")
-    ] = None,
-    repeat: Annotated[
-        int, typer.Option(help="Run the test so many times; figures and gates are of the median.", min=1, metavar="N")
-    ] = 1,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results to this file; - is stdout.", metavar="FILE")
-    ] = None,
-    junit: Annotated[
-        Path | None,
-        typer.Option(help="Write JUnit XML, a test case for each gate; - is stdout.", metavar="FILE"),
-    ] = None,
-    markdown: Annotated[
         Path | None,
         typer.Option(
-            help="Write Markdown for a job's summary; - is stdout. It is added to $GITHUB_STEP_SUMMARY in any case.",
-            metavar="FILE",
+            help="Results of an earlier run, for gates relative to it.", metavar="FILE", rich_help_panel="Gates"
         ),
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option(help="Write a page with plots, which needs no other file.", metavar="FILE")
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option(help="Write the time series, a row a second; - is stdout.", metavar="FILE")
-    ] = None,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            help="Serve the running test's figures to Prometheus on this port of 127.0.0.1; 0 takes a free one.",
-            min=0,
-            max=65535,
-            metavar="PORT",
-        ),
-    ] = None,
-    ab: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            help="Test two servers at the same time and compare them; exit code 3 if the second is slower.",
-            metavar="URL_A URL_B",
-        ),
-    ] = None,
-    find: Annotated[
-        Search | None,
-        typer.Option(
-            help="Search for the highest load that holds: of clients (up to --clients, or 50,000), or of frames a "
-            "second to each (embedded server)."
-        ),
-    ] = None,
-    until: Annotated[
-        list[str] | None,
-        typer.Option(help="What has to hold for --find, e.g. 'latency_ms.p95 < 30'. Repeatable.", metavar="GATE"),
-    ] = None,
+    ] = None
     strict: Annotated[
         bool,
         typer.Option(
-            "--strict", help="Exit code 3 also if the generator was saturated, or a client failed or was lost."
+            "--strict",
+            help="Exit code 3 also if the generator was saturated, or a client failed or was lost.",
+            rich_help_panel="Gates",
         ),
-    ] = False,
-    source_ip: Annotated[
-        str | None, typer.Option(help="Addresses of this machine to connect from, e.g. 10.0.0.16/28.", metavar="CIDR")
-    ] = None,
-    graph: Annotated[Path | None, typer.Option(help="Graph file for the embedded server.")] = None,
-    nodes: Annotated[int | None, typer.Option(help="Generated graph for the embedded server.", min=1)] = None,
-    generator: Annotated[Generator | None, typer.Option(help="Kind of graph that --nodes generates.")] = None,
+    ] = False
+    repeat: Annotated[
+        int,
+        typer.Option(
+            help="Run the test this many times. Metrics and gates use the median.",
+            min=1,
+            metavar="COUNT",
+            rich_help_panel="Several runs",
+        ),
+    ] = 1
+    ab: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            help="Test two servers at the same time and compare them. Exit code 3 if the second is slower.",
+            metavar="URL_A URL_B",
+            rich_help_panel="Several runs",
+        ),
+    ] = None
+    find: Annotated[
+        Search | None,
+        typer.Option(
+            help="Search for the highest load that holds: number of clients (up to --clients, or 50,000), or frames "
+            "per second to each client (embedded server).",
+            rich_help_panel="Several runs",
+        ),
+    ] = None
+    until: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What must hold for --find, for example 'latency_ms.p95 < 30'.",
+            metavar="GATE",
+            rich_help_panel="Several runs",
+        ),
+    ] = None
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Results as JSON; - is stdout.", metavar="FILE", rich_help_panel="Reports"),
+    ] = None
+    junit: Annotated[Path | None, _report("JUnit XML with a test case per gate; - is stdout.")] = None
+    markdown: Annotated[
+        Path | None,
+        _report("Markdown for a job summary; - is stdout. It is also appended to $GITHUB_STEP_SUMMARY."),
+    ] = None
+    html: Annotated[Path | None, _report("Page with plots that needs no other file.")] = None
+    csv: Annotated[Path | None, _report("Time series with a row per second; - is stdout.")] = None
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Serve live metrics for Prometheus on this port of 127.0.0.1. 0 picks a free port.",
+            min=0,
+            max=65535,
+            metavar="PORT",
+            rich_help_panel="Reports",
+        ),
+    ] = None
+    graph: Annotated[
+        Path | None, typer.Option(help="Graph file.", metavar="FILE", rich_help_panel="Embedded server")
+    ] = None
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            help="Generate a graph of this many nodes.", min=1, metavar="COUNT", rich_help_panel="Embedded server"
+        ),
+    ] = None
+    generator: Annotated[
+        Generator | None,
+        typer.Option(
+            help="Kind of graph to generate.",
+            show_default="scale-free with --nodes",
+            rich_help_panel="Embedded server",
+        ),
+    ] = None
     active: Annotated[
-        bool, typer.Option("--active", help="Keep the embedded server's simulation awake: 20 frames a second each.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--active",
+            help="Keep the layout moving, so that each client gets 20 frames per second.",
+            rich_help_panel="Embedded server",
+        ),
+    ] = False
     embedded: Annotated[
         bool,
         typer.Option(
             "--embedded",
-            help="Start the embedded server even if another one answers on port 8765; so do --graph, --nodes, "
-            "--generator and --active.",
+            help="Start an embedded server even if another server answers on port 8765. --graph, --nodes, --generator "
+            "and --active imply it.",
+            rich_help_panel="Embedded server",
         ),
-    ] = False,
-) -> None:
+    ] = False
+
+    @property
+    def reports(self) -> ReportPaths:
+        """Where the reports go."""
+        return ReportPaths(self.json_file, self.junit, self.markdown, self.html, self.csv)
+
+    @property
+    def wants_own_server(self) -> bool:
+        """Whether the run must start an embedded server."""
+        return self.embedded or self.active or bool(self.graph or self.nodes or self.generator)
+
+    def check(self) -> None:
+        """Refuse options that do not go together. No option is ignored silently.
+
+        Raises:
+            UsageError: two do not; the hint says what does.
+            InputError: a report cannot be written.
+        """
+        if self.wants_own_server and (self.url is not None or self.ab is not None):
+            raise UsageError(
+                "--embedded, --graph, --nodes, --generator and --active are for the embedded server, and there is a URL",
+                hint="omit the URL, or pass these options to `vfctl serve`",
+            )
+        if self.find is None and self.until:
+            raise UsageError("--until is for --find; the same for a single run is --gate")
+        if self.ab is not None and (self.find is not None or self.url is not None):
+            raise UsageError("--ab names its two servers: it takes no other URL, and no --find")
+        if self.ab is not None and self.repeat > 1:
+            raise UsageError(
+                "--ab is a single run, it takes no --repeat",
+                hint="use a longer --duration, because A and B are compared second by second; or run each server with "
+                "--repeat, then `vfctl compare`",
+            )
+        if self.find is not None:
+            self._check_search()
+        self.reports.check()
+
+    def _check_search(self) -> None:
+        of_one_run = {"--gate": self.gate, "--abort-gate": self.abort_gate, "--baseline": self.baseline}
+        given = [name for name, value in of_one_run.items() if value]
+        if given:
+            raise UsageError(f"{given[0]} is not for --find", hint="what must hold for a search is --until")
+        if self.repeat > 1:
+            raise UsageError(
+                "--repeat is not for --find",
+                hint="use a longer --duration, or repeat a run at the load that --find reports",
+            )
+        if not set(self.reports.named()) <= {"json"}:
+            raise UsageError(
+                "--junit, --markdown, --html and --csv are for a single run; the report of --find is --json",
+                hint="run once more with the load that it reports: vfctl loadtest --clients N --html FILE",
+            )
+        if self.find is Search.RATE and self.url is not None:
+            raise UsageError(
+                "--find rate sets the interval of the embedded server, but there is a URL",
+                hint="--find clients works with any server",
+            )
+
+    def plan(self) -> Scenario:
+        """The scenario with the changes of the command line.
+
+        Raises:
+            UsageError: a value that cannot be.
+            InputError: the scenario or the recording cannot be read.
+        """
+        base = load_scenario(self.scenario) if self.scenario else Scenario()
+        goals = tuple(map(parse_gate, self.until or ()))
+        plan = base.changed(
+            mix=recorded_mix(self.traffic, base.mix) if self.traffic is not None else None,
+            clients=self.clients,
+            duration_s=self.duration,
+            ramp_s=self.ramp,
+            encoding=self.encoding and self.encoding.value,
+            filter=parse_filter(_json(self.filter)) if self.filter is not None else None,
+            gates=(*base.gates, *map(parse_gate, self.gate or ())),
+            abort_gates=(*base.abort_gates, *map(parse_abort_gate, self.abort_gate or ())),
+            embedded=self.wants_own_server or None,
+            server=base.server.changed(
+                graph=self.graph and str(self.graph),
+                nodes=self.nodes,
+                generator=self.generator and self.generator.value,
+                state="active" if self.active else None,
+            ),
+        )
+        if self.find is None:
+            return plan
+        for each in base.all_gates:
+            log_line(f"the scenario's gate {each.expression} is not judged: --find judges the gates of --until")
+        return plan.changed(gates=goals, abort_gates=())
+
+    def read_baseline(self, plan: Scenario) -> dict[str, Any] | None:
+        """The results that gates refer to, checked against the plan.
+
+        Raises:
+            InputError: no results, or of another test.
+            UsageError: a gate refers to a baseline, but there is none.
+        """
+        earlier = read_results(self.baseline) if self.baseline is not None else None
+        if earlier is not None and not any(each.baseline_factor is not None for each in plan.all_gates):
+            log_line("no gate is relative to the baseline: --baseline is not used")
+        elif earlier is not None:
+            check_baseline_fits(earlier, plan, self.url if self.ab is None else self.ab[1])
+        if self.ab is None:
+            check_no_sides(plan.all_gates)
+            check_baseline(plan.all_gates, earlier)
+        else:
+            check_gates(plan.all_gates, earlier)
+        return earlier
+
+
+@takes_options(LoadtestOptions)
+def command(options: LoadtestOptions) -> None:
     """Measure latency and bandwidth with thousands of simulated clients.
 
-    Latency is from the server's time stamp to the kernel's arrival stamp. Exit code 3 if a gate fails or has no data,
-    4 if nothing was measured. The first Ctrl-C ends the run and still reports; the second stops at once.
-    """
-    from vfctl.errors import UsageError
-    from vfctl.loadtest.results.ab import check_gates
-    from vfctl.loadtest.results.comparable import check_baseline_fits
-    from vfctl.loadtest.results.file import read_results
-    from vfctl.loadtest.scenario.file import load_scenario
-    from vfctl.loadtest.scenario.filter_json import parse_filter
-    from vfctl.loadtest.scenario.gates import check_baseline, check_no_sides, parse_abort_gate, parse_gate
-    from vfctl.loadtest.scenario.model import Scenario
-    from vfctl.loadtest.scenario.traffic import recorded_mix
+    Latency is the time from the server's time stamp to the kernel's arrival time stamp. Exit code 3 if a gate fails or
+    has no data, 4 if nothing was measured. The first Ctrl-C ends the run and still reports. The second stops at once.
 
-    own_server = {"graph": graph and str(graph), "nodes": nodes, "generator": generator and generator.value}
-    embedded = embedded or active or any(value is not None for value in own_server.values())
-    if embedded and (url is not None or ab is not None):
-        raise UsageError(
-            "--embedded, --graph, --nodes, --generator and --active are for a server of this run's own, and there is a "
-            "URL",
-            hint="leave the URL out, or give these options to `vfctl serve`",
-        )
-    base = load_scenario(scenario) if scenario else Scenario()
-    plan = base.changed(
-        mix=recorded_mix(traffic, base.mix) if traffic is not None else None,
-        clients=clients,
-        duration_s=duration,
-        ramp_s=ramp,
-        encoding=encoding,
-        filter=parse_filter(_json(filter)) if filter is not None else None,
-        gates=(*base.gates, *map(parse_gate, gate or ())),
-        abort_gates=(*base.abort_gates, *map(parse_abort_gate, abort_gate or ())),
-        embedded=embedded or None,
-        server=base.server.changed(**own_server, state="active" if active else None),
-    )
-    goals = tuple(map(parse_gate, until or ()))
-    reports = ReportPaths(json_file, junit, markdown, html, csv)
-    check_combination(
-        find,
-        ab is not None,
-        url,
-        {"--gate": gate, "--abort-gate": abort_gate, "--baseline": baseline},
-        repeat,
-        goals,
-        reports,
-    )
-    if find is not None:
-        plan = plan.changed(gates=goals, abort_gates=())
-        for each in base.all_gates:
-            say(f"the scenario's gate {each.expression} is not judged: --until says what has to hold for --find")
-    reports.check()
-    earlier = read_results(baseline) if baseline is not None else None
-    if earlier is not None and not any(each.baseline_factor is not None for each in plan.all_gates):
-        say("no gate is relative to the baseline: --baseline is not used")
-    elif earlier is not None:
-        check_baseline_fits(earlier, plan, url if ab is None else ab[1])
-    if ab is None:
-        check_no_sides(plan.all_gates)
-        check_baseline(plan.all_gates, earlier)
-    else:
-        check_gates(plan.all_gates, earlier)
-    with session(metrics_port) as running:
-        if find is not None:
-            search_load(running, find, plan, goals, url, source_ip, json_file, duration, clients)
-        if ab is not None:
-            side_by_side(running, ab, plan, source_ip, reports, earlier, strict)
-        results, document, last = _repeated(running, plan, url, source_ip, repeat, earlier)
+    Examples:
+        vfctl loadtest --clients 5000 --duration 60 --gate 'latency_ms.p95 < 30ms'
+        vfctl loadtest ws://10.0.0.5:8765/ws --scenario smoke --json results.json --html report.html
+        vfctl loadtest --ab ws://127.0.0.1:8765/ws ws://127.0.0.1:8766/ws
+        vfctl loadtest --find clients --until 'latency_ms.p95 < 30ms'
+    """
+    options.check()
+    plan = options.plan()
+    earlier = options.read_baseline(plan)
+    with open_session(options.metrics_port) as session:
+        if options.find is not None:
+            search_load(
+                session,
+                options.find.value,
+                plan,
+                options.url,
+                options.source_ip,
+                options.json_file,
+                limit=options.clients,
+                has_duration=options.duration is not None,
+            )
+        if options.ab is not None:
+            side_by_side(session, options.ab, plan, options.source_ip, options.reports, earlier, options.strict)
+        results, document, last = _repeated(session, plan, options, earlier)
         _print_results(document)
-        write_reports(reports, document, [results], strict=strict)
-        _print_what_next(scenario, document)
-    end(_exit_code(results, document, strict), [last])
+        write_reports(options.reports, document, [results], strict=options.strict)
+        _print_what_next(options.scenario, document)
+    end(exit_code(results, document, options.strict), [last])
 
 
 def _repeated(
-    running: Session,
-    plan: Scenario,
-    url: str | None,
-    source_ip: str | None,
-    repeat: int,
-    baseline: dict[str, Any] | None,
+    session: Session, plan: Scenario, options: LoadtestOptions, baseline: dict[str, Any] | None
 ) -> tuple[Results, dict[str, Any], Results]:
     """The middle run, all runs as one document with the gates judged, and the last run."""
-    from vfctl.loadtest.results.build import set_verdicts
-    from vfctl.loadtest.results.repeats import ended_early, fold, middle_run
-    from vfctl.loadtest.scenario.gates import judge
-
     runs: list[Results] = []
     documents: list[dict[str, Any]] = []
-    for number in range(repeat):
-        if repeat > 1:
-            say(f"run {number + 1} of {repeat}")
-        runs.append(running.run(plan, url, source_ip, baseline=baseline))
+    for number in range(options.repeat):
+        if options.repeat > 1:
+            log_line(f"run {number + 1} of {options.repeat}")
+        runs.append(session.run(plan, options.url, options.source_ip, baseline=baseline))
         documents.append(runs[-1].to_json())
         if ended_early(documents[-1]):
             break
-    document = fold(documents, repeat)
+    document = fold(documents, options.repeat)
     set_verdicts(document, judge(plan.all_gates, document, baseline), document["aborted"])
     return runs[middle_run(documents)], document, runs[-1]
 
 
 def _json(text: str) -> Any:
-    from vfctl.errors import UsageError
-
     try:
         return json.loads(text)
     except ValueError as error:
@@ -254,43 +401,22 @@ def _json(text: str) -> Any:
 
 def _print_results(document: dict[str, Any]) -> None:
     if document["failure"] and not document["stages"]:
-        return  # nothing to show: the error says why
-    from vfctl.cli.loadtest_tables import results_tables
-
-    console = people()
+        return  # there is nothing to show: the error says why
+    console = stderr_console()
     for table in results_tables(document):
         console.print(table)
 
 
 def _print_what_next(scenario: str | None, document: dict[str, Any]) -> None:
     if scenario == "demo":
-        say("what to try next:")
-        say("  vfctl serve                                            a server of your own; in other shells:")
-        say("  vfctl watch ws://127.0.0.1:8765/ws                     what one client sees")
-        say("  vfctl record ws://127.0.0.1:8765/ws capture.mcap       then: vfctl decode capture.mcap")
-        say("  vfctl loadtest --clients 5000 --gate 'latency_ms.p95 < 30'")
+        log_line("what to try next:")
+        log_line("  vfctl serve                                            your own server; in other shells:")
+        log_line("  vfctl watch ws://127.0.0.1:8765/ws                     what one client sees")
+        log_line("  vfctl record ws://127.0.0.1:8765/ws capture.mcap       then: vfctl decode capture.mcap")
+        log_line("  vfctl loadtest --clients 5000 --gate 'latency_ms.p95 < 30'")
     if document["interrupted"]:
-        say("the run was interrupted: these are partial results")
+        log_line("the run was interrupted: these are partial results")
     if document["aborted"]:
-        say(f"the run was ended early by the gate {document['aborted']['expression']}: these are partial results")
+        log_line(f"the run was stopped by the gate {document['aborted']['expression']}: these are partial results")
     if document["failure"] and document["throughput"]["messages_per_s"]:
-        say("the run failed: these are partial results")
-
-
-def _exit_code(results: Results, document: dict[str, Any], strict: bool) -> int:
-    from vfctl.errors import EXIT_INTERRUPTED, EXIT_OK, GateError, PeerError
-    from vfctl.loadtest.reports.figures import minded_by_strict, nothing_measured
-
-    if document["interrupted"] and not results.measured_anything:
-        return EXIT_INTERRUPTED
-    if not all(gate["passed"] for gate in document["gates"]):
-        return GateError.exit_code
-    if strict and (minded := minded_by_strict(document)):
-        say(f"--strict: {minded}")
-        return GateError.exit_code
-    if document["interrupted"]:
-        return EXIT_INTERRUPTED  # the rest of the run might have failed them
-    if results.measured_anything:
-        return EXIT_OK
-    say(nothing_measured(document) or "most runs have measured nothing")
-    return PeerError.exit_code
+        log_line("the run failed: these are partial results")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.console import Console, Group
 from rich.markup import escape
@@ -12,12 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vfctl.quantities import format_byte_rate
+from vfctl.loadtest.control.live import Status
+from vfctl.metrics.histogram import Summary
 from vfctl.terminal.live_display import LiveDisplay
-
-if TYPE_CHECKING:
-    from vfctl.loadtest.control.live import Status
-    from vfctl.metrics.histogram import Summary
+from vfctl.quantities import format_byte_rate
 
 PLAIN_PERIOD_S: Final = 5.0
 REDRAWS_PER_S: Final = 5

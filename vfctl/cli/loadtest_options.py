@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vfctl.cli.loadtest_find import Search
 from vfctl.cli.loadtest_reports import ReportPaths
-
-if TYPE_CHECKING:
-    from vfctl.loadtest.scenario.gates import Gate
+from vfctl.errors import UsageError
+from vfctl.loadtest.scenario.gates import Gate
 
 
 def check_combination(
@@ -28,7 +27,6 @@ def check_combination(
     Raises:
         UsageError: two do not; names what does.
     """
-    from vfctl.errors import UsageError
 
     if find is None and until:
         raise UsageError("--until says what has to hold for --find; for one run it is --gate")

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from vfctl.errors import InputError, UsageError
 from vfctl.files import check_writable, replace_file
-from vfctl.terminal.output import complain, say, until_reader_leaves
-
-if TYPE_CHECKING:
-    from vfctl.loadtest.results.build import Results
+from vfctl.loadtest.reports import as_csv, as_html, as_junit, as_markdown
+from vfctl.loadtest.results.build import Results
+from vfctl.terminal.output import log_line, print_error, until_stdout_closes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,6 @@ class ReportPaths:
             UsageError: two reports are to go to the same place.
             InputError: a file cannot be written.
         """
-        from vfctl.errors import UsageError
 
         seen: dict[str, str] = {}
         for name, path in self.named().items():
@@ -69,8 +68,6 @@ def write_reports(
     Raises:
         InputError: a report could not be written; the others have been.
     """
-    from vfctl.errors import InputError
-    from vfctl.loadtest.reports import as_csv, as_html, as_junit, as_markdown
 
     def html() -> str:
         curves = [as_html.curves_of(each) for each in results]
@@ -97,7 +94,7 @@ def write_reports(
             failures.append(error)
     append_summary(markdown)
     for failure in failures[1:]:
-        complain(failure)
+        print_error(failure)
     if failures:
         raise failures[0]
 
@@ -114,12 +111,12 @@ def write_report(path: Path, text: str, *, what: str = "results") -> None:
         InputError: it cannot be written.
     """
     if str(path) == "-":
-        with until_reader_leaves():
+        with until_stdout_closes():
             sys.stdout.write(text)
         return
     replace_file(path, text.encode())
     verb = "are" if what.endswith("s") else "is"
-    say(f"{what} {verb} in {path}")
+    log_line(f"{what} {verb} in {path}")
 
 
 def append_summary(markdown: Callable[[], str]) -> None:
@@ -131,4 +128,4 @@ def append_summary(markdown: Callable[[], str]) -> None:
         with Path(path).open("a", encoding="utf-8") as summary:
             summary.write(markdown() + "\n")
     except OSError as error:
-        say(f"the job summary $GITHUB_STEP_SUMMARY ({path}) cannot be written: {error.strerror}")
+        log_line(f"the job summary $GITHUB_STEP_SUMMARY ({path}) cannot be written: {error.strerror}")

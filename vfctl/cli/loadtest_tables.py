@@ -8,6 +8,7 @@ from typing import Any, Final
 from rich.markup import escape
 from rich.table import Table
 
+from vfctl.loadtest.reports.figures import gate_limit, gate_value
 from vfctl.quantities import format_byte_rate
 
 _ERRORS_SHOWN: Final = 8
@@ -135,7 +136,6 @@ _SPREAD_SHOWN: Final = {
 
 def gates_table(gates: list[dict[str, Any]]) -> Table:
     """What each gate says."""
-    from vfctl.loadtest.reports.figures import gate_limit, gate_value
 
     table = Table("gate", "value", "limit", "", title="gates")
     for gate in gates:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from vfctl.terminal.output import people, say
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as Bar
 
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
+from vfctl.terminal.output import log_line, stderr_console
+from vfctl.quantities import format_size
 
 LINE_EVERY_S: Final = 5.0
 _BAR_EVERY_S: Final = 0.1
@@ -53,10 +50,9 @@ class Progress:
             self._next_s = now_s + _BAR_EVERY_S
             return
         self._next_s = now_s + LINE_EVERY_S
-        say(f"{self._what}: {self._far(offset)}, {now_s - self._started_s:.0f} s")
+        log_line(f"{self._what}: {self._far(offset)}, {now_s - self._started_s:.0f} s")
 
     def _far(self, offset: int) -> str:
-        from vfctl.quantities import format_size
 
         if not self._total_bytes:
             return format_size(offset)
@@ -65,16 +61,13 @@ class Progress:
 
     def _show(self, offset: int) -> None:
         if self._bar is None:
-            from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-            from rich.progress import Progress as Bar
-
             self._bar = Bar(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 DownloadColumn(),
                 TransferSpeedColumn(),
                 TimeRemainingColumn(),
-                console=people(),
+                console=stderr_console(),
                 transient=True,
             )
             self._task = self._bar.add_task(self._what, total=self._total_bytes)
@@ -107,43 +100,3 @@ def length_of(file: str) -> int | None:
 def stdout_is_watched() -> bool:
     """Whether data go to the terminal, where a bar would stand between them."""
     return sys.stdout.isatty()
-
-
-_AGAIN_S: Final = 0.2
-
-
-@contextmanager
-def tidy_when_terminated() -> Iterator[None]:
-    """SIGTERM ends the block as an exception does, so that drafts are removed; then the process, as it would have.
-
-    An exception that comes in the midst of a finaliser or a callback, of an import for example, is swallowed by Python.
-    So a timer looks whether the block is being left, and raises it again if not.
-    """
-
-    class Terminated(BaseException):
-        pass
-
-    def stop(*_: object) -> None:
-        handled = sys.exc_info()[1]
-        while handled is not None and not isinstance(handled, Terminated):
-            handled = handled.__context__
-        if handled is None:
-            raise Terminated
-
-    def begin_to_stop(*_: object) -> None:
-        signal.signal(signal.SIGALRM, stop)
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
-        raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, begin_to_stop)
-    try:
-        yield
-    except Terminated:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGTERM, before)

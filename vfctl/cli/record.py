@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from vfctl.cli.stopping import stop_on_signals
-from vfctl.quantities import format_count, parse_size_bytes
-from vfctl.terminal.output import check_duration, people, say
-
-if TYPE_CHECKING:
-    from vfctl.capture.recording.rotation import Rotation
-    from vfctl.client.record import RecordSummary
+from vfctl.capture.recording.rotation import Rotation, parse_rotation, parse_size
+from vfctl.cli.signals import stop_on_signals
+from vfctl.client.record import RecordSummary, record
+from vfctl.terminal.output import check_duration, log_line, stderr_console
+from vfctl.quantities import format_count
 
 RotateOption = Annotated[
     str | None,
@@ -42,9 +41,6 @@ def command(
     A connection that is lost is opened again, and the file says where. A full disk ends the recording; what has been
     written is whole.
     """
-    import asyncio
-
-    from vfctl.capture.recording.rotation import parse_rotation
 
     check_duration(duration)
     max_bytes = parse_size_bytes(max_size, "--max-size") if max_size is not None else None
@@ -53,24 +49,25 @@ def command(
     kinds = ", ".join(f"{count:,} {name}" for name, count in summary.by_type.most_common())
     files = summary.files or [out]
     where = str(files[0]) if len(files) == 1 else f"{files[0]} … {files[-1].name} ({len(files)} files)"
-    say(f"{where}: {format_count(summary.messages, 'message')} in {summary.duration_s:.1f} s ({kinds or 'none'})")
+    log_line(f"{where}: {format_count(summary.messages, 'message')} in {summary.duration_s:.1f} s ({kinds or 'none'})")
     if summary.reconnects:
-        say(f"connections lost and opened again: {summary.reconnects}; what was sent in between is missing")
+        log_line(f"connections lost and opened again: {summary.reconnects}; what was sent in between is missing")
     if summary.full:
-        say(f"--max-size {max_size} is reached")
+        log_line(f"--max-size {max_size} is reached")
     if summary.ended_by_server:
-        say("the server ended the stream")
+        log_line("the server ended the stream")
     if summary.files:
-        say(f"try: vfctl decode {files[0]}, or vfctl replay {' '.join(map(str, files[:3]))}{' …' * (len(files) > 3)}")
+        log_line(
+            f"try: vfctl decode {files[0]}, or vfctl replay {' '.join(map(str, files[:3]))}{' …' * (len(files) > 3)}"
+        )
 
 
 async def _record(
     url: str, out: Path, duration_s: float | None, max_bytes: int | None, rotation: Rotation | None, overwrite: bool
 ) -> RecordSummary:
-    from vfctl.client.record import record
 
     stop = stop_on_signals()
-    with people().status(f"connecting to {url}") as status:
+    with stderr_console().status(f"connecting to {url}") as status:
 
         def on_progress(summary: RecordSummary) -> None:
             number = f" in {len(summary.files)} files" if len(summary.files) > 1 else ""

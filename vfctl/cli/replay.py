@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from vfctl.cli.replay_display import ReplayDisplay, steer
 from vfctl.cli.serve import Admin, AllowOriginOption, HostOption, PortOption, allowed_origins, serve
-from vfctl.cli.stopping import stop_on_signals
+from vfctl.cli.signals import stop_on_signals
+from vfctl.client.playback import PlaybackSummary, play_to
+from vfctl.errors import EXIT_INTERRUPTED, PeerError, UsageError
+from vfctl.server.options import DEFAULT_MAX_CLIENTS, Recording, ServerOptions
+from vfctl.server.options import Admin as WhoMay
+from vfctl.server.process.workers import workers_here
+from vfctl.terminal.output import log_line, stderr_console
 from vfctl.quantities import format_count
-from vfctl.terminal.output import people, say
-
-if TYPE_CHECKING:
-    from vfctl.client.playback import PlaybackSummary
 
 
 def command(
@@ -50,7 +55,6 @@ def command(
     Filters and encodings work, and trailers are fresh. On a terminal space pauses, the arrows left and right seek, up
     and down change the speed; PATCH /replay does the same. At the end the last state stays. Ctrl-C stops.
     """
-    from vfctl.errors import UsageError
 
     paths = _expanded(files)
     if to is not None:
@@ -58,10 +62,6 @@ def command(
             raise UsageError("--loop and --paused are for serving, and there is --to")
         _report(_play_to(to, paths, speed, start))
         return
-    from vfctl.cli.replay_display import ReplayDisplay, steer
-    from vfctl.server.options import DEFAULT_MAX_CLIENTS, Recording, ServerOptions
-    from vfctl.server.options import Admin as WhoMay
-    from vfctl.server.process.workers import workers_here
 
     options = ServerOptions(
         source=Recording(tuple(paths), speed=speed, loop=loop, start_s=start, paused=paused),
@@ -76,7 +76,6 @@ def command(
 
 def _expanded(files: list[str]) -> list[str]:
     """File names, with the patterns among them that no shell has expanded."""
-    import glob
 
     names: list[str] = []
     for file in files:
@@ -86,13 +85,10 @@ def _expanded(files: list[str]) -> list[str]:
 
 
 def _play_to(url: str, paths: list[str], speed: float, start_s: float) -> PlaybackSummary:
-    import asyncio
-
-    from vfctl.client.playback import play_to
 
     async def play() -> PlaybackSummary:
         stop = stop_on_signals()
-        with people().status(f"playing to {url}") as status:
+        with stderr_console().status(f"playing to {url}") as status:
 
             def on_progress(summary: PlaybackSummary) -> None:
                 status.update(
@@ -106,18 +102,17 @@ def _play_to(url: str, paths: list[str], speed: float, start_s: float) -> Playba
 
 
 def _report(summary: PlaybackSummary) -> None:
-    from vfctl.errors import EXIT_INTERRUPTED, PeerError
 
     kinds = ", ".join(f"{count:,} {name}" for name, count in summary.by_type.most_common())
-    say(
+    log_line(
         f"sent {format_count(summary.sent, 'message')} on {format_count(summary.connections, 'connection')}"
         f" in {summary.duration_s:.1f} s{f' ({kinds})' if kinds else ''}"
     )
-    say(f"late by more than {summary.LATE_MS:g} ms: {summary.late:,}; at most {summary.latest_ms:.1f} ms")
+    log_line(f"late by more than {summary.LATE_MS:g} ms: {summary.late:,}; at most {summary.latest_ms:.1f} ms")
     if summary.reconnects:
-        say(f"connections lost and opened again: {summary.reconnects}")
+        log_line(f"connections lost and opened again: {summary.reconnects}")
     if summary.unsent:
-        say(f"not sent, because their connections were not there: {summary.unsent:,}")
+        log_line(f"not sent, because their connections were not there: {summary.unsent:,}")
     if summary.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED if not summary.sent else 0)
     if summary.unsent and not summary.sent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -11,11 +11,10 @@ from rich.text import Text
 
 from vfctl.cli.serve_display import ServeDisplay
 from vfctl.errors import PeerError, UsageError
-from vfctl.terminal.keys import keys_to
-from vfctl.terminal.output import say
-
-if TYPE_CHECKING:
-    from vfctl.server.process.launch import Server
+from vfctl.server.http.replay_client import ReplayRemote
+from vfctl.server.process.launch import Server
+from vfctl.terminal.live_display import read_keys
+from vfctl.terminal.output import log_line
 
 SEEK_S: Final = 5.0
 POLL_S: Final = 0.5
@@ -48,12 +47,11 @@ class ReplayDisplay(ServeDisplay):
 
 async def steer(server: Server, display: ServeDisplay) -> None:
     """Keep the display's status up to date, and do what keys say; until cancelled."""
-    from vfctl.server.http.replay_client import ReplayRemote
 
     assert isinstance(display, ReplayDisplay)
     remote = ReplayRemote(server.options.host, server.port)
     typed: asyncio.Queue[bytes] = asyncio.Queue()
-    with keys_to(typed.put_nowait) as display.has_keys:
+    with read_keys(typed.put_nowait) as display.has_keys:
         if not (display.has_keys or display.is_drawn):
             return
         while True:
@@ -69,7 +67,7 @@ async def steer(server: Server, display: ServeDisplay) -> None:
             except PeerError:
                 await asyncio.sleep(POLL_S)  # a gateway that is being started again
             except UsageError as error:
-                say(error.message)
+                log_line(error.message)
 
 
 def changes_for(key: bytes, status: dict[str, Any]) -> dict[str, Any]:

@@ -6,20 +6,23 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from vfctl.terminal.output import data, until_reader_leaves
+from vfctl.cli.help import Command, Group
+from vfctl.loadtest.scenario.file import load_scenario, scenario_names, scenario_text
+from vfctl.terminal.output import stdout_console, until_stdout_closes
 
-group = typer.Typer(no_args_is_help=True, help="List, show and check load test scenarios.")
+group = typer.Typer(
+    cls=Group, rich_markup_mode=None, no_args_is_help=True, help="List, show and check load test scenarios."
+)
 
 NameArgument = Annotated[str, typer.Argument(help="A shipped scenario's name, or a TOML file.", metavar="NAME|FILE")]
 
 
-@group.command("list")
+@group.command(cls=Command, name="list")
 def list_scenarios() -> None:
     """List the scenarios that are shipped."""
-    from rich.table import Table
-
-    from vfctl.loadtest.scenario.file import load_scenario, scenario_names
 
     table = Table("scenario", "clients", "seconds", "gates", "description")
     for name in scenario_names():
@@ -27,30 +30,25 @@ def list_scenarios() -> None:
         seconds = sum(step.lasts_s for step in scenario.course())
         figures = (f"{scenario.peak:,}", f"{seconds:,.0f}", f"{len(scenario.gates)}")
         table.add_row(name, *figures, scenario.description)
-    with until_reader_leaves():
-        data().print(table)
+    with until_stdout_closes():
+        stdout_console().print(table)
 
 
-@group.command("show")
+@group.command(cls=Command, name="show")
 def show(name: NameArgument) -> None:
     """Print a scenario's TOML, to start one of your own from."""
-    from vfctl.loadtest.scenario.file import scenario_text
 
     text = scenario_text(name)
-    with until_reader_leaves():
+    with until_stdout_closes():
         sys.stdout.write(text)
 
 
-@group.command("check")
+@group.command(cls=Command, name="check")
 def check(name: NameArgument) -> None:
     """Check a scenario without running it, and print its course.
 
     Exit code 2 if something in it is wrong, with file and line.
     """
-    from rich.markup import escape
-    from rich.table import Table
-
-    from vfctl.loadtest.scenario.file import load_scenario
 
     scenario = load_scenario(name)
     course = Table("stage", "clients", "from s", "to s", "")
@@ -61,7 +59,7 @@ def check(name: NameArgument) -> None:
         at_s += step.lasts_s
     total = sum(role.share for role in scenario.roles)
     mix = ", ".join(f"{role.share / total:.3g} {role.label}" for role in scenario.roles)
-    console = data()
-    with until_reader_leaves():
+    console = stdout_console()
+    with until_stdout_closes():
         console.print(course)
         console.print(f"{escape(name)}: {escape(mix)}; {len(scenario.gates)} gates")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shlex
+import signal
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from vfctl.cli.graph_options import (
+from vfctl.capture.recording.rotation import parse_rotation
+from vfctl.capture.recording.series import check_series
+from vfctl.cli.options import (
     Device,
     DeviceOption,
     Generator,
@@ -25,18 +30,20 @@ from vfctl.cli.graph_options import (
     with_settings,
 )
 from vfctl.cli.record import RotateOption
+from vfctl.cli.serve_display import ServeDisplay
+from vfctl.errors import InputError, UsageError
+from vfctl.loadtest.scenario.file import load_scenario
+from vfctl.loadtest.scenario.model import EmbeddedServer
+from vfctl.physics import DEFAULT_PARAMETERS
+from vfctl.server.http.origins import check_origin
+from vfctl.server.options import DEFAULT_MAX_CLIENTS, RecordTo, ServerOptions
+from vfctl.server.options import Admin as WhoMay
+from vfctl.server.process.descriptors import client_capacity, raise_descriptor_limit
+from vfctl.server.process.launch import Server, launch
+from vfctl.server.process.workers import MAX_WORKERS, workers_here
+from vfctl.stream import Encoding, SlowClientPolicy
+from vfctl.terminal.output import log_line, print_error, stderr_console
 from vfctl.quantities import format_count
-from vfctl.terminal.output import complain, people, say
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
-
-    from vfctl.cli.serve_display import ServeDisplay
-    from vfctl.loadtest.scenario.model import EmbeddedServer
-    from vfctl.server.options import RecordTo, ServerOptions
-    from vfctl.server.process.launch import Server
-    from vfctl.stream import Encoding
 
 
 class SlowClient(StrEnum):
@@ -83,7 +90,6 @@ def _read_config(context: typer.Context, name: str | None) -> str | None:
     """Make what a file says the defaults of the options (click's own way: the command line goes before)."""
     if name is None or context.resilient_parsing:
         return name
-    from vfctl.loadtest.scenario.file import load_scenario
 
     table = context.meta[_CONFIG] = load_scenario(name).server
     defaults = {
@@ -187,10 +193,6 @@ def command(
     The layout is simulated at --physics-hz; each client sees it move at most every --active-interval-ms, and every
     --stable-interval-ms once it has come to rest. Ctrl-C stops.
     """
-    from vfctl.physics import DEFAULT_PARAMETERS
-    from vfctl.server.options import DEFAULT_MAX_CLIENTS, ServerOptions
-    from vfctl.server.options import Admin as WhoMay
-    from vfctl.stream import Encoding, SlowClientPolicy
 
     if config is not None:
         graph, nodes, generator = _one_graph(context, graph, nodes, generator)
@@ -229,7 +231,6 @@ def allowed_origins(origins: list[str] | None) -> tuple[str, ...]:
     Raises:
         UsageError: one of them is no origin.
     """
-    from vfctl.server.http.origins import check_origin
 
     return tuple(check_origin(origin) for origin in origins or ())
 
@@ -245,40 +246,35 @@ def serve(
         display_kind: what it shows; None is what every server does.
         beside: run as long as the server does.
     """
-    import asyncio
-    import signal
-
-    from vfctl.server.process.launch import launch
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # also while it starts: clear up, as for Ctrl-C
         signal.signal(number, signal.default_int_handler)
 
     with ExitStack() as stack:
-        status = stack.enter_context(people().status("starting"))
+        status = stack.enter_context(stderr_console().status("starting"))
         server = stack.enter_context(launch(options, on_progress=lambda text: status.update(text)))
         status.stop()
         asyncio.run(_until_stopped(server, display_kind, beside))
-        say("stopping")
+        log_line("stopping")
     if options.record is not None:
         _say_what_was_recorded(server, options.record)
 
 
 def _announce(server: Server) -> None:
     gateways = len(server.scoreboard)
-    say(f"serving {server.details['source']} on {server.url}")
-    say(f"{gateways} gateway{'s' if gateways > 1 else ''}, up to {server.max_clients:,} clients")
+    log_line(f"serving {server.details['source']} on {server.url}")
+    log_line(f"{gateways} gateway{'s' if gateways > 1 else ''}, up to {server.max_clients:,} clients")
     if server.options.record is not None:
-        say(f"recording to {server.options.record.file}")
+        log_line(f"recording to {server.options.record.file}")
     if server.device is not None:
-        say(f"physics on {server.device}")
+        log_line(f"physics on {server.device}")
     url = suggested_url(server.url, server.options.encoding_limit)
-    say(f"try: vfctl watch {url}, or vfctl loadtest {url} --clients 1000; Ctrl-C stops")
+    log_line(f"try: vfctl watch {url}, or vfctl loadtest {url} --clients 1000; Ctrl-C stops")
 
 
 def suggested_url(url: str, limit: Encoding) -> str:
     """What to connect to, as a shell takes it: with the encoding if the one that clients ask for by themselves is not
     served."""
-    from vfctl.stream import Encoding
 
     if limit is Encoding.RAW:
         return url
@@ -286,14 +282,12 @@ def suggested_url(url: str, limit: Encoding) -> str:
 
 
 def _say_if_clients_do_not_fit(options: ServerOptions) -> None:
-    from vfctl.server.process.descriptors import client_capacity, raise_descriptor_limit
-    from vfctl.server.process.workers import workers_here
 
     capacity = client_capacity(raise_descriptor_limit())
     if capacity * options.workers < options.max_clients:
         needed = workers_here(options.max_clients)
         remedy = f"--workers {needed} hold more" if needed > options.workers else "a higher ulimit -Hn lifts that"
-        say(f"--max-clients {options.max_clients} do not fit: a gateway holds {capacity} here; {remedy}")
+        log_line(f"--max-clients {options.max_clients} do not fit: a gateway holds {capacity} here; {remedy}")
 
 
 async def _until_stopped(
@@ -302,10 +296,6 @@ async def _until_stopped(
     beside: Callable[[Server, ServeDisplay], Coroutine[Any, Any, None]] | None,
 ) -> None:
     """Until the first Ctrl-C or SIGTERM; the second Ctrl-C ends even an orderly stop."""
-    import asyncio
-    import signal
-
-    from vfctl.cli.serve_display import ServeDisplay
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -317,10 +307,10 @@ async def _until_stopped(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)
     _announce(server)  # not before: whoever reads it may stop us at once
-    with (display_kind or ServeDisplay)(people()) as display:
+    with (display_kind or ServeDisplay)(stderr_console()) as display:
         steering = asyncio.create_task(beside(server, display)) if beside is not None else None
         while not stop.is_set():
-            server.watch(0, say)
+            server.watch(0, log_line)
             display.show(server.scoreboard)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), WATCH_S)
@@ -330,10 +320,6 @@ async def _until_stopped(
 
 
 def _record_to(file: Path | None, rotate: str | None) -> RecordTo | None:
-    from vfctl.capture.recording.rotation import parse_rotation
-    from vfctl.capture.recording.series import check_series
-    from vfctl.errors import InputError, UsageError
-    from vfctl.server.options import RecordTo
 
     if file is None:
         if rotate is not None:
@@ -354,18 +340,16 @@ def _record_to(file: Path | None, rotate: str | None) -> RecordTo | None:
 def _say_what_was_recorded(server: Server, record: RecordTo) -> None:
     figures = server.scoreboard.recording
     files = f" in {figures.files} files" if figures.files > 1 else ""
-    say(f"recorded {format_count(figures.messages, 'message')} to {record.file}{files}")
+    log_line(f"recorded {format_count(figures.messages, 'message')} to {record.file}{files}")
     if figures.dropped:
         why = "" if server.recording_failure else ", which came faster than they could be taken down"
-        say(f"missing from it: {format_count(figures.dropped, 'message')}{why}")
+        log_line(f"missing from it: {format_count(figures.dropped, 'message')}{why}")
     if server.recording_failure is not None:
-        complain(server.recording_failure)
+        print_error(server.recording_failure)
         raise typer.Exit(1)
 
 
 def _workers(text: str, max_clients: int) -> int:
-    from vfctl.errors import UsageError
-    from vfctl.server.process.workers import MAX_WORKERS, workers_here
 
     if text == "auto":
         return workers_here(max_clients)

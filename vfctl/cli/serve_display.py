@@ -6,16 +6,14 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from vfctl.quantities import format_byte_rate
+from vfctl.server.process.scoreboard import Scoreboard, Slot
 from vfctl.terminal.live_display import LiveDisplay
-
-if TYPE_CHECKING:
-    from vfctl.server.process.scoreboard import Scoreboard, Slot
+from vfctl.quantities import format_byte_rate
 
 PLAIN_PERIOD_S: Final = 10.0
 REDRAWS_PER_S: Final = 2

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from vfctl.cli.stopping import stop_on_signals
+from vfctl.cli.help import Command, Group
+from vfctl.cli.signals import stop_on_signals
+from vfctl.client.sound_file import SoundReader
+from vfctl.client.voice import Heard, Sent, receive_voice, send_voice
 from vfctl.files import check_writable
-from vfctl.terminal.output import check_duration, people, say
+from vfctl.terminal.output import check_duration, log_line, stderr_console
 
-if TYPE_CHECKING:
-    from vfctl.client.sound_file import SoundReader
-    from vfctl.client.voice import Heard, Sent
-
-group = typer.Typer(no_args_is_help=True, help="Speak to those who look at a server, and hear them.")
+group = typer.Typer(
+    cls=Group, rich_markup_mode=None, no_args_is_help=True, help="Speak to those who look at a server, and hear them."
+)
 
 UrlArgument = Annotated[str, typer.Argument(help="The server, for example ws://127.0.0.1:8765/ws.")]
 
 
-@group.command("send")
+@group.command(cls=Command, name="send")
 def send(
     file: Annotated[
         Path, typer.Argument(help="What to say: WAV of any rate, width and number of channels (or FLAC, Ogg, MP3).")
@@ -32,23 +34,19 @@ def send(
     It goes as 16 kHz mono in messages of 20 ms. While the connection is lost nothing is said; then it goes on.
     Ctrl-C ends it.
     """
-    import asyncio
-
-    from vfctl.client.sound_file import SoundReader
 
     with SoundReader(file) as sound:
         sent = asyncio.run(_send(url, sound))
     said_s = sent.messages / 50
-    say(f"said {said_s:.1f} s of {sound.duration_s:.1f} s in {sent.messages:,} messages")
+    log_line(f"said {said_s:.1f} s of {sound.duration_s:.1f} s in {sent.messages:,} messages")
     if sent.reconnects:
-        say(f"connections lost and opened again: {sent.reconnects}")
+        log_line(f"connections lost and opened again: {sent.reconnects}")
 
 
 async def _send(url: str, sound: SoundReader) -> Sent:
-    from vfctl.client.voice import send_voice
 
     stop = stop_on_signals()
-    with people().status(f"connecting to {url}") as status:
+    with stderr_console().status(f"connecting to {url}") as status:
 
         def on_progress(said_s: float) -> None:
             status.update(f"speaking: {said_s:.0f} of {sound.duration_s:.0f} s")
@@ -56,7 +54,7 @@ async def _send(url: str, sound: SoundReader) -> Sent:
         return await send_voice(url, sound.messages(), stop, on_progress)
 
 
-@group.command("receive")
+@group.command(cls=Command, name="receive")
 def receive(
     url: UrlArgument,
     out: Annotated[Path, typer.Argument(help="WAV file to write: 16 kHz, mono, 16 bit.")],
@@ -71,25 +69,23 @@ def receive(
     The file is as long as one listens, with silence where nobody speaks, also while a lost connection is opened again.
     At the end each speaker's number is told.
     """
-    import asyncio
 
     check_duration(duration)
     check_writable(out, overwrite=overwrite)
     heard = asyncio.run(_receive(url, out, duration, speaker))
-    say(f"{out}: {heard.duration_s:.1f} s; {_who(heard)}")
+    log_line(f"{out}: {heard.duration_s:.1f} s; {_who(heard)}")
     if heard.lost:
-        say(f"messages lost on the way: {heard.lost}")
+        log_line(f"messages lost on the way: {heard.lost}")
     if heard.reconnects:
-        say(f"connections lost and opened again: {heard.reconnects}; what was said in between is missing")
+        log_line(f"connections lost and opened again: {heard.reconnects}; what was said in between is missing")
     if heard.ended_by_server:
-        say("the server ended the stream")
+        log_line("the server ended the stream")
 
 
 async def _receive(url: str, out: Path, duration_s: float | None, speaker: int | None) -> Heard:
-    from vfctl.client.voice import receive_voice
 
     stop = stop_on_signals()
-    with people().status(f"connecting to {url}") as status:
+    with stderr_console().status(f"connecting to {url}") as status:
 
         def on_progress(heard: Heard) -> None:
             status.update(f"listening: {heard.duration_s:.0f} s; {_who(heard)}")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+import asyncio
+import time
+from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import typer
 
-from vfctl.terminal.output import check_duration, people, say
-
-if TYPE_CHECKING:
-    from vfctl.client import Connection
-    from vfctl.terminal.watch_display import Link, WatchDisplay
-    from vfctl.terminal.watch_metrics import Figures
-    from vfctl.terminal.watch_scene import WatchedScene
+from vfctl.cli.signals import stop_on_signals
+from vfctl.client import Connection, connect
+from vfctl.client.lifecycle import State
+from vfctl.client.url import encoding_of, shown
+from vfctl.errors import PeerError
+from vfctl.protocol import PositionDecoder, decode
+from vfctl.terminal.live_display import read_keys, split_keys
+from vfctl.terminal.output import check_duration, log_line, stderr_console
+from vfctl.terminal.watch_display import Link, WatchDisplay, last_line
+from vfctl.terminal.watch_metrics import Figures
+from vfctl.terminal.watch_scene import WatchedScene
 
 LOOK_S: Final = 0.05
 """Between two looks at whether it is time to redraw."""
@@ -29,29 +36,17 @@ def command(
     On a terminal the graph is drawn in braille dots; arrows turn it, space stops it, q quits. Elsewhere there is a line
     every five seconds. ?encoding=lz4 or compact in the URL is watched as well.
     """
-    import asyncio
 
     check_duration(duration)
     asyncio.run(_watch(url, duration))
 
 
 async def _watch(url: str, duration_s: float | None) -> None:
-    import asyncio
-    import time
-
-    from vfctl.cli.stopping import stop_on_signals
-    from vfctl.client import connect
-    from vfctl.client.lifecycle import State
-    from vfctl.errors import PeerError
-    from vfctl.terminal.keys import keys_to, one_by_one
-    from vfctl.terminal.watch_display import WatchDisplay, last_line
-    from vfctl.terminal.watch_metrics import Figures
-    from vfctl.terminal.watch_scene import WatchedScene
 
     began_s = time.monotonic()
     figures, scene, reason = Figures(began_s), WatchedScene(), _Reason()
-    display = WatchDisplay(people(), figures, scene)
-    with people().status(f"connecting to {url}") as connecting:
+    display = WatchDisplay(stderr_console(), figures, scene)
+    with stderr_console().status(f"connecting to {url}") as connecting:
         async with connect(
             url, timed=True, metadata=True, notices=True, heartbeat_interval_s=HEARTBEAT_S, on_change=reason.changed
         ) as connection:
@@ -59,12 +54,12 @@ async def _watch(url: str, duration_s: float | None) -> None:
             stop = stop_on_signals()
 
             def on_key(typed: bytes) -> None:
-                for key in one_by_one(typed):
+                for key in split_keys(typed):
                     if key in (b"q", b"Q"):
                         stop.set()
                     scene.press(key)
 
-            with display, keys_to(on_key) as display.has_keys:
+            with display, read_keys(on_key) as display.has_keys:
                 taking = asyncio.create_task(_take_all(connection, figures, scene if display.is_drawn else None))
                 tasks = {
                     taking,
@@ -75,13 +70,13 @@ async def _watch(url: str, duration_s: float | None) -> None:
                 for task in going_on:
                     task.cancel()
                 await asyncio.wait(tasks)
-            say(last_line(figures, time.monotonic() - began_s))
+            log_line(last_line(figures, time.monotonic() - began_s))
             for task in ended:
                 task.result()
             if not ended and connection.state is not State.CONNECTED:
                 raise PeerError(f"{url} has gone away: {reason.text}" if reason.text else f"{url} has gone away")
     if taking in ended:
-        say("the server has closed the connection")
+        log_line("the server has closed the connection")
 
 
 class _Reason:
@@ -96,9 +91,6 @@ class _Reason:
 
 async def _take_all(connection: Connection, figures: Figures, scene: WatchedScene | None) -> None:
     """Until the connection has ended. Positions are worked out only for somebody to see them."""
-    import time
-
-    from vfctl.protocol import PositionDecoder, decode
 
     positions = PositionDecoder()
     reconnects = 0
@@ -125,8 +117,6 @@ def _clock_offset_us(connection: Connection) -> int:
 
 
 async def _show(connection: Connection, reason: _Reason, display: WatchDisplay) -> None:
-    import asyncio
-    import time
 
     while True:
         display.show(_link(connection, reason.text), time.monotonic())
@@ -134,10 +124,6 @@ async def _show(connection: Connection, reason: _Reason, display: WatchDisplay) 
 
 
 def _link(connection: Connection, reason: str) -> Link:
-    from urllib.parse import urlsplit
-
-    from vfctl.client.url import encoding_of, shown
-    from vfctl.terminal.watch_display import Link
 
     parts = urlsplit(shown(connection.url))
     retries, retry_in_s = connection.retry

@@ -1,9 +1,10 @@
-"""Where things are printed: stdout is data, stderr is for people."""
+"""Standard output and standard error: stdout carries data, stderr carries messages for people."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import math
 import os
 import sys
@@ -11,13 +12,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
     from rich.console import Console
 
     from vfctl.errors import VfctlError
 
 
 @functools.cache
-def people() -> Console:
+def stderr_console() -> Console:
     """The console on stderr; plain where that is no terminal, without colour where NO_COLOR is set.
 
     There is one, since only its own lines go above a live display instead of into it.
@@ -27,7 +29,7 @@ def people() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
-def data() -> Console:
+def stdout_console() -> Console:
     """A console on stdout, for tables that people asked for as a command's result; within `until_reader_leaves`."""
     from rich.console import Console
 
@@ -38,7 +40,7 @@ def data() -> Console:
     return Data(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
-def say(line: str) -> None:
+def log_line(line: str) -> None:
     """One line to people."""
     if not sys.stderr.isatty():  # where it is plain, and nothing is live that it could get into
         sys.stderr.write(f"{line}\n")
@@ -46,21 +48,21 @@ def say(line: str) -> None:
         return
     from rich.markup import escape
 
-    people().print(f"[dim]{escape(line)}[/dim]")
+    stderr_console().print(f"[dim]{escape(line)}[/dim]")
 
 
-def complain(error: VfctlError) -> None:
+def print_error(error: VfctlError) -> None:
     """An expected failure: what happened, and what to do about it."""
     from rich.markup import escape
 
-    console = people()
+    console = stderr_console()
     console.print(f"[bold red]error:[/] {escape(error.message)}")
     if error.hint:
         console.print(f"[dim]hint:[/]  {escape(error.hint)}")
 
 
 @contextlib.contextmanager
-def until_reader_leaves() -> Iterator[None]:
+def until_stdout_closes() -> Iterator[None]:
     """For long output: whoever reads it may have seen enough (`… | head`), which is no error."""
     try:
         yield
@@ -72,6 +74,44 @@ def until_reader_leaves() -> Iterator[None]:
 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise InputError(f"cannot write to stdout: {error.strerror}") from None
+
+
+def reopen_closed_streams() -> None:
+    """Put something where Python has None: nothing can be read, what is written to stdout fails (it would be lost
+    unsaid), and what is said on stderr goes nowhere. Their descriptors are taken, so that no file or socket gets one of
+    them."""
+    for fd, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, flags)  # the lowest that is free, which is this one
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0, "r", closefd=False)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+
+
+def ignore_closed_stderr() -> None:
+    """Go on when what is said on stderr cannot be written any more: the results are worth more than what is said of
+    them, and rich and typer would end the process with 1."""
+    old = sys.stderr
+    # Without a buffer of bytes, as by `python -u`: a signal handler that says something would find it in use.
+    unbuffered = _Lossy(2, "w", closefd=False)
+    sys.stderr = io.TextIOWrapper(unbuffered, old.encoding, old.errors, line_buffering=True, write_through=True)
+
+
+class _Lossy(io.FileIO):
+    def write(self, data: ReadableBuffer, /) -> int:
+        left = memoryview(data).cast("B")
+        size = left.nbytes
+        while left:
+            try:
+                left = left[super().write(left) or left.nbytes :]
+            except OSError:
+                break
+        return size
 
 
 def check_duration(duration_s: float | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
@@ -15,9 +15,7 @@ from vfctl.quantities import format_byte_rate, format_count
 from vfctl.terminal.live_display import LiveDisplay
 from vfctl.terminal.projection import EDGE, NOTHING, Canvas, Picture
 from vfctl.terminal.watch_metrics import Figures, Latency, sparkline
-
-if TYPE_CHECKING:
-    from vfctl.terminal.watch_scene import WatchedScene
+from vfctl.terminal.watch_scene import WatchedScene
 
 REDRAWS_PER_S: Final = 10
 ROTATIONS_PER_S: Final = 5

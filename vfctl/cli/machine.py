@@ -1,0 +1,109 @@
+"""`vfctl doctor` and `vfctl noise`: what this machine can do."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from vfctl.cli.loadtest_display import LoadtestDisplay
+from vfctl.errors import PeerError
+from vfctl.loadtest.control.conductor import Stop
+from vfctl.loadtest.control.noise import measure, score
+from vfctl.loadtest.control.preflight import preflight, read_limits
+from vfctl.loadtest.generator.plan import LOOPBACK_EXAMPLE, REMOTE_EXAMPLE, source_addresses
+from vfctl.loadtest.results.comparison import Question
+from vfctl.terminal.output import log_line, stderr_console, stdout_console, until_stdout_closes
+
+
+def doctor(
+    clients: Annotated[int, typer.Option(help="Simulated clients that the machine is to hold.", min=1)] = 50_000,
+    frame_bytes: Annotated[int, typer.Option(help="Size of a frame; 8856 are 316 nodes, raw.", min=1)] = 8_856,
+    rate: Annotated[float, typer.Option(help="Frames a second and client.", min=0.001)] = 1.0,
+    source_ip: Annotated[
+        str | None, typer.Option(help="Addresses of this machine to connect from.", metavar="CIDR")
+    ] = None,
+    remote: Annotated[bool, typer.Option("--remote", help="The server runs on another machine.")] = False,
+) -> None:
+    """Check whether this machine can hold a load test, and say what lifts a limit that is too low.
+
+    Exit code 1 if something does not suffice.
+    """
+
+    sources = source_addresses(REMOTE_EXAMPLE if remote else LOOPBACK_EXAMPLE, clients, source_ip)
+    checks = preflight(
+        clients,
+        read_limits(),
+        sources=max(1, len(sources)),
+        server_here=not remote,
+        frame_bytes=frame_bytes,
+        frames_per_s=rate,
+    )
+    table = Table("", "needed", "there", "", title=f"{clients:,} clients")
+    for check in checks:
+        table.add_row(check.what, check.needed, check.available, "[green]ok[/]" if check.ok else "[red]too low[/]")
+    failed = [check for check in checks if not check.ok]
+    console = stdout_console()
+    with until_stdout_closes():
+        console.print(table)
+        for check in failed:
+            console.print(f"{check.what}: try  {escape(check.command)}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def noise(
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """Measure for 20 s how much runs of one server differ on this machine, and say what regression they can show.
+
+    Nothing else should run meanwhile that does not run during your tests.
+    """
+
+    with LoadtestDisplay(stderr_console()) as display:
+        runs, before, after = measure(log_line, display.show, Stop())
+    if not all(run.headline.latency.count for run in runs):
+        raise PeerError("a run has measured nothing")
+    document = score([run.to_json() for run in runs], before, after)
+    with until_stdout_closes():
+        if json_output:
+            typer.echo(json.dumps(document, indent=2))
+        else:
+            _print(document)
+
+
+def _print(document: dict[str, Any]) -> None:
+
+    stdout_console().print(_table(document))
+    p95 = document["latency_ms"]["p95"]
+    shows = p95["detectable_ms"]
+    differ_ms = max(Question().min_ms, p95["two_runs_differ_ms"])
+    steal = document["steal_percent"]
+    taken = "" if steal is None else f"; {steal:g} % of the CPU time was taken by the host"
+    stdout_console().print(f"batches began up to {document['scheduling_lag_p99_ms']:.2f} ms late (P99){taken}")
+    stdout_console().print(
+        f"regressions of P95 that show: {shows['1']:.2f} ms between single runs, {shows['5']:.2f} ms with "
+        f"--repeat 5. Two runs of one server differ by up to {p95['two_runs_differ_ms']:.2f} ms: for single runs, "
+        f"vfctl compare A B --min-ms {differ_ms:.2f}"
+    )
+
+
+def _table(document: dict[str, Any]) -> Table:
+
+    title = f"{document['runs']} runs of the same test, {document['clients']} clients; ms"
+    table = Table(title=title, caption="right: the regression that shows with so many runs on each side")
+    table.add_column("latency")
+    for name in ("least", "median", "most", "deviation"):
+        table.add_column(name, justify="right")
+    for repeat in document["latency_ms"]["p50"]["detectable_ms"]:
+        table.add_column(f"{repeat} run{'s' if repeat != '1' else ''}", justify="right")
+    for name, figures in document["latency_ms"].items():
+        shown = (figures[key] for key in ("min", "median", "max", "spread_ms"))
+        table.add_row(
+            name.upper(),
+            *(f"{figure:.2f}" for figure in shown),
+            *(f"{figure:.2f}" for figure in figures["detectable_ms"].values()),
+        )
+    return table

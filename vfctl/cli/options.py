@@ -1,0 +1,179 @@
+"""Options and arguments that several commands share, and the types of their values."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar, get_type_hints
+
+import typer
+
+from vfctl.quantities import parse_duration_s
+from vfctl.cli.mistakes import check_output, check_url
+from vfctl.errors import UsageError
+from vfctl.graph.generators import GENERATORS
+from vfctl.physics import PARAMETERS, PhysicsParameters
+from vfctl.physics.device import DEVICES
+from vfctl.server.options import LiveGraph
+
+DEFAULT_NODES: Final = 1000
+
+Generator = StrEnum("Generator", {name.upper().replace("-", "_"): name for name in GENERATORS})  # type: ignore[misc]
+Device = StrEnum("Device", {name.upper(): name for name in DEVICES})  # type: ignore[misc]
+
+Options = TypeVar("Options")
+
+
+def takes_options(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Make a command of a function that takes one dataclass: each of its fields is an option or argument."""
+
+    def decorate(function: Callable[[Options], None]) -> Callable[..., None]:
+        def command(**values: Any) -> None:
+            function(kind(**values))
+
+        hints = get_type_hints(kind, include_extras=True)
+        parameters = inspect.signature(kind).parameters.values()
+        command.__doc__ = function.__doc__
+        command.__annotations__ = hints
+        command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [each.replace(annotation=hints[each.name]) for each in parameters]
+        )
+        return command
+
+    return decorate
+
+
+def duration(*names: str, help: str, metavar: str = "TIME", **more: Any) -> Any:
+    """An option whose value is a time such as 10s or 1.5min; the command gets seconds (float).
+
+    Args:
+        more: further arguments of `typer.Option`.
+    """
+
+    def seconds(parameter: typer.CallbackParam, value: str | None) -> float | None:
+        return None if value is None else parse_duration_s(value, parameter.opts[-1])
+
+    return typer.Option(*names, parser=str, callback=seconds, metavar=metavar, help=help, **more)
+
+
+UrlArgument = Annotated[
+    str,
+    typer.Argument(help="The server, for example ws://127.0.0.1:8765/ws.", metavar="URL", callback=check_url),
+]
+RecordingArgument = Annotated[
+    str, typer.Argument(help="A recording in any format that vfctl reads; - is stdin.", metavar="FILE")
+]
+OutArgument = Annotated[
+    Path, typer.Argument(help="File to write: .mcap, or .bin for plain messages.", metavar="OUT", callback=check_output)
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+ForOption = Annotated[
+    float | None, duration("--duration", help="Stop after this time.", show_default="runs until Ctrl-C")
+]
+RotateOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Start a new file when the current one reaches this size or age: 100MB, 10min, or both with a comma. "
+        "The files are numbered, and each can be read alone.",
+        metavar="SIZE|TIME",
+        show_default="one file",
+    ),
+]
+HostOption = Annotated[
+    str, typer.Option(help="Address to listen on. 0.0.0.0 accepts other machines.", rich_help_panel="Network")
+]
+PortOption = Annotated[
+    int, typer.Option(help="Port to listen on. 0 picks a free one.", min=0, max=65535, rich_help_panel="Network")
+]
+AllowOriginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Additional allowed origin (CORS) of web pages; * allows all.",
+        metavar="ORIGIN",
+        show_default="the server's own pages",
+        rich_help_panel="Network",
+    ),
+]
+
+GraphArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Graph file: node-link JSON, GraphML, CSV edge list, Turtle or RDF/XML.",
+        metavar="GRAPH",
+        show_default="a bundled ontology of 316 nodes",
+    ),
+]
+NodesOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Generate a graph of this many nodes instead.",
+        min=1,
+        metavar="COUNT",
+        show_default=f"{DEFAULT_NODES} with --generator",
+        rich_help_panel="Graph",
+    ),
+]
+GeneratorOption = Annotated[
+    Generator | None,
+    typer.Option(help="Kind of graph to generate.", show_default="scale-free with --nodes", rich_help_panel="Graph"),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(help="Seed of the generator and of the first positions.", min=0, rich_help_panel="Graph"),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Set a physics parameter, for example spring_k=120. docs/physics.md lists all.",
+        metavar="NAME=VALUE",
+        autocompletion=lambda: [f"{name}=" for name in PARAMETERS],
+        rich_help_panel="Physics",
+    ),
+]
+DeviceOption = Annotated[
+    Device,
+    typer.Option(
+        help="Where to compute. `auto` uses a working GPU. `gpu` fails without one.", rich_help_panel="Physics"
+    ),
+]
+
+
+def live_graph(graph: Path | None, nodes: int | None, generator: Generator | None, seed: int) -> LiveGraph:
+    """The graph that the options ask for.
+
+    Raises:
+        UsageError: both a file and a generated graph.
+    """
+    generated = nodes is not None or generator is not None
+    if graph is not None and generated:
+        raise UsageError("a graph is either read from a file or generated: give GRAPH or --nodes, not both")
+    return LiveGraph(
+        file=None if graph is None else str(graph),
+        generator=str(generator or "scale-free") if generated else None,
+        nodes=nodes or DEFAULT_NODES,
+        seed=seed,
+    )
+
+
+def with_settings(parameters: PhysicsParameters, settings: Sequence[str] | None) -> PhysicsParameters:
+    """The parameters with the changes of `--set`. The last setting of a name wins.
+
+    Raises:
+        UsageError: not NAME=VALUE, an unknown name, or a value that is no number or out of range.
+    """
+    changes: dict[str, float] = {}
+    for setting in settings or ():
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes NAME=VALUE, not {setting!r}", hint="for example: --set spring_k=120")
+        try:
+            value: float | str = float(text)
+        except ValueError:
+            value = text  # refused below, unless the name is wrong already
+        parameters.validated(**{name.strip(): value})  # type: ignore[arg-type]
+        changes[name.strip()] = float(value)
+    return parameters.validated(**changes)

@@ -1,0 +1,121 @@
+"""`vfctl gate`, `vfctl compare` and `vfctl schema`: result files of load tests."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vfctl.cli.loadtest_tables import gates_table
+from vfctl.errors import EXIT_OK, GateError, PeerError
+from vfctl.loadtest.reports.figures import nothing_measured
+from vfctl.loadtest.results.comparable import check_comparable, check_same_test, runs_of
+from vfctl.loadtest.results.comparison import Question, compare_runs
+from vfctl.loadtest.results.file import read_pair, read_results
+from vfctl.loadtest.results.gate_paths import check_path
+from vfctl.loadtest.results.model import schema_of
+from vfctl.loadtest.scenario.gates import check_baseline, check_no_sides, judge, parse_gate
+from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
+
+
+def gate(
+    results: Annotated[Path, typer.Argument(help="What `vfctl loadtest --json` has written.")],
+    gate: Annotated[
+        list[str],
+        typer.Option(
+            help="What has to hold, e.g. 'latency_ms.p95 <= 1.2 * baseline + 1ms'. Repeatable.", metavar="GATE"
+        ),
+    ],
+    baseline: Annotated[
+        Path | None, typer.Option(help="Results of an earlier run, for gates relative to it.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Judge the results of a load test later.
+
+    Exit code 3 if a gate fails or has no data, 4 if the run failed or measured nothing.
+    """
+
+    gates = [parse_gate(expression) for expression in gate]
+    check_no_sides(gates)
+    document = read_results(results)
+    for each in gates:
+        check_path(each, document.get("roles"))
+    earlier = read_results(baseline) if baseline is not None else None
+    check_baseline(gates, earlier)
+    if earlier is not None:
+        check_same_test(earlier, document, ("the baseline", "these results"))
+    verdicts = judge(gates, document, earlier)
+    why = f"the run failed: {document['failure']}" if document.get("failure") else nothing_measured(document)
+    if why:
+        log_line(why)
+    with until_stdout_closes():
+        stdout_console().print(gates_table([asdict(verdict) for verdict in verdicts]))
+    if not all(verdict.passed for verdict in verdicts):
+        raise typer.Exit(GateError.exit_code)
+    raise typer.Exit(PeerError.exit_code if why else EXIT_OK)
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(help="Results to compare with, written by `vfctl loadtest --json`.")],
+    b: Annotated[
+        Path | None,
+        typer.Argument(help="Results that may be slower. Left out if A is of `vfctl loadtest --ab`, which has both."),
+    ] = None,
+    percentile: Annotated[float, typer.Option(help="Of latency.", min=0.1, max=99.999, metavar="P")] = 95.0,
+    confidence: Annotated[
+        float, typer.Option(help="Of the interval on the difference, in percent.", min=50, max=99.9, metavar="C")
+    ] = 95.0,
+    min_percent: Annotated[
+        float, typer.Option(help="The smallest difference that matters, in percent of A.", min=0, metavar="X")
+    ] = 5.0,
+    min_ms: Annotated[float, typer.Option(help="The same in ms; the larger of both counts.", min=0, metavar="X")] = 0.2,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a sentence.")] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Exit code 0 also if B is slower.")] = False,
+) -> None:
+    """Say whether B is slower than A, with a bootstrap confidence interval on the difference of a percentile.
+
+    Exit code 3 if B is slower, 1 if the two cannot be compared. Files of several runs (`vfctl loadtest --repeat`)
+    tell how much runs differ by themselves; `vfctl noise` tells what this machine can tell apart.
+    """
+
+    documents, paired = read_pair(a, b)
+    names = ("A", "B") if b is None else (str(a), str(b))
+    runs_a, runs_b = (runs_of(document, name) for document, name in zip(documents, names, strict=True))
+    warnings = check_comparable(*documents)
+    for warning in warnings:
+        log_line(f"careful: {warning}")
+    answer = compare_runs(runs_a, runs_b, Question(percentile, confidence, min_percent, min_ms), paired=paired)
+    with until_stdout_closes():
+        if json_output:
+            typer.echo(json.dumps({"schema": "vfctl.compare/1", **asdict(answer), "warnings": warnings}, indent=2))
+        else:
+            stdout_console().print(answer.sentence)
+    raise typer.Exit(GateError.exit_code if answer.verdict == "slower" and not report_only else EXIT_OK)
+
+
+class Documents(StrEnum):
+    """What there is a schema of."""
+
+    LOADTEST = "loadtest"
+    AB = "ab"
+    FIND = "find"
+    NOISE = "noise"
+    COMPARE = "compare"
+    BANDWIDTH = "bandwidth"
+
+
+def schema(
+    document: Annotated[
+        Documents,
+        typer.Argument(help="What writes it: loadtest, loadtest --ab, loadtest --find, noise, compare, bandwidth."),
+    ],
+) -> None:
+    """Print the JSON Schema of a document that vfctl writes."""
+
+    with until_stdout_closes():
+        sys.stdout.write(json.dumps(schema_of(document.value), indent=2) + "\n")
