@@ -57,8 +57,8 @@ format: $(STAMP)  ## let ruff format and mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(STAMP)  ## docs/cli.md from the commands' own help, and the table of docs/physics.md
-	@$(BIN)/python -m typer vfctl.cli.app utils docs --name vfctl --output docs/cli.md
+docs: $(STAMP)  ## docs/cli.md and completion from the commands' own help, and the table of docs/physics.md
+	@$(BIN)/python docs/cli_reference.py
 	@$(BIN)/python docs/parameter_table.py
 
 pictures: $(STAMP) browser  ## the pictures of the documentation, in a headless Chromium

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,15 @@ def listing(root: Any) -> str:
 
 def markdown(root: Any) -> str:
     """The text of cli.md: the help of every command, in 100 columns."""
+    os.environ["COLUMNS"] = "100"
     parts = ["# Command line reference\n\nThe output of `--help` of every command. `make docs` writes this page.\n"]
     contexts = _contexts(root, typer.Context(root, info_name="vfctl", help_option_names=["-h", "--help"]))
-    parts += [f"## `{each.command_path}`\n\n```text\n{each.command.get_help(each)}\n```\n" for each in contexts]
+    parts += [f"## `{each.command_path}`\n\n```text\n{_plain(each.command.get_help(each))}\n```\n" for each in contexts]
     return "\n".join(parts)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[\d*m", "", text)
 
 
 def _contexts(command: Any, context: typer.Context) -> list[typer.Context]:

@@ -70,9 +70,9 @@ FIND = ("--find", "clients", "--until", "clients.lost == 0")
         (["layout", "no-such-file.ttl", "--out", "OUT.npz"], 1, "no-such-file.ttl"),
         (["layout", "x.ttl", "--nodes", "5", "--out", "OUT.npz"], 2, "not both"),
         (["layout", "--set", "dt=1", "--out", "OUT.npz"], 2, "dt = 1 is out of range: 0.001 to 0.05 s"),
-        (["loadtest", "ws://127.0.0.1:1/ws", "--active"], 2, "are for a server of this run's own"),
-        (["loadtest", "ws://127.0.0.1:1/ws", "--embedded"], 2, "are for a server of this run's own"),
-        (["loadtest", "--ab", "ws://a/", "ws://b/", "--nodes", "9"], 2, "are for a server of this run's own"),
+        (["loadtest", "ws://127.0.0.1:1/ws", "--active"], 2, "are for an embedded server"),
+        (["loadtest", "ws://127.0.0.1:1/ws", "--embedded"], 2, "are for an embedded server"),
+        (["loadtest", "--ab", "ws://a/", "ws://b/", "--nodes", "9"], 2, "are for an embedded server"),
         (["loadtest", "--ab", "ws://a/", "ws://b/", "--repeat", "2"], 2, "a longer --duration"),
         (["loadtest", "--ab", "ws://a/", "ws://b/", "--find", "clients"], 2, "--ab names its two servers"),
         (
@@ -83,7 +83,7 @@ FIND = ("--find", "clients", "--until", "clients.lost == 0")
         (
             ["loadtest", *FIND, "--repeat", "2"],
             2,
-            "at the load that it finds",
+            "at the load that --find reports",
         ),
         (
             ["loadtest", *FIND, "--csv", "x"],

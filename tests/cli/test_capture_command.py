@@ -7,13 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer.main
-from typer.testing import CliRunner
 
 from vfctl.capture import open_capture, open_writer
-from vfctl.capture.tools.convert import Encoding as ConverterEncoding
-from vfctl.cli.app import app, run
-from vfctl.cli.capture import Encoding, group
+from vfctl.cli.app import run
 from vfctl.protocol import (
     EDGE_DTYPE,
     NODE_DTYPE,
@@ -24,8 +20,6 @@ from vfctl.protocol import (
     Trailer,
     encode,
 )
-
-TOOLS = [command.name for command in group.registered_commands]
 
 
 @pytest.fixture
@@ -47,19 +41,6 @@ def said(capfd: pytest.CaptureFixture[str]) -> str:
     output, errors = capfd.readouterr()
     assert "Traceback" not in output + errors
     return output + errors
-
-
-@pytest.mark.parametrize("tool", TOOLS)
-def test_every_tool_has_help_with_every_option_explained(tool: str) -> None:
-    built = typer.main.get_command(app).commands["capture"].commands[tool]  # type: ignore[attr-defined]
-    assert built.help
-    for parameter in built.params:
-        assert parameter.name == "help" or parameter.help, f"{tool}: {parameter.name} has no help"
-    assert CliRunner().invoke(app, ["capture", tool, "--help"]).exit_code == 0
-
-
-def test_encodings_agree() -> None:
-    assert tuple(Encoding) == tuple(ConverterEncoding)
 
 
 def test_info(plain: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -178,13 +178,13 @@ def test_a_signal_in_the_midst_of_a_finaliser_ends_it_too() -> None:
     """Python swallows what is raised there."""
     script = """
 import os, signal, time
-from vfctl.cli.progress import tidy_when_terminated
+from vfctl.cli.signals import clean_up_on_sigterm
 class Ending:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
 try:
-    with tidy_when_terminated():
+    with clean_up_on_sigterm():
         ending = Ending()
         del ending
         time.sleep(60)

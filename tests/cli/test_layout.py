@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from vfctl.cli.app import run
-from vfctl.cli.layout_display import LayoutDisplay, bar, plain_line
+from vfctl.cli.layout import LayoutDisplay, bar, plain_line
 from vfctl.graph.loaders import load_graph
 from vfctl.physics.layout import LayoutProgress
 

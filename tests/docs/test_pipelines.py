@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import typer.main
 import yaml
 
@@ -39,7 +40,8 @@ def vfctl_commands(script: str) -> list[list[str]]:
 def parsed(arguments: list[str]) -> dict[str, Any]:
     """The options that the command line parser reads from them."""
     name, *rest = arguments
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    root: Any = typer.main.get_command(app)
+    command = root.get_command(typer.Context(root), name)
     return dict(command.make_context(name, rest).params)
 
 

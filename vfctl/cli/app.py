@@ -43,11 +43,11 @@ COMMANDS: Final = {
 class LazyGroup(Group):
     """Imports the module of a command when the command is called. `vfctl --help` reads `commands.json` instead."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """The names, in the order of `--help`."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import and build a command; None if there is no such command."""
         if cmd_name not in COMMANDS:
             return None
@@ -60,7 +60,7 @@ class LazyGroup(Group):
         command.name = cmd_name
         return command
 
-    def summaries(self, ctx: typer.Context) -> dict[str, str]:
+    def summaries(self, ctx: Any) -> dict[str, str]:
         """One line of help for each command."""
         return {name: described_commands()[name]["help"] for name in COMMANDS}
 

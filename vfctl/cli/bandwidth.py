@@ -21,7 +21,6 @@ from vfctl.capture.formats.recognition import PEEK_BYTES, recognise
 from vfctl.capture.source import open_source
 from vfctl.capture.timeline import DecodedMessage, decoded
 from vfctl.cli.options import (
-    Device,
     DeviceOption,
     GeneratorOption,
     NodesOption,
@@ -34,7 +33,7 @@ from vfctl.errors import EXIT_INTERRUPTED, UsageError, VfctlError
 from vfctl.files import check_writable, replace_file
 from vfctl.graph.picture import picture_format
 from vfctl.physics import DEFAULT_PARAMETERS
-from vfctl.physics.device import use_device
+from vfctl.physics.device import Device, use_device
 from vfctl.protocol import PositionUpdate
 from vfctl.server.process.frame_source import build_graph
 from vfctl.terminal.output import log_line, stderr_console, stdout_console, until_stdout_closes
@@ -64,7 +63,7 @@ def command(
     generator: GeneratorOption = None,
     seed: SeedOption = 0,
     settings: SetOption = None,
-    device: DeviceOption = Device.AUTO,
+    device: DeviceOption = "auto",
     max_steps: Annotated[int, typer.Option(help="Let the physics take so many steps at most.", min=1)] = 20_000,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
     plot: Annotated[
@@ -193,7 +192,7 @@ def _computed(
     parameters = with_settings(DEFAULT_PARAMETERS, settings)
     graph = build_graph(live, lambda _: None)
     with stderr_console().status("looking for a device"):
-        on = use_device(device.value)
+        on = use_device(device)
     log_line(f"{len(graph):,} nodes, {len(graph.edges):,} edges; physics on {on}")
 
     def states() -> Iterator[SampledState]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +27,8 @@ from vfctl.capture.tools.repair import repair as recover
 from vfctl.cli.decode import print_format, print_losses
 from vfctl.quantities import parse_duration_s
 from vfctl.cli.help import Command, Group
-from vfctl.cli.progress import Progress, clean_up_on_sigterm, length_of
+from vfctl.cli.progress import Progress, length_of
+from vfctl.cli.signals import clean_up_on_sigterm
 from vfctl.errors import CaptureError, InputError, UsageError, VfctlError
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
 from vfctl.quantities import format_size, format_count
@@ -40,13 +39,6 @@ group = typer.Typer(
     no_args_is_help=True,
     help="Look into recordings, mend, cut, merge and convert them.",
 )
-
-
-class Encoding(StrEnum):
-    """How positions can be written anew; a test holds them against the converter's."""
-
-    RAW = "raw"
-    LZ4 = "lz4"
 
 
 FileArgument = Annotated[str, typer.Argument(help="A recording in any format that vfctl knows; - is stdin.")]
@@ -158,7 +150,8 @@ def convert(
     file: FileArgument,
     out: OutArgument,
     encoding: Annotated[
-        Encoding | None, typer.Option(help="Write graphs and positions so; else every message stays as it is.")
+        converting.Encoding | None,
+        typer.Option(help="Write graphs and positions so; else every message stays as it is."),
     ] = None,
     connection: Annotated[
         int | None, typer.Option(help="Only this connection of a packet capture or HAR.", min=0, metavar="N")
@@ -167,10 +160,9 @@ def convert(
 ) -> None:
     """Write a recording in another format: any to .mcap, or to .bin (what the server sent, one after another)."""
 
-    chosen = converting.Encoding(encoding) if encoding else None
     with _opened(file, "converting") as (capture, progress):
         report = converting.convert(
-            capture, out, encoding=chosen, connection=connection, overwrite=overwrite, on_offset=progress
+            capture, out, encoding=encoding, connection=connection, overwrite=overwrite, on_offset=progress
         )
     _finish(out, report, "of clients or other connections")
 
@@ -185,7 +177,7 @@ def _opened(file: str, what: str) -> Iterator[tuple[Capture, Progress]]:
 
 
 def _finish(out: Path, report: CopyReport, where: str) -> None:
-    size = f", {format_size(out.stat().st_size)}" if os.path.isfile(out) else ""  # noqa: PTH113
+    size = f", {format_size(out.stat().st_size)}" if out.is_file() else ""
     log_line(f"{out}: {format_count(report.messages, 'message')}{size}")
     if report.left_out:
         log_line(f"{format_count(report.left_out, 'message')} left out ({where})")

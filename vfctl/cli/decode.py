@@ -10,7 +10,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from vfctl.capture import Capture, open_capture
-from vfctl.capture.exporters import export, summary_rows, watched
+from vfctl.capture.exporters import FORMATS, export, summary_rows, watched
 from vfctl.capture.exporters.as_parquet import check_parquet
 from vfctl.capture.exporters.plot import CapturePlot
 from vfctl.capture.losses import LossLog
@@ -18,26 +18,16 @@ from vfctl.capture.runs import with_runs
 from vfctl.capture.selection import Selection, select, types_named
 from vfctl.capture.timeline import decoded_items
 from vfctl.quantities import parse_count_or_duration, parse_duration_s
-from vfctl.cli.progress import Progress, clean_up_on_sigterm, length_of, stdout_is_watched
+from vfctl.cli.progress import Progress, length_of, stdout_is_watched
+from vfctl.cli.signals import clean_up_on_sigterm
 from vfctl.errors import UsageError, VfctlError
 from vfctl.files import check_writable, replacing
 from vfctl.graph.picture import picture_format
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
 from vfctl.quantities import format_size, format_count
 
-
-class Format(StrEnum):
-    """How to print; a test holds them against the exporters."""
-
-    TABLE = "table"
-    JSON = "json"
-    NDJSON = "ndjson"
-    CSV = "csv"
-    NPZ = "npz"
-    PARQUET = "parquet"
-
-
-_BINARY = (Format.NPZ, Format.PARQUET)
+Format = StrEnum("Format", {name.upper(): name for name in ("table", *FORMATS)})  # type: ignore[misc]
+_BINARY = ("npz", "parquet")
 
 
 def command(
@@ -83,10 +73,10 @@ def command(
 
     if plot is not None and (format is not None or output is not None):
         raise UsageError("--plot draws in place of --format and --output", hint="run it twice for both")
-    chosen = format or Format.TABLE
+    chosen = format or Format("table")
     if chosen in _BINARY and output is None and sys.stdout.isatty():
         raise UsageError(f"{chosen} is binary, and stdout is a terminal", hint=f"--output out.{chosen}")
-    if chosen is Format.PARQUET:
+    if chosen == "parquet":
         check_parquet()
     selection = _selection(type, node, from_, to, every, limit)
     target = None if output is None or str(output) == "-" else output
@@ -170,7 +160,7 @@ def _print(capture: Capture, format: Format, selection: Selection, out: BinaryIO
 
     undecodable = LossLog()
     try:
-        if format is Format.TABLE:
+        if format == "table":
             _print_table(capture, selection, undecodable, out, progress)
         else:
             export(capture, format.value, out, selection, undecodable=undecodable, on_offset=progress)

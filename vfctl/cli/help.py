@@ -21,7 +21,7 @@ NARROW: Final = 60
 class Command(TyperCommand):
     """A command with our help."""
 
-    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write usage, text, arguments and groups of options."""
         _write_head(self, ctx, formatter)
         _write_parameters(self, ctx, formatter)
@@ -30,18 +30,18 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A group of commands with our help."""
 
-    def summaries(self, ctx: typer.Context) -> dict[str, str]:
+    def summaries(self, ctx: Any) -> dict[str, str]:
         """The first paragraph of the help of each command."""
         return {name: _paragraphs(self.get_command(ctx, name))[0] for name in self.list_commands(ctx)}
 
-    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write usage, text, options and commands."""
         _write_head(self, ctx, formatter)
         _write_parameters(self, ctx, formatter)
         _write_rows(formatter, "Commands", list(self.summaries(ctx).items()))
 
 
-def default_of(parameter: Any, ctx: typer.Context) -> str:
+def default_of(parameter: Any, ctx: Any) -> str:
     """What happens without the option, as `--help` shows it; empty for flags, and where nothing happens."""
     if isinstance(parameter.show_default, str):
         return parameter.show_default
@@ -53,7 +53,7 @@ def default_of(parameter: Any, ctx: typer.Context) -> str:
     )
 
 
-def _write_head(command: Any, ctx: typer.Context, formatter: Any) -> None:
+def _write_head(command: Any, ctx: Any, formatter: Any) -> None:
     formatter.width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
     formatter.write(f"{typer.style('Usage:', bold=True)} {' '.join([ctx.command_path, *_pieces(command, ctx)])}\n")
     for paragraph in _paragraphs(command):
@@ -70,7 +70,7 @@ def _paragraphs(command: Any) -> list[str]:
     return inspect.cleandoc(command.help or "").split("\n\n")
 
 
-def _pieces(command: Any, ctx: typer.Context) -> list[str]:
+def _pieces(command: Any, ctx: Any) -> list[str]:
     pieces = ["[OPTIONS]"]
     for parameter in command.get_params(ctx):
         if isinstance(parameter, TyperArgument):
@@ -84,7 +84,7 @@ def _argument_name(parameter: Any) -> str:
     return f"{name}..." if parameter.nargs == -1 and "..." not in name else name
 
 
-def _write_parameters(command: Any, ctx: typer.Context, formatter: Any) -> None:
+def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
     groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
     for parameter in command.get_params(ctx):
         if isinstance(parameter, TyperArgument):
@@ -94,8 +94,7 @@ def _write_parameters(command: Any, ctx: typer.Context, formatter: Any) -> None:
             value = "" if parameter.is_flag else f" {_metavar(parameter)}"
             group = groups.setdefault(parameter.rich_help_panel or "Options", [])
             group.append((names + value, _described(parameter, ctx)))
-    options = groups.pop("Options")  # the last group: what is left
-    for title, rows in [*groups.items(), ("Options" if len(groups) == 1 else "Other", options)]:
+    for title, rows in groups.items():
         _write_rows(formatter, title, rows)
 
 
@@ -108,7 +107,7 @@ def _metavar(parameter: Any) -> str:
     return "FILE" if type_.is_path else "TEXT" if type_.annotation is str else "N"
 
 
-def _described(parameter: Any, ctx: typer.Context) -> str:
+def _described(parameter: Any, ctx: Any) -> str:
     notes = [f"default: {default}"] if (default := default_of(parameter, ctx)) else []
     low, high = parameter.min, parameter.max
     if low is not None or high is not None:

@@ -17,7 +17,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from vfctl.cli.options import (
-    Device,
     DeviceOption,
     GeneratorOption,
     GraphArgument,
@@ -34,7 +33,7 @@ from vfctl.graph.picture import draw, picture_format
 from vfctl.graph.placed import PlacedGraph
 from vfctl.graph.writers import format_of, write
 from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
-from vfctl.physics.device import use_device
+from vfctl.physics.device import Device, use_device
 from vfctl.server.process.frame_source import build_graph
 from vfctl.terminal.live_display import LiveDisplay
 from vfctl.terminal.output import log_line, stderr_console, until_stdout_closes
@@ -105,7 +104,7 @@ def command(
     seed: SeedOption = 0,
     max_steps: Annotated[int, typer.Option(help="Give up after so many steps.", min=1)] = 20_000,
     settings: SetOption = None,
-    device: DeviceOption = Device.AUTO,
+    device: DeviceOption = "auto",
 ) -> None:
     """Lay a graph out: run the physics to rest, without a server, and write the positions.
 
@@ -148,7 +147,7 @@ def _compute(
     """The layout, and whether Ctrl-C ended it. While there is nothing to save yet, Ctrl-C just ends the command."""
 
     with stderr_console().status("looking for a device"):
-        name = use_device(device.value)
+        name = use_device(device)
     log_line(f"{len(graph):,} nodes, {len(graph.edges):,} edges; physics on {name}")
     from vfctl.physics.layout import lay_out  # not before the device is chosen: it loads JAX
 

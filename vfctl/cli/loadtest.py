@@ -247,7 +247,7 @@ class LoadtestOptions:
         """
         if self.wants_own_server and (self.url is not None or self.ab is not None):
             raise UsageError(
-                "--embedded, --graph, --nodes, --generator and --active are for the embedded server, and there is a URL",
+                "--embedded, --graph, --nodes, --generator and --active are for an embedded server, not for a URL",
                 hint="omit the URL, or pass these options to `vfctl serve`",
             )
         if self.find is None and self.until:

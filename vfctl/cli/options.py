@@ -15,13 +15,12 @@ from vfctl.cli.mistakes import check_output, check_url
 from vfctl.errors import UsageError
 from vfctl.graph.generators import GENERATORS
 from vfctl.physics import PARAMETERS, PhysicsParameters
-from vfctl.physics.device import DEVICES
+from vfctl.physics.device import Device
 from vfctl.server.options import LiveGraph
 
 DEFAULT_NODES: Final = 1000
 
 Generator = StrEnum("Generator", {name.upper().replace("-", "_"): name for name in GENERATORS})  # type: ignore[misc]
-Device = StrEnum("Device", {name.upper(): name for name in DEVICES})  # type: ignore[misc]
 
 Options = TypeVar("Options")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -92,7 +91,7 @@ class Progress:
 def length_of(file: str) -> int | None:
     """Length of a file that is one, for a Progress."""
     try:
-        return None if file == "-" or not Path(file).is_file() else os.stat(file).st_size  # noqa: PTH116
+        return None if file == "-" or not Path(file).is_file() else Path(file).stat().st_size
     except (OSError, ValueError):
         return None
 

@@ -9,19 +9,11 @@ from typing import Annotated
 import typer
 
 from vfctl.capture.recording.rotation import Rotation, parse_rotation, parse_size
+from vfctl.cli.options import RotateOption
 from vfctl.cli.signals import stop_on_signals
 from vfctl.client.record import RecordSummary, record
 from vfctl.terminal.output import check_duration, log_line, stderr_console
 from vfctl.quantities import format_count
-
-RotateOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Begin a new file when one is so large or so old: 100MB, 10min, or both with a comma. The files are "
-        "numbered; each can be read alone.",
-        metavar="SIZE|TIME",
-    ),
-]
 
 
 def command(

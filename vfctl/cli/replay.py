@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
+from vfctl.cli.options import AllowOriginOption, HostOption, PortOption
 from vfctl.cli.replay_display import ReplayDisplay, steer
-from vfctl.cli.serve import Admin, AllowOriginOption, HostOption, PortOption, allowed_origins, serve
+from vfctl.cli.serve import allowed_origins, serve
 from vfctl.cli.signals import stop_on_signals
 from vfctl.client.playback import PlaybackSummary, play_to
 from vfctl.errors import EXIT_INTERRUPTED, PeerError, UsageError
-from vfctl.server.options import DEFAULT_MAX_CLIENTS, Recording, ServerOptions
-from vfctl.server.options import Admin as WhoMay
+from vfctl.server.options import DEFAULT_MAX_CLIENTS, Admin, Recording, ServerOptions
 from vfctl.server.process.workers import workers_here
 from vfctl.terminal.output import log_line, stderr_console
 from vfctl.quantities import format_count
@@ -68,7 +68,7 @@ def command(
         host=host,
         port=port,
         workers=workers_here(DEFAULT_MAX_CLIENTS),
-        admin=WhoMay(admin.value),
+        admin=admin,
         allow_origins=allowed_origins(allow_origin),
     )
     serve(options, ReplayDisplay, steer)
@@ -79,7 +79,7 @@ def _expanded(files: list[str]) -> list[str]:
 
     names: list[str] = []
     for file in files:
-        found = [] if Path(file).exists() else sorted(glob.glob(file))  # noqa: PTH207  # Path.glob wants a root
+        found = [] if Path(file).exists() else sorted(glob.glob(file))  # noqa: PTH207  # Path.glob needs a root
         names += found or [file]
     return names
 

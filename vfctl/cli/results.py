@@ -18,7 +18,7 @@ from vfctl.loadtest.results.comparable import check_comparable, check_same_test,
 from vfctl.loadtest.results.comparison import Question, compare_runs
 from vfctl.loadtest.results.file import read_pair, read_results
 from vfctl.loadtest.results.gate_paths import check_path
-from vfctl.loadtest.results.model import schema_of
+from vfctl.loadtest.results.model import DOCUMENTS, schema_of
 from vfctl.loadtest.scenario.gates import check_baseline, check_no_sides, judge, parse_gate
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
 
@@ -98,20 +98,12 @@ def compare(
     raise typer.Exit(GateError.exit_code if answer.verdict == "slower" and not report_only else EXIT_OK)
 
 
-class Documents(StrEnum):
-    """What there is a schema of."""
-
-    LOADTEST = "loadtest"
-    AB = "ab"
-    FIND = "find"
-    NOISE = "noise"
-    COMPARE = "compare"
-    BANDWIDTH = "bandwidth"
+Document = StrEnum("Document", {name.upper(): name for name in DOCUMENTS})  # type: ignore[misc]
 
 
 def schema(
     document: Annotated[
-        Documents,
+        Document,
         typer.Argument(help="What writes it: loadtest, loadtest --ab, loadtest --find, noise, compare, bandwidth."),
     ],
 ) -> None:

@@ -9,7 +9,6 @@ import signal
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -18,26 +17,27 @@ import typer
 from vfctl.capture.recording.rotation import parse_rotation
 from vfctl.capture.recording.series import check_series
 from vfctl.cli.options import (
-    Device,
+    AllowOriginOption,
     DeviceOption,
     Generator,
     GeneratorOption,
     GraphArgument,
+    HostOption,
     NodesOption,
+    PortOption,
+    RotateOption,
     SeedOption,
     SetOption,
     live_graph,
     with_settings,
 )
-from vfctl.cli.record import RotateOption
 from vfctl.cli.serve_display import ServeDisplay
 from vfctl.errors import InputError, UsageError
 from vfctl.loadtest.scenario.file import load_scenario
 from vfctl.loadtest.scenario.model import EmbeddedServer
 from vfctl.physics import DEFAULT_PARAMETERS
 from vfctl.server.http.origins import check_origin
-from vfctl.server.options import DEFAULT_MAX_CLIENTS, RecordTo, ServerOptions
-from vfctl.server.options import Admin as WhoMay
+from vfctl.server.options import DEFAULT_MAX_CLIENTS, Admin, RecordTo, ServerOptions
 from vfctl.server.process.descriptors import client_capacity, raise_descriptor_limit
 from vfctl.server.process.launch import Server, launch
 from vfctl.server.process.workers import MAX_WORKERS, workers_here
@@ -45,43 +45,8 @@ from vfctl.stream import Encoding, SlowClientPolicy
 from vfctl.terminal.output import log_line, print_error, stderr_console
 from vfctl.quantities import format_count
 
-
-class SlowClient(StrEnum):
-    """The names of the policies of `vfctl.stream.SlowClientPolicy`, held against them by the same test."""
-
-    SKIP = "skip"
-    DISCONNECT = "disconnect"
-
-
-class EncodingLimit(StrEnum):
-    """The names of `vfctl.stream.Encoding`."""
-
-    RAW = "raw"
-    LZ4 = "lz4"
-    COMPACT = "compact"
-
-
-class Admin(StrEnum):
-    """Who may change the physics: the names of `vfctl.server.options.Admin`."""
-
-    NOBODY = "nobody"
-    LOCAL = "local"
-    ANYONE = "anyone"
-
-
 WATCH_S: Final = 0.25
 """Time between two looks at the server's processes: a gateway that dies is missed for no longer."""
-
-HostOption = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")]
-PortOption = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)]
-
-AllowOriginOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Web pages of this origin may use it, too, not only its own; * for all. Again for more.", metavar="ORIGIN"
-    ),
-]
-
 
 _CONFIG: Final = "vfctl.cli.serve.config"
 
@@ -137,7 +102,7 @@ def command(
         ),
     ] = None,
     settings: SetOption = None,
-    device: DeviceOption = Device.AUTO,
+    device: DeviceOption = "auto",
     host: HostOption = "127.0.0.1",
     port: PortOption = 8765,
     workers: Annotated[
@@ -158,18 +123,19 @@ def command(
     ] = 50,
     stable_interval_ms: Annotated[float, typer.Option(help="And once it is stable.", min=1)] = 1000,
     slow_client: Annotated[
-        SlowClient, typer.Option(help="What becomes of a client that has not taken its last frames: it skips, or goes.")
-    ] = SlowClient.SKIP,
+        SlowClientPolicy,
+        typer.Option(help="What becomes of a client that has not taken its last frames: it skips, or goes."),
+    ] = SlowClientPolicy.SKIP,
     stall_timeout: Annotated[
         float, typer.Option(help="Seconds after which a client that takes nothing at all is disconnected.", min=0.1)
     ] = 20,
     encoding_limit: Annotated[
-        EncodingLimit,
+        Encoding,
         typer.Option(
             help="Refuse clients whose encoding takes more than this one: lz4 forbids raw (what a URL without "
             "?encoding= asks for), compact also lz4."
         ),
-    ] = EncodingLimit.RAW,
+    ] = Encoding.RAW,
     admin: Annotated[
         Admin,
         typer.Option(
@@ -202,7 +168,7 @@ def command(
         at_rest=table is not None and table.state == "rest",
         keep_awake=table is not None and table.state == "active",
         parameters=with_settings(table.physics if table else DEFAULT_PARAMETERS, settings),
-        device=device.value,
+        device=device,
     )
     options = ServerOptions(
         source=source,
@@ -214,9 +180,9 @@ def command(
         active_interval_ms=active_interval_ms,
         stable_interval_ms=stable_interval_ms,
         stall_timeout_s=stall_timeout,
-        slow_client=SlowClientPolicy(slow_client.value),
-        encoding_limit=Encoding(encoding_limit.value),
-        admin=WhoMay(admin.value),
+        slow_client=slow_client,
+        encoding_limit=encoding_limit,
+        admin=admin,
         allow_origins=allowed_origins(allow_origin),
         record=_record_to(record, rotate),
     )

@@ -22,8 +22,8 @@ from rich.console import Console
 import vfctl
 from tests.loadtest.results.golden_inputs import ABORTED, DIED, MIXED, PLAIN, a_run
 from vfctl.cli.app import run
-from vfctl.cli.loadtest_ab import print_ab
 from vfctl.cli.loadtest_reports import json_text
+from vfctl.cli.loadtest_runs import print_ab
 from vfctl.cli.loadtest_tables import results_tables, search_table
 from vfctl.loadtest.control import noise
 from vfctl.loadtest.control.find import Found, Probe
