@@ -35,9 +35,9 @@ from vfctl.graph.picture import picture_format
 from vfctl.physics import DEFAULT_PARAMETERS
 from vfctl.physics.device import Device, use_device
 from vfctl.protocol import PositionUpdate
+from vfctl.quantities import format_byte_rate
 from vfctl.server.process.frame_source import build_graph
 from vfctl.terminal.output import log_line, stderr_console, stdout_console, until_stdout_closes
-from vfctl.quantities import format_byte_rate
 
 _TICKS_PER_FRAME = 3
 """The physics ticks 60 times a second, a client gets 20 frames."""

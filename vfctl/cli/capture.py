@@ -25,13 +25,12 @@ from vfctl.capture.tools.cut import cut as copy
 from vfctl.capture.tools.merge import merge as combine
 from vfctl.capture.tools.repair import repair as recover
 from vfctl.cli.decode import print_format, print_losses
-from vfctl.quantities import parse_duration_s
 from vfctl.cli.help import Command, Group
 from vfctl.cli.progress import Progress, length_of
 from vfctl.cli.signals import clean_up_on_sigterm
 from vfctl.errors import CaptureError, InputError, UsageError, VfctlError
+from vfctl.quantities import format_count, format_size, parse_duration_s
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
-from vfctl.quantities import format_size, format_count
 
 group = typer.Typer(
     cls=Group,

@@ -17,14 +17,13 @@ from vfctl.capture.losses import LossLog
 from vfctl.capture.runs import with_runs
 from vfctl.capture.selection import Selection, select, types_named
 from vfctl.capture.timeline import decoded_items
-from vfctl.quantities import parse_count_or_duration, parse_duration_s
 from vfctl.cli.progress import Progress, length_of, stdout_is_watched
 from vfctl.cli.signals import clean_up_on_sigterm
 from vfctl.errors import UsageError, VfctlError
 from vfctl.files import check_writable, replacing
 from vfctl.graph.picture import picture_format
+from vfctl.quantities import format_count, format_size, parse_count_or_duration, parse_duration_s
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
-from vfctl.quantities import format_size, format_count
 
 Format = StrEnum("Format", {name.upper(): name for name in ("table", *FORMATS)})  # type: ignore[misc]
 _BINARY = ("npz", "parquet")

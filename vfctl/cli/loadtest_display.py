@@ -14,8 +14,8 @@ from rich.text import Text
 
 from vfctl.loadtest.control.live import Status
 from vfctl.metrics.histogram import Summary
-from vfctl.terminal.live_display import LiveDisplay
 from vfctl.quantities import format_byte_rate
+from vfctl.terminal.live_display import LiveDisplay
 
 PLAIN_PERIOD_S: Final = 5.0
 REDRAWS_PER_S: Final = 5

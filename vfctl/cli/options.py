@@ -10,12 +10,12 @@ from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
 import typer
 
-from vfctl.quantities import parse_duration_s
 from vfctl.cli.mistakes import check_output, check_url
 from vfctl.errors import UsageError
 from vfctl.graph.generators import GENERATORS
 from vfctl.physics import PARAMETERS, PhysicsParameters
 from vfctl.physics.device import Device
+from vfctl.quantities import parse_duration_s
 from vfctl.server.options import LiveGraph
 
 DEFAULT_NODES: Final = 1000

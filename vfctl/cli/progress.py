@@ -11,8 +11,8 @@ from typing import Any, Final
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bar
 
-from vfctl.terminal.output import log_line, stderr_console
 from vfctl.quantities import format_size
+from vfctl.terminal.output import log_line, stderr_console
 
 LINE_EVERY_S: Final = 5.0
 _BAR_EVERY_S: Final = 0.1

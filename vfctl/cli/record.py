@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from vfctl.capture.recording.rotation import Rotation, parse_rotation, parse_size
+from vfctl.capture.recording.rotation import Rotation, parse_rotation
 from vfctl.cli.options import RotateOption
 from vfctl.cli.signals import stop_on_signals
 from vfctl.client.record import RecordSummary, record
+from vfctl.quantities import format_count, parse_size_bytes
 from vfctl.terminal.output import check_duration, log_line, stderr_console
-from vfctl.quantities import format_count
 
 
 def command(

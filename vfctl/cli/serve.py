@@ -36,6 +36,7 @@ from vfctl.errors import InputError, UsageError
 from vfctl.loadtest.scenario.file import load_scenario
 from vfctl.loadtest.scenario.model import EmbeddedServer
 from vfctl.physics import DEFAULT_PARAMETERS
+from vfctl.quantities import format_count
 from vfctl.server.http.origins import check_origin
 from vfctl.server.options import DEFAULT_MAX_CLIENTS, Admin, RecordTo, ServerOptions
 from vfctl.server.process.descriptors import client_capacity, raise_descriptor_limit
@@ -43,7 +44,6 @@ from vfctl.server.process.launch import Server, launch
 from vfctl.server.process.workers import MAX_WORKERS, workers_here
 from vfctl.stream import Encoding, SlowClientPolicy
 from vfctl.terminal.output import log_line, print_error, stderr_console
-from vfctl.quantities import format_count
 
 WATCH_S: Final = 0.25
 """Time between two looks at the server's processes: a gateway that dies is missed for no longer."""

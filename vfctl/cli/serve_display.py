@@ -11,9 +11,9 @@ from typing import Final
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from vfctl.quantities import format_byte_rate
 from vfctl.server.process.scoreboard import Scoreboard, Slot
 from vfctl.terminal.live_display import LiveDisplay
-from vfctl.quantities import format_byte_rate
 
 PLAIN_PERIOD_S: Final = 10.0
 REDRAWS_PER_S: Final = 2

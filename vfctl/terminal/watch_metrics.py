@@ -87,7 +87,7 @@ class Figures:
         """None while there is no second yet."""
         return self._rate(now_s, [float(each.is_update) for each in self._since(now_s - RATE_S)])
 
-    def format_byte_rate(self, now_s: float) -> float | None:
+    def bytes_per_s(self, now_s: float) -> float | None:
         """Of all messages, without WebSocket framing."""
         return self._rate(now_s, [float(each.size) for each in self._since(now_s - RATE_S)])
 
