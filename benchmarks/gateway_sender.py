@@ -19,8 +19,8 @@ import numpy as np
 import uvloop
 
 from vfctl.bus import BusServer
-from vfctl.graph.full_graph import to_full_graph
 from vfctl.graph.generators import generate
+from vfctl.graph.model import to_full_graph
 from vfctl.protocol import NODE_DTYPE, PositionUpdate, Trailer, encode
 from vfctl.server.clocks import unix_time_us
 from vfctl.server.options import ServerOptions

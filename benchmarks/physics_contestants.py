@@ -24,9 +24,8 @@ def ours(edges: np.ndarray, count: int, cells: int | None = None) -> tuple[np.nd
 
     from vfctl.graph import build_graph
     from vfctl.physics import DEFAULT_PARAMETERS
-    from vfctl.physics.compilation import keep_compiled
-    from vfctl.physics.settling import Settling, rest_energy
-    from vfctl.physics.simulation import advance
+    from vfctl.physics.device import keep_compiled
+    from vfctl.physics.simulation import Settling, advance, rest_energy
     from vfctl.physics.state import init, topology
 
     keep_compiled()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vfctl.bus import Envelope, Kind
-from vfctl.bus.receiving import BUFFER_BYTES, EnvelopeReceiver
+from vfctl.bus.unix_socket import BUFFER_BYTES, EnvelopeReceiver
 from vfctl.errors import ProtocolError
 
 PAYLOADS = st.one_of(

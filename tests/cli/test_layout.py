@@ -15,7 +15,7 @@ from rich.console import Console
 from vfctl.cli.app import run
 from vfctl.cli.layout import LayoutDisplay, bar, plain_line
 from vfctl.graph.loaders import load_graph
-from vfctl.physics.layout import LayoutProgress
+from vfctl.physics.offline_layout import LayoutProgress
 
 GRAPH = {
     "nodes": [

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from vfctl.client.sound_file import MESSAGE_SAMPLES, VOICE_HZ, SoundReader
+from vfctl.client.audio import MESSAGE_SAMPLES, VOICE_HZ, SoundReader, VoiceMix
 from vfctl.client.voice import Pacer
-from vfctl.client.voice_mix import VoiceMix
 from vfctl.errors import InputError
 from vfctl.protocol import Trailer, VoiceData
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vfctl.graph.bundled import bundled_graph
-from vfctl.graph.hops import components
-from vfctl.graph.loaders import load_graph
+from vfctl.graph.analysis import components
+from vfctl.graph.loaders import bundled_graph, load_graph
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vfctl.errors import UsageError
+from vfctl.graph.analysis import components, degrees
 from vfctl.graph.generators import GENERATORS, MAX_NODES, generate
-from vfctl.graph.hops import components, degrees
 from vfctl.graph.model import KINDS
 
 

@@ -23,9 +23,9 @@ def test_the_package_imports_no_loader_and_nothing_heavy():
 @pytest.mark.parametrize(
     "code",
     [
-        "import vfctl.graph, vfctl.graph.bundled as b; b.bundled_graph()",
+        "import vfctl.graph, vfctl.graph.loaders as b; b.bundled_graph()",
         "from vfctl.graph.generators import generate; generate('random', 50, 1)",
-        "from vfctl.graph.node_link import to_node_link; import vfctl.graph.loaders",
+        "from vfctl.graph.model import to_node_link; import vfctl.graph.loaders",
     ],
 )
 def test_bundled_graph_generators_and_node_link_need_neither_networkx_nor_rdflib(code):

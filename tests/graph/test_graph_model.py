@@ -8,11 +8,10 @@ import pytest
 
 from vfctl.errors import InputError
 from vfctl.graph import build_graph, from_full_graph, to_full_graph
-from vfctl.graph.bundled import bundled_graph
-from vfctl.graph.communities import LOUVAIN_MAX_EDGES, find_communities
+from vfctl.graph.analysis import LOUVAIN_MAX_EDGES, components, degrees, find_communities, hops_from
 from vfctl.graph.generators import generate
-from vfctl.graph.hops import components, degrees, hops_from
-from vfctl.graph.node_link import to_node_link
+from vfctl.graph.loaders import bundled_graph
+from vfctl.graph.model import to_node_link
 from vfctl.protocol import NODE_DTYPE, decode, encode
 
 COLUMNS = ("ids", "labels", "kinds", "depths", "clusters", "edges")

@@ -9,9 +9,8 @@ import pytest
 
 from vfctl.errors import InputError, UsageError
 from vfctl.graph import Graph, build_graph
+from vfctl.graph.layout_file import PlacedGraph, format_of, write
 from vfctl.graph.picture import FORMATS, draw, groups, principal_axes
-from vfctl.graph.placed import PlacedGraph
-from vfctl.graph.writers import format_of, write
 from vfctl.protocol import NODE_DTYPE
 
 

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from vfctl.errors import InputError
 from vfctl.graph import KINDS, Graph
-from vfctl.graph.bundled import bundled_graph
 from vfctl.graph.generators import GENERATORS, generate
-from vfctl.graph.loaders import load_graph
+from vfctl.graph.loaders import bundled_graph, load_graph
 from vfctl.graph.loaders.node_link import load_node_link
-from vfctl.graph.node_link import to_node_link
+from vfctl.graph.model import to_node_link
 from vfctl.protocol import EDGE_DTYPE
 
 DATA = Path(__file__).parent / "data"

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vfctl.metrics import LatencyHistogram
-from vfctl.metrics.hdr import decode_counts, encode_counts
-from vfctl.metrics.histogram import MAX_US, bucket_of, upper_edge_us
+from vfctl.metrics.histogram import MAX_US, bucket_of, decode_counts, encode_counts, upper_edge_us
 
 VALUES = st.lists(st.integers(0, MAX_US), max_size=50)
 

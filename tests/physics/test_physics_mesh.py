@@ -94,7 +94,7 @@ def test_the_grid_follows_the_nodes():
 
 def stress(graph, position):
     """Normalised stress at the best scale, over the pairs with every twentieth node (all hop distances from it)."""
-    from vfctl.graph.hops import hops_from
+    from vfctl.graph.analysis import hops_from
 
     ratios = []
     for source in range(0, len(graph), 20):

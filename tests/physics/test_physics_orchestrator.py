@@ -11,8 +11,7 @@ from vfctl.errors import InputError, UsageError
 from vfctl.graph import build_graph
 from vfctl.graph.generators import generate
 from vfctl.physics import MAX_COORDINATE, PhysicsOrchestrator, PhysicsParameters
-from vfctl.physics.settling import QUIET_STEPS
-from vfctl.physics.simulation import advance, place
+from vfctl.physics.simulation import QUIET_STEPS, advance, place
 from vfctl.protocol import NODE_DTYPE, FullGraph, NodeDrag, PositionUpdate, Trailer, decode, encode
 
 T = 1_700_000_000_000_000

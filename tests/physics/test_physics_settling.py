@@ -2,7 +2,7 @@ from functools import reduce
 
 import pytest
 
-from vfctl.physics.settling import QUIET_STEPS, Settling, rest_energy
+from vfctl.physics.simulation import QUIET_STEPS, Settling, rest_energy
 
 
 def after(energies, start=None):

@@ -26,7 +26,7 @@ from vfctl.protocol import (
     codec,
     decode,
     encode,
-    layout,
+    wire,
 )
 from vfctl.protocol.wire import MAX_MESSAGE_BYTES
 
@@ -96,7 +96,7 @@ def small_limit(monkeypatch) -> int:
     """The limit is checked in two modules; a small one spares the test a quarter of a gigabyte."""
     limit = 1000
     monkeypatch.setattr(codec, "MAX_MESSAGE_BYTES", limit)
-    monkeypatch.setattr(layout, "MAX_MESSAGE_BYTES", limit)
+    monkeypatch.setattr(wire, "MAX_MESSAGE_BYTES", limit)
     return limit
 
 

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from vfctl.stream import ClientCoordinator, Intervals
-from vfctl.stream.overload import LONGEST_US, TARGET, OverloadController
+from vfctl.stream.intervals import LONGEST_US, TARGET, OverloadController
 
 TICK_US = 1_000_000 // 60
 ACTIVE_US, STABLE_US = 50_000, 1_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vfctl.stream.rounds import SLOTS, RoundClock
+from vfctl.stream.intervals import SLOTS, RoundClock
 
 SECOND_US = 1_000_000
 

@@ -9,8 +9,7 @@ from enum import IntEnum
 from typing import Final, Protocol
 
 from vfctl.errors import ProtocolError
-from vfctl.protocol.layout import Buffer
-from vfctl.protocol.wire import MAX_MESSAGE_BYTES
+from vfctl.protocol.wire import MAX_MESSAGE_BYTES, Buffer
 
 ENVELOPE: Final = struct.Struct("<IBII")
 """payload length, kind, gateway, client."""

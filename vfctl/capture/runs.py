@@ -22,8 +22,7 @@ from vfctl.capture.formats.known_starts import KnownStarts
 from vfctl.capture.reader import Capture
 from vfctl.errors import InputError, ProtocolError
 from vfctl.protocol import NODE_DTYPE, Flag, MessageType
-from vfctl.protocol.layout import measure
-from vfctl.protocol.wire import HEADER, TRAILER, U32
+from vfctl.protocol.wire import HEADER, TRAILER, U32, measure
 
 TRAILER_DTYPE: Final = np.dtype([("sequence", "<u8"), ("timestamp_us", "<u8"), ("interval_us", "<u4")])
 """One trailer on the wire: 20 bytes, packed."""

@@ -29,9 +29,8 @@ from vfctl.cli.options import (
 from vfctl.errors import EXIT_INTERRUPTED, UsageError
 from vfctl.files import check_writable, replace_file
 from vfctl.graph import Graph
+from vfctl.graph.layout_file import PlacedGraph, format_of, write
 from vfctl.graph.picture import draw, picture_format
-from vfctl.graph.placed import PlacedGraph
-from vfctl.graph.writers import format_of, write
 from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
 from vfctl.physics.device import Device, use_device
 from vfctl.server.process.frame_source import build_graph
@@ -39,7 +38,7 @@ from vfctl.terminal.live_display import LiveDisplay
 from vfctl.terminal.output import log_line, stderr_console, until_stdout_closes
 
 if TYPE_CHECKING:
-    from vfctl.physics.layout import LayoutProgress  # loads JAX
+    from vfctl.physics.offline_layout import LayoutProgress  # loads JAX
 
 PLAIN_FIRST_S: Final = 1.0
 """What is done sooner needs no line."""
@@ -149,7 +148,7 @@ def _compute(
     with stderr_console().status("looking for a device"):
         name = use_device(device)
     log_line(f"{len(graph):,} nodes, {len(graph.edges):,} edges; physics on {name}")
-    from vfctl.physics.layout import lay_out  # not before the device is chosen: it loads JAX
+    from vfctl.physics.offline_layout import lay_out  # not before the device is chosen: it loads JAX
 
     stopped: list[int] = []
 

@@ -10,7 +10,7 @@ import typer
 
 from vfctl.cli.help import Command, Group
 from vfctl.cli.signals import stop_on_signals
-from vfctl.client.sound_file import SoundReader
+from vfctl.client.audio import SoundReader
 from vfctl.client.voice import Heard, Sent, receive_voice, send_voice
 from vfctl.files import check_writable
 from vfctl.terminal.output import check_duration, log_line, stderr_console

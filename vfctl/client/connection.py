@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import aiohttp
 
-from vfctl.client.clock import Clock, SystemClock
 from vfctl.client.handshake import Link, OpenError, one_line, open_link
 from vfctl.client.lifecycle import CLEAN_CLOSES, Action, LifeCycle, StartTimer, State, is_retryable
 from vfctl.client.url import shown, with_options
@@ -35,7 +35,7 @@ from vfctl.protocol import (
     decode,
     encode,
 )
-from vfctl.protocol.layout import measure
+from vfctl.protocol.wire import measure
 
 HEARTBEAT_INTERVAL_S: Final = 30.0
 OPEN_TIMEOUT_S: Final = 10.0
@@ -396,3 +396,29 @@ def connect(
         on_change=on_change,
         clock=clock or SystemClock(),
     )
+
+
+class Clock(Protocol):
+    """Where a connection takes the time from."""
+
+    def monotonic_s(self) -> float:
+        """Seconds that only ever grow, for intervals."""
+
+    def unix_ns(self) -> int:
+        """Unix time in ns, for time stamps."""
+
+    async def sleep(self, delay_s: float) -> None:
+        """Come back after so many seconds."""
+
+
+class SystemClock:
+    """The machine's own."""
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+    def unix_ns(self) -> int:
+        return time.time_ns()
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)

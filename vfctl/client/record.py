@@ -17,9 +17,9 @@ from vfctl.capture.recording.rotation import Rotation
 from vfctl.capture.recording.series import SeriesWriter
 from vfctl.capture.recording.writer import FLUSH_AGE_S
 from vfctl.client.connection import Connection, connect
+from vfctl.client.handshake import server_name
 from vfctl.client.lifecycle import State
 from vfctl.client.url import encoding_of, shown
-from vfctl.client.who import server_name
 from vfctl.errors import InputError, VfctlError
 
 FLUSH_LOOK_S: Final = 0.25

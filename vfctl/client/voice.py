@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from vfctl.client.audio import MESSAGE_SAMPLES, VOICE_HZ, Samples, VoiceMix
 from vfctl.client.connection import Connection, connect
 from vfctl.client.lifecycle import State
-from vfctl.client.sound_file import MESSAGE_SAMPLES, VOICE_HZ, Samples
-from vfctl.client.voice_mix import VoiceMix
 from vfctl.errors import InputError, PeerError
 from vfctl.protocol import Filter, VoiceData
 

@@ -4,7 +4,6 @@ Gateways import this package, so it imports no loader: `vfctl.graph.loaders` and
 imported by name where they are needed.
 """
 
-from vfctl.graph.full_graph import from_full_graph, to_full_graph
-from vfctl.graph.model import KINDS, Graph, build_graph
+from vfctl.graph.model import KINDS, Graph, build_graph, from_full_graph, to_full_graph
 
 __all__ = ["KINDS", "Graph", "build_graph", "from_full_graph", "to_full_graph"]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfctl.errors import UsageError
-from vfctl.graph.hops import degrees, hops_from
+from vfctl.graph.analysis import degrees, hops_from
 from vfctl.graph.model import Graph, build_graph
 from vfctl.protocol import NODE_DTYPE
 from vfctl.protocol.wire import MAX_MESSAGE_BYTES

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfctl.errors import InputError
-from vfctl.protocol import EDGE_DTYPE, Edges
+from vfctl.protocol import EDGE_DTYPE, Edges, FullGraph, Metadata, Nodes, Trailer
 
 KINDS = ("class", "individual", "property", "other")
 """The kinds a node can be of."""
@@ -108,3 +108,69 @@ def build_graph(
         clusters=np.asarray(clusters if clusters is not None else np.zeros(count), np.int32),
         edges=records,
     )
+
+
+def to_full_graph(graph: Graph, nodes: Nodes, *, trailer: Trailer | None = None, metadata: bool = True) -> FullGraph:
+    """The FullGraph message of the whole graph.
+
+    Args:
+        nodes: NODE_DTYPE [nodes], the present positions, in the graph's node order.
+    """
+    columns = Metadata(graph.labels, graph.kinds, tuple(graph.depths.tolist()), tuple(graph.clusters.tolist()))
+    return FullGraph(nodes, graph.edges, columns if metadata else None, trailer)
+
+
+def from_full_graph(message: FullGraph, name: str) -> Graph:
+    """The Graph that a FullGraph describes. Without METADATA labels are the ids, and all are `other`, depth 0.
+
+    Raises:
+        InputError: as for Graph (the message may come from a foreign recording).
+    """
+    count = len(message.nodes)
+    ids = message.nodes["id"].copy()
+    columns = message.metadata or Metadata(
+        label=tuple(str(node_id) for node_id in ids.tolist()),
+        kind=("other",) * count,
+        depth=(0,) * count,
+        cluster=(0,) * count,
+    )
+    return Graph(
+        name=name,
+        ids=ids,
+        labels=columns.label,
+        kinds=tuple(kind if kind in KINDS else "other" for kind in columns.kind),
+        depths=np.asarray(columns.depth, np.int32),
+        clusters=np.asarray(columns.cluster, np.int32),
+        edges=message.edges.copy(),
+    )
+
+
+def to_node_link(graph: Graph, nodes: Nodes | None = None) -> dict[str, Any]:
+    """The node-link form, of plain Python values only; read back it gives an equal graph.
+
+    Args:
+        nodes: NODE_DTYPE [nodes], positions in the graph's node order; adds `x`, `y` and `z` to each node.
+
+    Returns:
+        `{"directed": False, "multigraph": False, "graph": {"name": …}, "nodes": [{"id", "label", "kind",
+        "depth", "cluster"}, …], "links": [{"source", "target", "weight"}, …]}`; `source` and `target` are ids.
+
+    Raises:
+        InputError: `nodes` are not the graph's.
+    """
+    columns = [graph.ids.tolist(), graph.labels, graph.kinds, graph.depths.tolist(), graph.clusters.tolist()]
+    keys = ["id", "label", "kind", "depth", "cluster"]
+    if nodes is not None:
+        if nodes["id"].tolist() != columns[0]:
+            raise InputError(f"{graph.name}: the positions are those of other nodes")
+        keys += "xyz"
+        columns += [nodes[axis].tolist() for axis in "xyz"]
+    return {
+        "directed": False,
+        "multigraph": False,
+        "graph": {"name": graph.name},
+        "nodes": [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)],
+        "links": [
+            {"source": source, "target": target, "weight": weight} for source, target, weight in graph.edges.tolist()
+        ],
+    }

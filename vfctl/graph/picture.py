@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vfctl.errors import MissingError, UsageError
-from vfctl.graph.hops import degrees
-from vfctl.graph.placed import PlacedGraph
+from vfctl.graph.analysis import degrees
+from vfctl.graph.layout_file import PlacedGraph
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,12 +13,10 @@ import numpy as np
 
 from vfctl.errors import InputError
 from vfctl.graph import Graph, to_full_graph
-from vfctl.physics.compilation import keep_compiled
-from vfctl.physics.device import device_name
+from vfctl.physics.device import device_name, keep_compiled
 from vfctl.physics.drags import Dragged, HeldNodes
 from vfctl.physics.parameters import PhysicsParameters
-from vfctl.physics.settling import Settling, rest_energy
-from vfctl.physics.simulation import MAX_STEPS_PER_CALL, Frame, advance, place
+from vfctl.physics.simulation import MAX_STEPS_PER_CALL, Frame, Settling, advance, place, rest_energy
 from vfctl.physics.state import State, Topology, init, moved_to, topology
 from vfctl.protocol import NODE_DTYPE, FullGraph, Message, NodeDrag, Nodes, PositionUpdate, Trailer
 

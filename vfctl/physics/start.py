@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vfctl.graph.hops import components, hops_from
+from vfctl.graph.analysis import components, hops_from
 from vfctl.physics.parameters import PhysicsParameters
 
 _PIVOTS: Final = 32

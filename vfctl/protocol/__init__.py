@@ -4,7 +4,6 @@ from vfctl.protocol.codec import decode, encode, encode_parts
 from vfctl.protocol.compact_encoder import CompactEncoder, History, View
 from vfctl.protocol.filter import EVERYTHING, Filter
 from vfctl.protocol.grid import Grid, positions_of
-from vfctl.protocol.layout import MessageSplitter, message_length
 from vfctl.protocol.messages import (
     CompactUpdate,
     Edges,
@@ -24,7 +23,7 @@ from vfctl.protocol.messages import (
     describe,
 )
 from vfctl.protocol.position_decoder import PositionDecoder
-from vfctl.protocol.wire import EDGE_DTYPE, NODE_DTYPE, Flag, MessageType
+from vfctl.protocol.wire import EDGE_DTYPE, NODE_DTYPE, Flag, MessageSplitter, MessageType, message_length
 
 __all__ = [
     "EDGE_DTYPE",

@@ -7,12 +7,11 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+import lz4.block
 import numpy as np
 
 from vfctl.errors import ProtocolError
-from vfctl.protocol.compression import compress, decompress
 from vfctl.protocol.filter import Filter
-from vfctl.protocol.layout import Buffer, measure
 from vfctl.protocol.messages import (
     TYPE_IDS,
     CompactUpdate,
@@ -45,8 +44,10 @@ from vfctl.protocol.wire import (
     U32,
     VERSION,
     VOICE,
+    Buffer,
     Flag,
     MessageType,
+    measure,
 )
 
 _U64 = struct.Struct("<Q")
@@ -334,3 +335,39 @@ def _array_bytes(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> Buffer:
     if array.dtype != dtype or array.ndim != 1:
         raise ValueError(f"array of {array.dtype} {list(array.shape)}, expected one dimension of {dtype}")
     return np.ascontiguousarray(array).view(np.uint8).data
+
+
+_STRIDE = NODE_DTYPE.itemsize
+
+
+def compress(node_bytes: Buffer, rest: bytes = b"") -> bytes:
+    """One LZ4 block of the shuffled nodes and, unshuffled, what follows them.
+
+    Args:
+        node_bytes: whole 28-byte records.
+        rest: of a FullGraph, edges and metadata with their counts.
+    """
+    rows = np.frombuffer(node_bytes, np.uint8).reshape(-1, _STRIDE)
+    return bytes(lz4.block.compress(rows.T.tobytes() + rest, store_size=False))
+
+
+def decompress(block: memoryview, raw_length: int, node_bytes: int, *, offset: int) -> bytes:
+    """Undo `compress`: the nodes as they were, then the rest.
+
+    Args:
+        block: the LZ4 block.
+        raw_length: its length once decompressed; the caller has bounded it.
+        node_bytes: how much of that is nodes.
+        offset: where the block stands in its message, for the error.
+
+    Raises:
+        ProtocolError: not an LZ4 block, or one of another length.
+    """
+    try:
+        raw = bytes(lz4.block.decompress(block, uncompressed_size=raw_length))
+    except (lz4.block.LZ4BlockError, ValueError) as error:
+        raise ProtocolError(f"damaged LZ4 block of {len(block)} bytes ({error})", offset=offset) from None
+    if len(raw) != raw_length:
+        raise ProtocolError(f"LZ4 block holds {len(raw)} bytes, expected {raw_length}", offset=offset)
+    shuffled = np.frombuffer(raw, np.uint8, node_bytes).reshape(_STRIDE, -1)
+    return shuffled.T.tobytes() + raw[node_bytes:]

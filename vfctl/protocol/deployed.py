@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfctl.errors import ProtocolError
-from vfctl.protocol.layout import Buffer, message_length
-from vfctl.protocol.wire import VERSION
+from vfctl.protocol.wire import VERSION, Buffer, message_length
 
 _PLACE: Final = [("id", "<u4"), ("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("vx", "<f4"), ("vy", "<f4"), ("vz", "<f4")]
 _TREE: Final = [*_PLACE, ("distance", "<f4"), ("parent", "<i4")]

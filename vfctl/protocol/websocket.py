@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from vfctl.errors import ProtocolError
-from vfctl.protocol.layout import Buffer
+from vfctl.protocol.wire import Buffer
 
 MAX_CONTROL_PAYLOAD: Final = 125
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

@@ -19,9 +19,8 @@ from vfctl.protocol import (
     encode_parts,
     positions_of,
 )
-from vfctl.protocol.layout import Buffer
 from vfctl.protocol.websocket import frame_header
-from vfctl.protocol.wire import TRAILER
+from vfctl.protocol.wire import TRAILER, Buffer
 from vfctl.stream.filters import FilterIndex, Subset
 from vfctl.stream.variants import Encoding, Variant
 

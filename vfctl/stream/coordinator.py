@@ -11,8 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vfctl.stream.overload import OverloadController
-from vfctl.stream.rounds import SLOTS, RoundClock, Turn
+from vfctl.stream.intervals import SLOTS, OverloadController, RoundClock, Turn
 
 CLIENTS_PER_SHARE: Final = 4 * SLOTS
 """For each so many clients, one more of a group shares a slot: at 50,000 of them 14, while 52 are in each slot."""

@@ -33,7 +33,7 @@ from vfctl.loadtest.results.build import Results, not_run, set_verdicts
 from vfctl.loadtest.results.model import DOCUMENTS, schema_of
 from vfctl.loadtest.results.repeats import fold, middle_run
 from vfctl.loadtest.scenario.gates import judge, parse_gate
-from vfctl.metrics.hdr import decode_counts
+from vfctl.metrics.histogram import decode_counts
 from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, PositionUpdate, encode
 
 FOLDER = Path(__file__).with_name("golden")

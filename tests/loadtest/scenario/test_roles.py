@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vfctl.errors import UsageError
-from vfctl.graph.bundled import bundled_graph
+from vfctl.graph.loaders import bundled_graph
 from vfctl.loadtest.control.context import draw_filters
 from vfctl.loadtest.generator.behaviour import Away, Send, Speak, Wait, World, moments, script
 from vfctl.loadtest.generator.speech import speak, spoken_us

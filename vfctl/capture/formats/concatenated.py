@@ -11,8 +11,7 @@ from vfctl.capture.formats.known_starts import COMMON, HEAD, KnownStarts
 from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, Window
 from vfctl.errors import ProtocolError
-from vfctl.protocol.layout import measure
-from vfctl.protocol.wire import HEADER, NODE_DTYPE
+from vfctl.protocol.wire import HEADER, NODE_DTYPE, measure
 
 _START = re.compile(rb"\x04(?=[\x01-\x0f][\x00-\x3f])", re.DOTALL)
 """Where a message may begin."""

@@ -27,8 +27,7 @@ from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, Window
 from vfctl.errors import CaptureError, ProtocolError
 from vfctl.protocol.deployed import FIRST_BYTES, form_of
-from vfctl.protocol.layout import message_length
-from vfctl.protocol.wire import VERSION
+from vfctl.protocol.wire import VERSION, message_length
 
 MAGIC: Final = b"\x89MCAP0\r\n"
 ENCODING: Final = "vfctl.v4"

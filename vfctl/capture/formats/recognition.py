@@ -18,8 +18,7 @@ from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, resembles
 from vfctl.errors import CaptureError, ProtocolError
 from vfctl.protocol.deployed import FIRST_BYTES
-from vfctl.protocol.layout import check_header
-from vfctl.protocol.wire import HEADER, VERSION
+from vfctl.protocol.wire import HEADER, VERSION, check_header
 
 Format = Literal["mcap", "v4", "websocket", "pcap", "pcapng", "har", "v2", "v3", "v5", "sequenced"]
 """`v4` is a plain concatenation of V4 messages, of which a single message is the shortest; `v2` and the rest are one

@@ -7,9 +7,8 @@ from typing import Final
 
 from vfctl.errors import ProtocolError
 from vfctl.protocol.deployed import FIRST_BYTES, form_of
-from vfctl.protocol.layout import message_length
 from vfctl.protocol.websocket import FrameHeader, Opcode, apply_mask, parse_frame_header
-from vfctl.protocol.wire import MAX_MESSAGE_BYTES, VERSION
+from vfctl.protocol.wire import MAX_MESSAGE_BYTES, VERSION, message_length
 
 RSV1: Final = 0x40
 """Set on the first frame of a message with permessage-deflate (RFC 7692)."""

@@ -25,9 +25,8 @@ from vfctl.capture.formats.websocket_frames import (
 )
 from vfctl.capture.formats.websocket_messages import MessageAssembler, WebSocketConnection
 from vfctl.errors import ProtocolError
-from vfctl.protocol.layout import message_length
 from vfctl.protocol.websocket import FrameHeader, Opcode
-from vfctl.protocol.wire import VERSION
+from vfctl.protocol.wire import VERSION, message_length
 
 _HANDSHAKE: Final = re.compile(REQUEST.pattern + b"|" + RESPONSE.pattern)
 _TLS: Final = re.compile(rb"[\x14-\x17]\x03[\0-\x04]")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import codecs
+from importlib import resources
 from pathlib import Path
 
 from vfctl.errors import InputError
 from vfctl.graph.loaders.detect import detect_format
 from vfctl.graph.loaders.edge_list import load_edge_list
-from vfctl.graph.loaders.expat_input import refuse_xml_bomb
-from vfctl.graph.loaders.graphml import load_graphml
+from vfctl.graph.loaders.graphml import load_graphml, refuse_xml_bomb
 from vfctl.graph.loaders.node_link import load_node_link
 from vfctl.graph.model import Graph
 
@@ -21,7 +21,7 @@ def load_graph(path: Path | str) -> Graph:
     """The graph that a file describes; its format is told by content and extension.
 
     What becomes of ids, edges, kinds, depths and clusters is the same for all formats and is said in
-    `vfctl.graph.loaders.draft`. What is dropped or changed is logged as a warning.
+    `vfctl.graph.loaders.builder`. What is dropped or changed is logged as a warning.
 
     Raises:
         InputError: the file cannot be read, or is not a graph; names the file and, where it can, the line or element.
@@ -76,3 +76,15 @@ def _decode(data: bytes) -> tuple[str | None, str]:
         return None, f"byte {error.start} is not {error.encoding.upper()} ({error.reason})"
     at = text.find("\0")
     return (text, "") if at < 0 else (None, f"a null character at character {at}")
+
+
+_FILE = "data/bundled.json"
+
+
+def bundled_graph() -> Graph:
+    """316 nodes: classes at depths 0 to 5, their individuals and properties, in seven clusters; connected.
+
+    Read from node-link JSON, so that neither networkx nor rdflib is loaded.
+    """
+    text = resources.files("vfctl.graph").joinpath(_FILE).read_text(encoding="utf-8")
+    return load_node_link(Path(_FILE), text)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vfctl.errors import InputError
-from vfctl.graph.loaders.draft import Draft
+from vfctl.graph.loaders.builder import GraphBuilder
 from vfctl.graph.model import Graph
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def load_edge_list(path: Path, text: str) -> Graph:
         if width > 3:
             _fail(path, rows[0][0] if rows else 1, f"{width} columns without names", _HEADER_HINT)
         columns = {"source": 0, "target": 1, **({"weight": 2} if width == 3 else {})}
-    draft = Draft(path, "line {}", "line {}", directed=True)
+    builder = GraphBuilder(path, "line {}", "line {}", directed=True)
     for line, cells in rows:
         if len(cells) != width:
             _fail(path, line, f"{len(cells)} columns, expected {width}", None)
@@ -58,10 +58,10 @@ def load_edge_list(path: Path, text: str) -> Graph:
         if not source or not target:
             _fail(path, line, f"the {'target' if source else 'source'} is empty", None)
         for node in (source, target):
-            if node not in draft:
-                draft.add_node(node, line, attributes={"id": node})
-        draft.add_edge(source, target, line, cells[columns["weight"]] if "weight" in columns else None)
-    return draft.graph()
+            if node not in builder:
+                builder.add_node(node, line, attributes={"id": node})
+        builder.add_edge(source, target, line, cells[columns["weight"]] if "weight" in columns else None)
+    return builder.graph()
 
 
 def _rows(path: Path, text: str) -> list[Row]:

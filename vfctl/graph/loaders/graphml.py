@@ -13,9 +13,7 @@ from typing import Final, NoReturn
 from xml.parsers import expat
 
 from vfctl.errors import InputError
-from vfctl.graph.loaders.attributes import node_attributes, weight_attribute
-from vfctl.graph.loaders.draft import Draft
-from vfctl.graph.loaders.expat_input import parse_xml
+from vfctl.graph.loaders.builder import GraphBuilder, node_attributes, weight_attribute
 from vfctl.graph.model import Graph
 
 
@@ -27,20 +25,20 @@ def load_graphml(path: Path, data: bytes) -> Graph:
     end.
 
     Raises:
-        InputError: not well-formed, an id or an end is missing, a hyperedge, an entity, or anything that a Draft
+        InputError: not well-formed, an id or an end is missing, a hyperedge, an entity, or anything that a GraphBuilder
             refuses; says in which line.
     """
     reader = _Reader(path)
     reader.read(data)
-    draft = Draft(path, "line {}", "line {}", directed=reader.directed)
+    builder = GraphBuilder(path, "line {}", "line {}", directed=reader.directed)
     for node in reader.nodes:
         said = reader.defaults["node"] | node.attributes
         attributes = {name: reader.typed(name, text) for name, text in said.items()} | {"id": node.ends[0]}
-        draft.add_node(node.ends[0], node.line, **node_attributes(said), attributes=attributes)
+        builder.add_node(node.ends[0], node.line, **node_attributes(said), attributes=attributes)
     for edge in reader.edges:
         weight = weight_attribute(reader.defaults["edge"] | edge.attributes)
-        draft.add_edge(edge.ends[0], edge.ends[1], edge.line, weight)
-    return draft.graph()
+        builder.add_edge(edge.ends[0], edge.ends[1], edge.line, weight)
+    return builder.graph()
 
 
 @dataclass(slots=True)
@@ -169,3 +167,56 @@ class _Reader:
 
     def _fail(self, message: str) -> NoReturn:
         raise InputError(f"{self._path}: line {self._line}: {message}")
+
+
+_MAX_GROWTH = 16
+"""Ontologies abbreviate their namespaces by entities, `&pizza;Margherita`, and grow to some three times their size.
+Expat's own limit is a hundredfold, from 8 MB on."""
+
+_FREE_CHARACTERS = 2**20
+
+
+def parse_xml(path: Path, parser: expat.XMLParserType, data: bytes) -> None:
+    """Give the whole document to a parser whose handlers are set.
+
+    Raises:
+        InputError: not well-formed (says where), or in an encoding that cannot be read; and what handlers raise.
+    """
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        place = f"line {error.lineno}, column {error.offset + 1}"
+        raise InputError(f"{path}: {place}: not XML ({expat.ErrorString(error.code)})") from None
+    except (LookupError, ValueError) as error:  # an encoding that Python lacks, or cannot give to expat
+        raise InputError(f"{path}: XML in an encoding that cannot be read ({error})") from None
+
+
+def refuse_xml_bomb(path: Path, data: bytes) -> None:
+    """Unfold the entities, keeping nothing, and stop where a document outgrows its file by far.
+
+    For parsers that cannot be stopped: rdflib's would take hours.
+
+    Raises:
+        InputError: as for `parse_xml`, or more than 16 times as many characters as the file has bytes, the first
+            million free.
+    """
+    left = _FREE_CHARACTERS + _MAX_GROWTH * len(data)
+
+    def count(text: str) -> None:
+        nonlocal left
+        left -= len(text)
+        if left < 0:
+            raise InputError(
+                f"{path}: line {parser.CurrentLineNumber}: the entities of this XML unfold to more than"
+                f" {_MAX_GROWTH} times the file's size"
+            )
+
+    def count_attributes(_: str, attributes: dict[str, str]) -> None:
+        for value in attributes.values():
+            count(value)
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.CharacterDataHandler = count
+    parser.StartElementHandler = count_attributes
+    parse_xml(path, parser, data)

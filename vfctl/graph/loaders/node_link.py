@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vfctl.errors import InputError
-from vfctl.graph.loaders.attributes import node_attributes, weight_attribute
-from vfctl.graph.loaders.draft import Draft, quoted
+from vfctl.graph.loaders.builder import GraphBuilder, node_attributes, quoted, weight_attribute
 from vfctl.graph.model import Graph
 
 _NODE_PLACE = "nodes[{}]"
@@ -21,32 +20,32 @@ def load_node_link(path: Path, text: str) -> Graph:
 
     Ids are texts, numbers or lists of them (networkx's tuples); a node without an id goes by its index, as in
     d3. A link's end may be a node object (d3 writes them once its simulation has run). What the rest becomes
-    is said in `vfctl.graph.loaders.draft`.
+    is said in `vfctl.graph.loaders.builder`.
 
     Raises:
-        InputError: not JSON, not node-link, or anything that a Draft refuses; says where.
+        InputError: not JSON, not node-link, or anything that a GraphBuilder refuses; says where.
     """
     document = _parse(path, text)
     if not isinstance(document, dict):
         raise InputError(f"{path}: the JSON is {_kind_of(document)}, expected an object with 'nodes' and 'links'")
     nodes, links, links_key = _members(path, document)
-    draft = Draft(path, _NODE_PLACE, f"{links_key}[{{}}]", directed=document.get("directed") is True)
+    builder = GraphBuilder(path, _NODE_PLACE, f"{links_key}[{{}}]", directed=document.get("directed") is True)
     for number, node in enumerate(nodes):
         place = _NODE_PLACE.format(number)
         if not isinstance(node, dict):
-            draft.fail(f"is {_kind_of(node)}, expected an object", place)
-        node_id = _node_id(draft, node["id"], "id", place) if "id" in node else number
+            builder.fail(f"is {_kind_of(node)}, expected an object", place)
+        node_id = _node_id(builder, node["id"], "id", place) if "id" in node else number
         attributes = {"id": number, **node}
-        draft.add_node(node_id, number, **node_attributes(node), attributes=attributes)
+        builder.add_node(node_id, number, **node_attributes(node), attributes=attributes)
     for number, link in enumerate(links):
         place = f"{links_key}[{number}]"
         if not isinstance(link, dict):
-            draft.fail(f"is {_kind_of(link)}, expected an object", place)
-        source, target = (_end(draft, link, end, place) for end in ("source", "target"))
-        draft.add_edge(source, target, number, weight_attribute(link))
+            builder.fail(f"is {_kind_of(link)}, expected an object", place)
+        source, target = (_end(builder, link, end, place) for end in ("source", "target"))
+        builder.add_edge(source, target, number, weight_attribute(link))
     graph = document.get("graph")
     name = graph.get("name") if isinstance(graph, dict) else None
-    return draft.graph(name if isinstance(name, str) and _is_text(name) else None)
+    return builder.graph(name if isinstance(name, str) and _is_text(name) else None)
 
 
 def _parse(path: Path, text: str) -> Any:
@@ -81,18 +80,18 @@ def _members(path: Path, document: dict[str, Any]) -> tuple[list[Any], list[Any]
     return document["nodes"], document[keys[0]], keys[0]
 
 
-def _end(draft: Draft, link: dict[str, Any], end: str, place: str) -> Hashable:
+def _end(builder: GraphBuilder, link: dict[str, Any], end: str, place: str) -> Hashable:
     if end not in link:
-        draft.fail(f"has no {end!r}", place)
+        builder.fail(f"has no {end!r}", place)
     value = link[end]
-    return _node_id(draft, value.get("id") if isinstance(value, dict) else value, end, place)
+    return _node_id(builder, value.get("id") if isinstance(value, dict) else value, end, place)
 
 
-def _node_id(draft: Draft, value: Any, what: str, place: str, depth: int = 0) -> Hashable:
+def _node_id(builder: GraphBuilder, value: Any, what: str, place: str, depth: int = 0) -> Hashable:
     if isinstance(value, list) and depth < _MAX_ID_DEPTH:
-        return tuple(_node_id(draft, part, what, place, depth + 1) for part in value)
+        return tuple(_node_id(builder, part, what, place, depth + 1) for part in value)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        draft.fail(f"{what!r} is {quoted(value)}, expected a text or a number", place)
+        builder.fail(f"{what!r} is {quoted(value)}, expected a text or a number", place)
     return value
 
 

@@ -31,7 +31,7 @@ from rdflib import OWL, RDF, RDFS, SKOS, XSD, BNode, Literal, URIRef
 from rdflib.term import Node
 
 from vfctl.errors import InputError
-from vfctl.graph.loaders.draft import Draft, quoted
+from vfctl.graph.loaders.builder import GraphBuilder, quoted
 from vfctl.graph.model import Graph
 
 _SYNTAXES = {"turtle": "Turtle", "xml": "RDF/XML"}
@@ -80,7 +80,7 @@ Kinds = dict[Node, str]
 
 
 def load_rdf(path: Path, content: str | bytes, syntax: str) -> Graph:
-    """Read an ontology; the module says what becomes of it, and `vfctl.graph.loaders.draft` the rest.
+    """Read an ontology; the module says what becomes of it, and `vfctl.graph.loaders.builder` the rest.
 
     Args:
         content: text, or for RDF/XML the bytes (XML says its encoding itself).
@@ -93,15 +93,15 @@ def load_rdf(path: Path, content: str | bytes, syntax: str) -> Graph:
     triples = _statements(store)
     kinds = _kinds(store, triples)
     depths = _depths(triples, kinds)
-    draft = Draft(path, "node {}", "edge {}", directed=False)
+    builder = GraphBuilder(path, "node {}", "edge {}", directed=False)
     for number, (node, kind) in enumerate(kinds.items()):
         attributes = {"iri": str(node)} if isinstance(node, URIRef) else None
-        draft.add_node(node, number, label=_label(store, node), kind=kind, depth=depths[node], attributes=attributes)
+        builder.add_node(node, number, label=_label(store, node), kind=kind, depth=depths[node], attributes=attributes)
     for number, (source, target) in enumerate(_edges(store, triples, kinds)):
-        draft.add_edge(source, target, number)
+        builder.add_edge(source, target, number)
     if not kinds:
-        draft.fail("holds no class, individual or property", hint="vocabulary terms such as owl:Thing do not count")
-    return draft.graph()
+        builder.fail("holds no class, individual or property", hint="vocabulary terms such as owl:Thing do not count")
+    return builder.graph()
 
 
 def _parse(path: Path, content: str | bytes, syntax: str) -> rdflib.Graph:

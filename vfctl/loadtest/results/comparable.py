@@ -14,8 +14,7 @@ from vfctl.loadtest.results.build import SCHEMA
 from vfctl.loadtest.results.comparison import Counts, Run
 from vfctl.loadtest.results.repeats import ended_early
 from vfctl.loadtest.scenario.model import Scenario
-from vfctl.metrics.hdr import decode_counts
-from vfctl.metrics.histogram import upper_edge_us
+from vfctl.metrics.histogram import decode_counts, upper_edge_us
 
 _SIMILAR: Final = 0.1
 """Rates and sizes that differ by more are told of."""

@@ -28,9 +28,8 @@ from vfctl.protocol import (
     decode,
     encode,
 )
-from vfctl.protocol.layout import Buffer
 from vfctl.protocol.websocket import frame
-from vfctl.protocol.wire import MAX_MESSAGE_BYTES
+from vfctl.protocol.wire import MAX_MESSAGE_BYTES, Buffer
 from vfctl.server.clocks import AwakeClock, monotonic_us, unix_time_us
 from vfctl.server.gateway.bus_requests import Inquiry
 from vfctl.server.gateway.client_manager import ClientManager

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from vfctl import __version__
-from vfctl.graph.node_link import to_node_link
+from vfctl.graph.model import to_node_link
 from vfctl.server.gateway.gateway import Gateway
 from vfctl.server.http.pages import ViewerPages
 from vfctl.server.http.physics_api import MAX_BODY_BYTES

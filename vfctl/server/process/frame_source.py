@@ -155,7 +155,7 @@ def build_graph(source: LiveGraph, report: Callable[[str], None]) -> Graph:
 
         report(f"generating {source.nodes} nodes")
         return generate(source.generator, source.nodes, source.seed)
-    from vfctl.graph.bundled import bundled_graph
+    from vfctl.graph.loaders import bundled_graph
 
     return bundled_graph()
 

@@ -10,7 +10,7 @@ The rules, the same for every format:
 - **Depths** come from the file; a node without one is at 0. If no node has one and the edges are a directed
   forest, they are the hops from its roots, else 0.
 - **Clusters** come from the file: numbers stay if all of them are whole and fit int32, else all are numbered in file
-  order, as names are; nodes without one share a further number. If no node has one, `vfctl.graph.communities` finds
+  order, as names are; nodes without one share a further number. If no node has one, `vfctl.graph.analysis` finds
   some.
 """
 
@@ -27,8 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfctl.errors import InputError
-from vfctl.graph.communities import find_communities
-from vfctl.graph.hops import hops_from
+from vfctl.graph.analysis import find_communities, hops_from
 from vfctl.graph.model import Graph
 from vfctl.protocol import EDGE_DTYPE, Edges
 from vfctl.protocol.wire import NO_NODE
@@ -50,7 +49,7 @@ _KINDS = {
 }
 
 
-class Draft:
+class GraphBuilder:
     """Collects nodes and edges as a loader meets them; `graph()` makes a Graph of them.
 
     Args:
@@ -302,3 +301,46 @@ def _numbered(clusters: Sequence[int | str | None]) -> npt.NDArray[np.int32]:
         return np.array([rest if cluster is None else cluster for cluster in clusters], np.int32)
     numbers: dict[object, int] = {cluster: number for number, cluster in enumerate(dict.fromkeys(named))}
     return np.array([numbers.get(cluster, len(numbers)) for cluster in clusters], np.int32)
+
+
+_NODE_NAMES = {
+    "label": ("label", "name", "title"),
+    "kind": ("kind", "type"),
+    "depth": ("depth", "level"),
+    "cluster": ("cluster", "community", "modularity_class", "modularity", "group"),
+}
+_WEIGHT_NAMES = ("weight", "value")  # d3's examples have `value`
+_GROUP_KINDS = ("class", "individual", "property")
+
+
+def node_attributes(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What `GraphBuilder.add_node` takes, found among the attributes of a node; empty ones count as missing.
+
+    Names are compared without case, spaces and hyphens. `group` is a cluster, unless it says `class`,
+    `individual` or `property` and nothing else tells the kind.
+    """
+    given = {normalised(name): value for name, value in raw.items() if value is not None and value != ""}
+    if str(given.get("group")).lower() in _GROUP_KINDS and not any(name in given for name in _NODE_NAMES["kind"]):
+        given["kind"] = given.pop("group")
+    found = {}
+    for attribute, names in _NODE_NAMES.items():
+        for name in names:
+            if name in given:
+                found[attribute] = given[name]
+                break
+    return found
+
+
+def weight_attribute(raw: Mapping[str, Any]) -> Any:
+    """The weight among the attributes of an edge; None if there is none. One that is null or empty is kept as such,
+    for the GraphBuilder to refuse."""
+    given = {normalised(name): value for name, value in raw.items()}
+    for name in _WEIGHT_NAMES:
+        if name in given:
+            return "" if given[name] is None else given[name]
+    return None
+
+
+def normalised(name: str) -> str:
+    """`Modularity Class` as `modularity_class`."""
+    return name.strip().lower().replace(" ", "_").replace("-", "_")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from vfctl.graph import Graph
-from vfctl.graph.placed import PlacedGraph
+from vfctl.graph.layout_file import PlacedGraph
 from vfctl.physics.orchestrator import PhysicsOrchestrator
 from vfctl.physics.parameters import PhysicsParameters
-from vfctl.physics.settling import rest_energy
+from vfctl.physics.simulation import rest_energy
 
 _NODES_PER_SLICE: Final = 200_000
 """nodes × steps between two looks at whether to stop, a fraction of a second. By the graph's size, not by the clock:
