@@ -8,7 +8,7 @@ import pytest
 
 from vfctl.errors import InputError
 from vfctl.graph import build_graph, from_full_graph, to_full_graph
-from vfctl.graph.analysis import LOUVAIN_MAX_EDGES, components, degrees, find_communities, hops_from
+from vfctl.graph.analysis import LOUVAIN_MAX_EDGES, adjacency, components, degrees, find_communities, hops_from
 from vfctl.graph.generators import generate
 from vfctl.graph.loaders import bundled_graph
 from vfctl.graph.model import to_node_link
@@ -99,10 +99,10 @@ def test_node_link_takes_positions_of_its_own_nodes_only():
 
 def test_hops_from_several_sources():
     chain = ends_of((0, 1), (2, 1), (2, 3), (4, 3), (5, 6))
-    distances, nearest = hops_from(7, chain, [0, 4])
+    distances, nearest = hops_from(adjacency(7, chain), [0, 4])
     assert distances.tolist() == [0, 1, 2, 1, 0, -1, -1]
     assert nearest.tolist() == [0, 0, 0, 1, 1, -1, -1]
-    assert components(7, chain).tolist() == [0, 0, 0, 0, 0, 1, 1]
+    assert components(adjacency(7, chain)).tolist() == [0, 0, 0, 0, 0, 1, 1]
     assert degrees(7, chain).tolist() == [1, 2, 2, 2, 1, 1, 1]
 
 

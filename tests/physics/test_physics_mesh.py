@@ -94,11 +94,11 @@ def test_the_grid_follows_the_nodes():
 
 def stress(graph, position):
     """Normalised stress at the best scale, over the pairs with every twentieth node (all hop distances from it)."""
-    from vfctl.graph.analysis import hops_from
+    from vfctl.graph.analysis import adjacency, hops_from
 
     ratios = []
     for source in range(0, len(graph), 20):
-        hops, _ = hops_from(len(graph), graph.edge_indices(), [source])
+        hops, _ = hops_from(adjacency(len(graph), graph.edge_indices()), [source])
         far = np.linalg.norm(position - position[:, source : source + 1], axis=0)
         ratios.append((far / np.maximum(hops, 1))[hops > 0])
     ratios = np.concatenate(ratios)

@@ -1,73 +1,77 @@
-"""Hop distances: depths, nearest hubs and components are all one breadth-first search."""
+"""Hop distances, components and communities of a graph. scipy searches, networkx finds communities."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
-def hops_from(
-    count: int, ends: npt.NDArray[np.int32], sources: Sequence[int]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """How far each node is from the nearest source, and which source that is; edges are taken in both directions.
+
+def adjacency(count: int, ends: npt.NDArray[np.int32]) -> csr_array:
+    """Return the graph as scipy searches it: a sparse matrix [nodes, nodes] with each edge in both directions.
 
     Args:
         count: number of nodes.
         ends: int32 [edges, 2], node indices.
-        sources: distinct node indices; of two equally near ones the earlier wins.
+    """
+    from scipy.sparse import coo_array  # loading it takes a fifth of a second, and gateways do without
+
+    one, other = ends.T
+    both = np.concatenate([one, other]), np.concatenate([other, one])
+    return coo_array((np.ones(2 * len(ends)), both), shape=(count, count)).tocsr()
+
+
+def hops_from(graph: csr_array, sources: Sequence[int]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Find how far each node is from the nearest source, and which source that is.
+
+    Args:
+        graph: see `adjacency`.
+        sources: distinct node indices. Of two that are equally near, the earlier one counts.
 
     Returns:
-        (distances, nearest): int32 [nodes] each; hops to the nearest source, and its place in `sources`.
+        (distances, nearest): int32 [nodes] each. Hops to the nearest source, and its index in `sources`.
         Both are -1 where no source can be reached.
     """
-    neighbours, starts = _adjacency(count, ends)
-    distances = [-1] * count
-    nearest = [-1] * count
-    for place, source in enumerate(sources):
-        distances[source], nearest[source] = 0, place
-    # Plain lists, not arrays by level: a chain of 100,000 nodes has as many levels, and costs no more than a star.
-    queue = list(sources)
-    for node in queue:
-        further, place = distances[node] + 1, nearest[node]
-        for neighbour in neighbours[starts[node] : starts[node + 1]]:
-            if distances[neighbour] < 0:
-                distances[neighbour], nearest[neighbour] = further, place
-                queue.append(neighbour)
-    return np.array(distances, np.int32), np.array(nearest, np.int32)
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import breadth_first_order
+
+    count = graph.shape[0]
+    # An extra node, linked to all sources in their order, makes one search of many.
+    columns = np.concatenate([graph.indices, np.asarray(sources, np.int32)])
+    starts = np.append(graph.indptr, np.int32(len(columns)))
+    extended = csr_array((np.ones(len(columns)), columns, starts), shape=(count + 1, count + 1))
+    found, parents = breadth_first_order(extended, count, directed=True)
+    found = found[1:]
+    position = np.empty(count + 1, np.int32)
+    position[found] = np.arange(len(found), dtype=np.int32)
+    # The sources were found first. Each pass goes twice as far back from each node, until all are at their sources.
+    ancestor = position[parents[found]]
+    ancestor[: len(sources)] = np.arange(len(sources))
+    hops = (np.arange(len(found)) >= len(sources)).astype(np.int32)
+    while (ancestor >= len(sources)).any():
+        hops += hops[ancestor]
+        ancestor = ancestor[ancestor]
+    distances, nearest = np.full((2, count), -1, np.int32)
+    distances[found], nearest[found] = hops, ancestor
+    return distances, nearest
 
 
-def components(count: int, ends: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Which connected component each node is in, int32 [nodes], numbered by their first node."""
-    neighbours, starts = _adjacency(count, ends)
-    numbers = [-1] * count
-    found = 0
-    for first in range(count):
-        if numbers[first] >= 0:
-            continue
-        numbers[first] = found
-        queue = [first]
-        for node in queue:
-            for neighbour in neighbours[starts[node] : starts[node + 1]]:
-                if numbers[neighbour] < 0:
-                    numbers[neighbour] = found
-                    queue.append(neighbour)
-        found += 1
-    return np.array(numbers, np.int32)
+def components(graph: csr_array) -> npt.NDArray[np.int32]:
+    """Find which connected component each node is in, int32 [nodes]; components are numbered by their first node."""
+    from scipy.sparse.csgraph import connected_components
+
+    numbers: npt.NDArray[np.int32] = connected_components(graph, directed=False)[1].astype(np.int32)
+    return numbers
 
 
 def degrees(count: int, ends: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """Edges per node, int64 [nodes]."""
     return np.bincount(ends.ravel(), minlength=count)
-
-
-def _adjacency(count: int, ends: npt.NDArray[np.int32]) -> tuple[list[int], list[int]]:
-    """The neighbours of all nodes one after the other, and where those of each node start (one entry more)."""
-    both = np.concatenate([ends, ends[:, ::-1]])
-    order = np.argsort(both[:, 0], kind="stable")
-    starts = np.searchsorted(both[order, 0], np.arange(count + 1))
-    return both[order, 1].tolist(), starts.tolist()
 
 
 LOUVAIN_MAX_EDGES = 10_000
@@ -121,9 +125,9 @@ def _nearest_hubs(count: int, ends: npt.NDArray[np.int32]) -> npt.NDArray[np.int
     for candidate in candidates.tolist():
         if len(hubs) < _MAX_HUBS and neighbours.get(candidate, set()).isdisjoint(hubs):
             hubs.append(candidate)
-    _, nearest = hops_from(count, ends, hubs)
-    # What no hub reaches is parted by its components.
-    return np.where(nearest >= 0, nearest, _MAX_HUBS + components(count, ends)).astype(np.int32)
+    graph = adjacency(count, ends)
+    _, nearest = hops_from(graph, hubs)
+    return np.where(nearest >= 0, nearest, _MAX_HUBS + components(graph)).astype(np.int32)
 
 
 def _by_size(numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfctl.errors import UsageError
-from vfctl.graph.analysis import degrees, hops_from
+from vfctl.graph.analysis import adjacency, degrees, hops_from
 from vfctl.graph.model import Graph, build_graph
 from vfctl.protocol import NODE_DTYPE
 from vfctl.protocol.wire import MAX_MESSAGE_BYTES
@@ -54,8 +54,9 @@ def generate(generator: str, nodes: int, seed: int) -> Graph:
     if not 1 <= nodes <= MAX_NODES:
         raise UsageError(f"a graph of {nodes} nodes cannot be generated", hint=f"ask for 1 to {MAX_NODES} nodes")
     ends, root, hubs = make(nodes, Random(f"{generator} {seed}"))
-    depths, _ = hops_from(nodes, ends, [root])
-    _, clusters = hops_from(nodes, ends, hubs)
+    graph = adjacency(nodes, ends)
+    depths, _ = hops_from(graph, [root])
+    _, clusters = hops_from(graph, hubs)
     edges = np.ones((len(ends), 3), np.float64)
     edges[:, :2] = ends
     return build_graph(

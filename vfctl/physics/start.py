@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from vfctl.graph.analysis import components, hops_from
+from vfctl.graph.analysis import adjacency, components, hops_from
 from vfctl.physics.parameters import PhysicsParameters
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _PIVOTS: Final = 32
 """Nodes from which the distances to all others are taken. With more the layouts become no better."""
-
-_DEEP: Final = 500
-"""Hops. Deeper graphs are searched node by node instead of level by level, and from fewer pivots: a path of 100,000
-nodes would take a second a pivot."""
-
-_PIVOTS_IF_DEEP: Final = 8
 
 _MAX_RADIUS: Final = 1e5
 """units. Without gravity nodes that nothing links have no distance at which they are in balance."""
@@ -57,29 +54,29 @@ def start_positions(
     """
     count = len(mass)
     spacing = parameters.rest_length
-    component = components(count, edges)
+    graph = adjacency(count, edges)
+    component = components(graph)
     sizes = np.bincount(component)
     middles = ball(len(sizes), spacing * (count / len(sizes)) ** (1 / 3), random)
     if sizes.max() > count / 2:
         middles[np.argmax(sizes)] = 0.0
-    position = spacing * _shape(count, edges, component, random) + middles[component]
+    position = spacing * _shape(graph, component, random) + middles[component]
     growth = _balance(position, edges, weights, mass, parameters)
     position = growth * (position + spacing * random.normal(size=(count, 3)))
     return _balance(position, edges, weights, mass, parameters) * position
 
 
-def _shape(
-    count: int, edges: npt.NDArray[np.int32], component: npt.NDArray[np.int32], random: np.random.Generator
-) -> Points:
+def _shape(graph: csr_array, component: npt.NDArray[np.int32], random: np.random.Generator) -> Points:
     """Points whose distances are about those in the graph, in hops, [nodes, 3]; each component around the origin.
 
     Pivot MDS (Brandes & Pich, Eigensolver methods for progressive multidimensional scaling, 2006): classical scaling
     of the distances to a few pivots, each as far as can be from those before.
     """
+    count = len(component)
     sizes = np.bincount(component)
     largest = np.flatnonzero(component == np.argmax(sizes))
     worth = sizes[component] * _PIVOTS >= count
-    distances = _hops_to_pivots(edges, worth, int(largest[random.integers(len(largest))]))
+    distances = _hops_to_pivots(graph, worth, int(largest[random.integers(len(largest))]))
     squared = distances.astype(np.float64) ** 2
     means = np.stack([np.bincount(component, column) for column in squared.T], axis=1) / sizes[:, None]
     squared = np.where(distances < 0, 0.0, squared - means[component])
@@ -95,45 +92,24 @@ def _shape(
     return points
 
 
-def _hops_to_pivots(edges: npt.NDArray[np.int32], worth: npt.NDArray[np.bool_], first: int) -> npt.NDArray[np.int32]:
+def _hops_to_pivots(graph: csr_array, worth: npt.NDArray[np.bool_], first: int) -> npt.NDArray[np.int32]:
     """Hop distances to each pivot, int32 [nodes, pivots]; -1 where there is no way.
 
     Args:
+        graph: see `vfctl.graph.analysis.adjacency`.
         worth: bool [nodes], nodes of components that are large enough for a pivot of their own.
         first: the first pivot.
     """
     count = len(worth)
     pivot = first
     nearest = np.where(worth, count, 0)
-    both = np.concatenate([edges, edges[:, ::-1]])
-    both = both[np.argsort(both[:, 0], kind="stable")]
-    starts = np.searchsorted(both[:, 0], np.arange(count + 1))
-    hops, _ = hops_from(count, edges, [first])
-    deep = hops.max() > _DEEP
     columns = []
-    for _ in range(min(count, _PIVOTS_IF_DEEP if deep else _PIVOTS)):
-        hops = hops_from(count, edges, [pivot])[0] if deep else _hops(both[:, 1], starts, pivot)
+    for _ in range(min(count, _PIVOTS)):
+        hops, _ = hops_from(graph, [pivot])
         columns.append(hops)
         nearest = np.minimum(nearest, np.where(hops < 0, count, hops))
         pivot = int(np.argmax(nearest))
     return np.stack(columns, axis=1)
-
-
-def _hops(neighbours: npt.NDArray[np.int32], starts: npt.NDArray[np.int64], source: int) -> npt.NDArray[np.int32]:
-    """Hops from one node to all, int32 [nodes]. Level by level: if these are few, that is much faster than by node."""
-    count = len(starts) - 1
-    hops = np.full(count, -1, np.int32)
-    hops[source] = 0
-    level = np.array([source])
-    while level.size:
-        degree = starts[level + 1] - starts[level]
-        # The places of all neighbours of the level, one run of consecutive places a node.
-        places = np.arange(degree.sum()) + np.repeat(starts[level] - (np.cumsum(degree) - degree), degree)
-        found = neighbours[places]
-        found = np.unique(found[hops[found] < 0])
-        hops[found] = hops[level[0]] + 1
-        level = found
-    return hops
 
 
 def _balance(

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfctl.errors import InputError
-from vfctl.graph.analysis import find_communities, hops_from
+from vfctl.graph.analysis import adjacency, find_communities, hops_from
 from vfctl.graph.model import Graph
 from vfctl.protocol import EDGE_DTYPE, Edges
 from vfctl.protocol.wire import NO_NODE
@@ -287,7 +287,7 @@ def _forest_depths(count: int, ends: npt.NDArray[np.int32]) -> npt.NDArray[np.in
     for child in (1, 0):
         parents = np.bincount(ends[:, child], minlength=count)
         if parents.max() <= 1:
-            depths, _ = hops_from(count, ends, np.flatnonzero(parents == 0).tolist())
+            depths, _ = hops_from(adjacency(count, ends), np.flatnonzero(parents == 0).tolist())
             if depths.min() >= 0:
                 return depths
     return np.zeros(count, np.int32)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from statistics import NormalDist
 from typing import Final
 
@@ -177,12 +176,9 @@ def _widening(units: Sequence[int], outside: float) -> float:
     """How much wider an interval from few units has to be: the bootstrap of n knows (n - 1) / n of the variance, and
     that from n - 1 degrees of freedom (T. Hesterberg, What Teachers Should Know About the Bootstrap, 2014).
     """
+    from scipy.special import stdtrit  # the quantile of Student's t distribution; loading it takes a tenth of a second
+
     freedom = sum(count - 1 for count in units)
     fewest = min(units)
-    return _student(freedom, outside) / NormalDist().inv_cdf(1 - outside) * math.sqrt(fewest / (fewest - 1))
-
-
-@cache
-def _student(freedom: int, outside: float) -> float:
-    """The quantile of Student's t distribution that so many are beyond, from a large sample, always the same."""
-    return float(np.quantile(np.random.default_rng(0).standard_t(freedom, 200_000), 1 - outside))
+    student = float(stdtrit(freedom, 1 - outside))
+    return student / NormalDist().inv_cdf(1 - outside) * math.sqrt(fewest / (fewest - 1))
