@@ -134,7 +134,7 @@ def test_recorded_states_are_followed_unless_there_is_no_time_for_it() -> None:
         coordinator.add(client)
     for number in range(1, 20):  # every 40 ms, which is not the interval of the server
         start_us = number * 40_000
-        left = [client for due in coordinator.begin_round(start_us, 40_000) for client in due.clients]
+        left = [client for due in coordinator.begin_interval(start_us, 40_000) for client in due.clients]
         assert number == 1 or left == []
         assert coordinator.interval_us == 40_000  # what the trailers promise
         ticks = [due for tick_us in (0, 16_000, 33_000) for due in coordinator.due(start_us + tick_us)]
@@ -142,7 +142,7 @@ def test_recorded_states_are_followed_unless_there_is_no_time_for_it() -> None:
         assert sorted(served) == list(range(100))
         coordinator.set_settled(False)
     sequence = coordinator.sequence
-    assert coordinator.begin_round(20 * 40_000, 5_000) == []  # 200 states a second: the newest at the usual pace
+    assert coordinator.begin_interval(20 * 40_000, 5_000) == []  # 200 states a second: the newest at the usual pace
     assert coordinator.sequence == sequence + 1
     coordinator.set_settled(False)
     assert coordinator.interval_us == 50_000
@@ -154,7 +154,7 @@ def test_recorded_states_are_followed_unless_there_is_no_time_for_it() -> None:
 def test_a_recording_that_stops_is_served_at_the_stable_interval() -> None:
     coordinator: ClientCoordinator = ClientCoordinator(Intervals(), 0)
     coordinator.add(1)
-    coordinator.begin_round(0, 50_000)
+    coordinator.begin_interval(0, 50_000)
     served_us = []
     for tick in range(300):
         now_us = tick * TICK_US

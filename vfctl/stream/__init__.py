@@ -1,4 +1,4 @@
-"""Delivery policy: who is due, with which filter, in which encoding, and who skips. Pure: the time is passed in."""
+"""Delivery policy: which clients are due, with which filter and encoding, and which skip. Pure: time is passed in."""
 
 from vfctl.stream.audience import Audience, Pieces, Scene
 from vfctl.stream.backpressure import Backlog, Delivery, SlowClientPolicy

@@ -1,4 +1,4 @@
-"""One encoding and one WebSocket framing for all connections that ask for the same."""
+"""One encoded and framed message for all connections that ask for the same form of the state."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from vfctl.stream.filters import FilterIndex, Subset
 from vfctl.stream.variants import Encoding, Variant
 
 Pieces = tuple[Buffer, ...]
-"""Bytes that follow one another."""
+"""Bytes that are written one after another."""
 
 KEPT_STATES: Final = 128
-"""States that COMPACT frames can be predicted from: two seconds at 60 Hz, so that clients which are served once a
-second need no key frames."""
+"""States that COMPACT frames can be predicted from: two seconds at 60 Hz, so clients that are served once a second need
+no key frames."""
 
 
 class Scene:
-    """The present state of the graph, and the audiences that watch it.
+    """The current state of the graph, and the audiences that receive it.
 
     Args:
-        graph: who is there and who is linked to whom.
+        graph: nodes and edges.
         nodes: NODE_DTYPE [nodes], in the graph's node order.
         settled: whether the layout is stable.
-        timestamp_us: unix time in µs at which this was valid.
+        timestamp_us: unix time in µs at which the state was valid.
         chain: see CompactEncoder.
     """
 
@@ -53,50 +53,56 @@ class Scene:
         self.settled = settled
         self.timestamp_us = timestamp_us
         self.version = 0
-        """Grows whenever what would be sent changes, if only in its time."""
+        """Grows with every change of what is sent, be it the time alone."""
         self.state = 0
-        """Grows whenever more than its time changes."""
+        """Grows with every new state."""
 
     def update(self, nodes: Nodes, settled: bool, timestamp_us: int) -> None:
-        """A new state, NODE_DTYPE [nodes]."""
+        """Replace the state.
+
+        Args:
+            nodes: NODE_DTYPE [nodes].
+            settled: whether the layout is stable.
+            timestamp_us: unix time in µs at which the state was valid.
+        """
         self.nodes, self.settled = nodes, settled
         self.state += 1
         self._gathered.clear()
         self.confirm(timestamp_us)
 
     def confirm(self, timestamp_us: int) -> None:
-        """The state is the same and was still valid at `timestamp_us`."""
+        """Record that the state was still valid at `timestamp_us`."""
         self.timestamp_us = timestamp_us
         self.version += 1
 
     def audience(self, variant: Variant) -> Audience:
-        """The one audience of a variant; it lives as long as somebody holds it."""
+        """The audience of a variant. It is dropped when no caller keeps it any more."""
         audience = self._audiences.get(variant)
         if audience is None:
             audience = self._audiences[variant] = Audience(self, variant)
         return audience
 
     def subset(self, criteria: Filter) -> Subset:
-        """What a filter leaves of the graph; hold it for as long as it may be asked for again."""
+        """The part of the graph that matches a filter. Keep it for as long as it is needed."""
         return self._index.subset(criteria)
 
     def visible_nodes(self, subset: Subset) -> Nodes:
-        """NODE_DTYPE [kept nodes]: the present state of those that a filter keeps, gathered once a state."""
+        """NODE_DTYPE [matching nodes]: the current state of a subset, copied once for each state."""
         nodes = self._gathered.get(subset)
         if nodes is None:
             nodes = self._gathered[subset] = subset.gather(self.nodes)
         return nodes
 
     def view(self, subset: Subset) -> View:
-        """The nodes that a filter keeps, as the COMPACT encoding wants them."""
+        """The nodes of a subset, as the COMPACT encoder needs them."""
         indices = subset.indices
         return View(self._graph.ids if indices is None else self._graph.ids[indices], indices)
 
     def compact_section(self, view: View, history: History | None) -> tuple[bytes, History]:
-        """The present state for connections that have `history`, see `CompactEncoder.section`.
+        """The current state for connections that have `history`, see `CompactEncoder.section`.
 
-        States get their numbers whether or not they are sent to anybody, so prediction takes the numbers for times; and
-        one is put on the grid when somebody first needs it.
+        Every state has a number, sent or not, because the prediction uses the numbers as times. A state is quantised
+        when a connection first needs it.
         """
         if self._compact.position != self.state:
             self._compact.push(self.state, positions_of(self.nodes))
@@ -104,14 +110,14 @@ class Scene:
 
 
 class Audience:
-    """All connections with one variant: they receive the same bytes, made once a state and round.
+    """All connections with one variant. They receive the same bytes, encoded once for each state and interval.
 
-    What changes from round to round while a layout is at rest is the trailer alone, and it comes last; so all that is
-    before it is kept, in pieces, of which nodes are a view of the state.
+    While a layout is at rest only the trailer changes from interval to interval, and it comes last. So everything
+    before it is kept, in pieces; the nodes are a view of the state.
 
     Attributes:
-        variant: what they speak, and what they watch.
-        compact: their updates are COMPACT, which depend on what each connection has: they are `compact_update`s.
+        variant: the form in which they get states.
+        compact: updates are COMPACT. These depend on the history of each connection, so use `compact_update`.
     """
 
     __slots__ = (
@@ -142,7 +148,7 @@ class Audience:
         self._framed: dict[tuple[object, int, int], bytes] = {}
 
     def position_update(self, sequence: int, interval_us: int) -> bytes:
-        """The framed PositionUpdate of the present state for the round `sequence`."""
+        """The framed PositionUpdate of the current state, for the interval number `sequence`."""
         self._drop_stale()
         key = (False, sequence, interval_us)
         framed = self._framed.get(key)
@@ -151,31 +157,31 @@ class Audience:
         return framed
 
     def position_update_pieces(self, sequence: int, interval_us: int) -> Pieces:
-        """The same, not joined: for those who can write it so."""
+        """The same in pieces, for callers that can write pieces."""
         self._drop_stale()
         if not self._update_body:
             self._update_body = self._without_trailer(self._update())
         return *self._update_body, self._trailer(sequence, interval_us)
 
     def compact_update(self, history: History | None, sequence: int, interval_us: int) -> tuple[bytes, History]:
-        """The framed CompactUpdate of the present state for those who have `history`, and what they have with it."""
+        """The framed CompactUpdate of the current state for connections with `history`, and their history after it."""
         self._drop_stale()
         made = self._compact_bodies.get(history)
         if made is None:
             made = self._compact_bodies[history] = self._compact_body(history)
-        body, with_it = made
+        body, after = made
         key = (history or False, sequence, interval_us)
         framed = self._framed.get(key)
         if framed is None:
             framed = self._framed[key] = b"".join((*body, self._trailer(sequence, interval_us)))
-        return framed, with_it
+        return framed, after
 
     def largest_update_bytes(self) -> int:
-        """How long a framed update of the present state is; of COMPACT ones the longest, a key frame."""
+        """Length of a framed update of the current state in bytes; of COMPACT updates the longest, a key frame."""
         return len(self.compact_update(None, 0, 0)[0] if self.compact else self.position_update(0, 0))
 
     def full_graph(self, sequence: int, interval_us: int) -> bytes:
-        """The framed FullGraph of the subset, in the variant's encoding and with its flags."""
+        """The framed FullGraph of the subset, in the encoding and with the flags of the variant."""
         self._drop_stale()
         key = (True, sequence, interval_us)
         framed = self._framed.get(key)
@@ -211,10 +217,10 @@ class Audience:
     def _compact_body(self, history: History | None) -> tuple[Pieces, History]:
         assert self._view is not None
         scene = self._scene
-        section, with_it = scene.compact_section(self._view, history)
+        section, after = scene.compact_section(self._view, history)
         trailer = _PLACEHOLDER if self.variant.timed else None
         message = CompactUpdate(self._view.count, section, scene.settled, trailer)
-        return self._without_trailer(message), with_it
+        return self._without_trailer(message), after
 
     def _without_trailer(self, message: PositionUpdate | CompactUpdate | FullGraph) -> Pieces:
         *pieces, trailer = encode_parts(message)

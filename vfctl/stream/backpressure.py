@@ -1,4 +1,4 @@
-"""When a slow client skips, and when it has stalled for good."""
+"""What a server does with a client that reads too slowly: it skips updates, or disconnects."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from enum import Enum, StrEnum, auto
 
 
 class SlowClientPolicy(StrEnum):
-    """What becomes of a client that has not taken its last frames when the next is due."""
+    """What happens when the next frame is due and earlier bytes still wait for the client."""
 
     SKIP = "skip"
-    """It misses this round and gets the newest state in one that it can take."""
+    """The client misses this update. It gets the newest state in the next interval in which nothing waits."""
     DISCONNECT = "disconnect"
-    """It is closed with 1008: for services where old data is worse than none."""
+    """The server closes the connection with 1008: for services where old data is worse than none."""
 
 
 class Delivery(Enum):
-    """What to do with a frame for one client."""
+    """What to do with the next frame for one client."""
 
     WRITE = auto()
     SKIP = auto()
-    """Earlier bytes still wait; the next round brings newer ones (latest wins)."""
+    """Earlier bytes still wait. The next interval brings a newer state (latest wins)."""
     GIVE_UP = auto()
-    """Nothing has moved for the stall time-out, or it may not skip: close it, never leave it open and silent."""
+    """Close the connection: it made no progress for the stall timeout, or the policy is `disconnect`. It is never left
+    open and silent."""
 
 
 @dataclass(slots=True)
 class Backlog:
-    """What is known of one client's progress.
+    """The progress of one client.
 
     Attributes:
-        waiting_bytes: bytes not yet taken by the kernel when last looked at.
-        progress_us: when that last became less, in µs.
+        waiting_bytes: bytes that the kernel had not taken at the last check.
+        progress_us: when that number last fell, in µs.
     """
 
     waiting_bytes: int = 0
@@ -40,11 +41,14 @@ class Backlog:
     def decide(
         self, waiting_bytes: int, now_us: int, stall_timeout_us: int, policy: SlowClientPolicy = SlowClientPolicy.SKIP
     ) -> Delivery:
-        """Whether the next frame is written.
+        """Decide whether the next frame is written.
 
         Args:
-            waiting_bytes: bytes that wait in the process for this client now; the kernel's part is bounded by the
-                socket's own options.
+            waiting_bytes: bytes that wait in the process for this client now. What waits in the kernel is bounded by
+                socket options.
+            now_us: any clock that does not go back, in µs.
+            stall_timeout_us: how long a client may make no progress, in µs.
+            policy: what happens to a client for which bytes wait.
         """
         if not waiting_bytes:
             self.waiting_bytes = 0

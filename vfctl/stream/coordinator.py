@@ -1,4 +1,4 @@
-"""Who is due: the throttle of the description (50 ms active, 1000 ms stable), spread over all connections."""
+"""Which clients are due: each once in an interval, 50 ms while the layout moves and 1000 ms once it is stable."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vfctl.stream.intervals import SLOTS, OverloadController, RoundClock, Turn
+from vfctl.stream.intervals import SLOTS, IntervalClock, OverloadController, SlotRange
 
 CLIENTS_PER_SHARE: Final = 4 * SLOTS
-"""For each so many clients, one more of a group shares a slot: at 50,000 of them 14, while 52 are in each slot."""
+"""For each this many clients, one more client of a group shares a slot. At 50,000 clients 14 do, of 52 in each slot."""
 
 MAX_OPEN_SLOTS: Final = 4096
-"""Groups whose last slot is remembered; clients can think of any number of filters."""
+"""Groups whose last slot is remembered. It is bounded because clients may set any number of filters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """How often a connection is served, in µs."""
+    """How often a connection is served, in µs: while the layout moves, and once it is stable."""
 
     active_us: int = 50_000
     stable_us: int = 1_000_000
@@ -30,31 +30,36 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Clients that are served now, int32 [due], all with the round number `sequence`."""
+    """Clients that are served now.
+
+    Attributes:
+        sequence: number of the interval.
+        clients: int32 [due].
+    """
 
     sequence: int
     clients: npt.NDArray[np.int32]
 
 
 class ClientCoordinator:
-    """Gives every client one turn a round, at its own phase, and says whose turn it is.
+    """Gives every client its own phase, and says which clients are due.
 
-    Each slot of the round holds its clients, so a tick touches those that are due and no others. Clients are numbers,
-    from 0 and below 2³¹.
+    Each slot of the interval holds its clients, so a tick touches only those that are due. Clients are numbers, from 0
+    and below 2³¹.
 
     Args:
-        intervals: pace while the layout moves, and once it is stable.
+        intervals: how often clients are served.
         now_us: any clock that does not go back, in µs.
 
     Attributes:
-        overload: what lengthens the interval when the work does not fit.
+        overload: makes the interval longer when the work does not fit.
     """
 
     def __init__(self, intervals: Intervals, now_us: int) -> None:
         self.overload = OverloadController(now_us)
         self._intervals = intervals
-        self._wanted_us = intervals.active_us
-        self._clock = RoundClock(intervals.active_us, now_us)
+        self._target_us = intervals.active_us
+        self._clock = IntervalClock(intervals.active_us, now_us)
         self._slots = [array("i") for _ in range(SLOTS)]
         self._in_order: npt.NDArray[np.int32] | None = None
         self._starts: list[int] = []
@@ -68,69 +73,69 @@ class ClientCoordinator:
 
     @property
     def sequence(self) -> int:
-        """The number of the present round."""
+        """The number of the current interval."""
         return self._clock.sequence
 
     @property
     def interval_us(self) -> int:
-        """The present length of a round: what a trailer promises until the next one."""
+        """The current interval in µs, as the trailer of a frame promises it."""
         return self._clock.interval_us
 
     @property
-    def wanted_us(self) -> int:
-        """What it would be if all the work fitted."""
-        return self._wanted_us
+    def target_us(self) -> int:
+        """The interval in µs that is served when all the work fits."""
+        return self._target_us
 
     def set_settled(self, settled: bool) -> None:
-        """Go to the stable interval, or at once back to the active one; or to what the work allows."""
-        if self._clock.waits:
+        """Change to the stable or the active interval, or to the shortest that the work allows."""
+        if self._clock.is_waiting:
             return
-        self._wanted_us = self._intervals.stable_us if settled else self._intervals.active_us
-        self._clock.interval_us = self.overload.interval_us(self._wanted_us)
+        self._target_us = self._intervals.stable_us if settled else self._intervals.active_us
+        self._clock.interval_us = self.overload.interval_us(self._target_us)
 
-    def begin_round(self, now_us: int, next_us: int) -> list[Due]:
-        """A state has come that is the only one for so long, and each client is to get it once: a recorded one.
+    def begin_interval(self, now_us: int, next_us: int) -> list[Due]:
+        """Begin an interval because a recorded state came, which each client is to get exactly once.
 
-        Rounds then follow the states. (At a pace of their own, clients whose turn falls together with a state's coming
-        would see one of them twice and another never.) Half of the clients are served at once, the others at the next
-        tick. If states come faster than twice the active rate, rounds keep their own pace, and serve the newest. A
-        gateway that has no time for all states need not be told: it finds only the newest of those that wait for it.
+        Intervals then follow the states. (At a pace of their own, a client whose slot comes at about the time of a new
+        state would get one state twice and another never.) Half of the clients are served at once, the others in the
+        next tick. If states come faster than twice the active rate, intervals keep their own pace and clients get the
+        newest state. A gateway that is too slow for all states finds only the newest of those that wait.
 
         Args:
-            next_us: until the next state.
+            next_us: time until the next state, in µs.
 
         Returns:
-            those who have not got the state before yet; it is theirs now.
+            The clients that have not got the state before yet. It is to be sent to them now.
         """
         active_us = self._intervals.active_us
         if next_us < active_us // 2:
-            self._clock.go_on()
+            self._clock.resume()
             return []
-        self._wanted_us = self._clock.interval_us = next_us
+        self._target_us = self._clock.interval_us = next_us
         stable_us = self._intervals.stable_us
         wait_us = min(next_us, stable_us) + stable_us // 2
-        return self._served(self._clock.begin_round(now_us, _PARTS, wait_us))
+        return self._clients_of(self._clock.begin_interval(now_us, _PARTS, wait_us))
 
     def tick_done(self, busy_us: int, now_us: int, awake_us: Callable[[], int | None] = lambda: None) -> None:
-        """All that the last call of `due` gave has been written, to the last byte that the kernel took.
+        """Record that the frames of the last call of `due` have been written.
 
         Args:
-            busy_us: how long that took.
+            busy_us: how long that took, to the last byte that the kernel took, in µs.
             awake_us: see `OverloadController.tick`.
         """
-        self.overload.tick(busy_us, self._clock.advanced_us, self.interval_us, now_us, awake_us)
-        if not self._clock.waits:
-            self._clock.interval_us = self.overload.interval_us(self._wanted_us)
+        self.overload.tick(busy_us, self._clock.covered_us, self.interval_us, now_us, awake_us)
+        if not self._clock.is_waiting:
+            self._clock.interval_us = self.overload.interval_us(self._target_us)
 
     def add(self, client: int, group: Hashable = None) -> None:
-        """Give a client a phase; its first turn comes within one interval.
+        """Give a client a phase. It is due for the first time within one interval.
 
-        Phases follow the golden ratio, so those who join one after the other are spread evenly however many
-        they are (Knuth, The Art of Computer Programming, vol. 3, 6.4: Fibonacci hashing).
+        Phases follow the golden ratio, so clients that join one after the other are spread evenly, however many they
+        are (Knuth, The Art of Computer Programming, vol. 3, 6.4: Fibonacci hashing).
 
         Args:
             group: clients of one group receive the same bytes. When there are many clients, some of a group share a
-                phase: what they receive is then made once for all of them, not once for each.
+                slot, because their frame is then encoded once for all of them.
         """
         slot, room = self._open_slots.get(group, (0, 0))
         if not room:
@@ -144,41 +149,41 @@ class ClientCoordinator:
         self._slot_of[client] = slot
 
     def move(self, client: int, group: Hashable) -> None:
-        """A client belongs to another group from now on. It is sent a FullGraph, which restarts its count of rounds."""
+        """Put a client into another group. The caller sends it a FullGraph, which restarts its sequence."""
         self.remove(client)
         self.add(client, group)
 
     def remove(self, client: int) -> None:
-        """Forget a client; one that is not there is none of our business."""
+        """Remove a client, if it is there."""
         slot = self._slot_of.pop(client, None)
         if slot is not None:
             self._slots[slot].remove(client)
             self._in_order = None
 
     def due(self, now_us: int) -> list[Due]:
-        """Whose turn has come since the last call, by round (two at most).
+        """Return the clients that became due since the last call, by interval (two at most).
 
-        The order within a call rotates from call to call: nobody is always the last to be written to.
+        The order within a call rotates from call to call, so no client is always the last to be written to.
         """
-        return self._served(self._clock.advance(now_us))
+        return self._clients_of(self._clock.advance(now_us))
 
-    def _served(self, turns: list[Turn]) -> list[Due]:
+    def _clients_of(self, ranges: list[SlotRange]) -> list[Due]:
         if self._in_order is None:
             self._in_order = np.frombuffer(b"".join(self._slots), np.int32)
             self._starts = [0, *accumulate(map(len, self._slots))]
         groups = []
-        for turn in turns:
-            clients = self._in_order[self._starts[turn.first] : self._starts[turn.end]]
+        for slots in ranges:
+            clients = self._in_order[self._starts[slots.first] : self._starts[slots.end]]
             if not len(clients):
                 continue
             self._rotation += _GOLDEN_STEP
             start = self._rotation % len(clients)
-            groups.append(Due(turn.sequence, np.concatenate((clients[start:], clients[:start]))))
+            groups.append(Due(slots.sequence, np.concatenate((clients[start:], clients[:start]))))
         return groups
 
 
 _PARTS: Final = 2
-"""Ticks over which the turns of a recorded state are spread; more would meet the next state if that comes early."""
+"""Ticks over which the clients of a recorded state are spread. With more, a next state that is early would collide."""
 
 _GOLDEN_STEP = 593
 """960 times the golden ratio, to the nearest number that shares no factor with 960: visits every slot."""

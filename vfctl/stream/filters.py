@@ -1,4 +1,4 @@
-"""Which nodes and edges a filter lets through. Equal filters share one subset."""
+"""Which nodes and edges match a filter. Equal filters share one subset."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vfctl.protocol import Edges, Filter, Metadata, Nodes
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Subset:
-    """What a filter leaves of a graph.
+    """The part of a graph that matches a filter.
 
     Attributes:
-        indices: int64 [kept nodes], node indices in order; None if all are kept.
-        edges: EDGE_DTYPE [kept edges], those with both ends inside.
-        metadata: the columns of the kept nodes.
+        indices: int64 [matching nodes], node indices in order; None if all match.
+        edges: EDGE_DTYPE [matching edges], those with both ends in the subset.
+        metadata: the columns of the matching nodes.
     """
 
     indices: npt.NDArray[np.int64] | None
@@ -27,12 +27,12 @@ class Subset:
     metadata: Metadata
 
     def gather(self, nodes: Nodes) -> Nodes:
-        """The kept rows of `nodes`, NODE_DTYPE [kept nodes]; `nodes` itself if all are kept."""
+        """The matching rows of `nodes`, NODE_DTYPE [matching nodes]; `nodes` itself if all match."""
         return nodes if self.indices is None else nodes[self.indices]
 
 
 class FilterIndex:
-    """Answers filters for one graph."""
+    """Finds the subsets of one graph."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -41,9 +41,9 @@ class FilterIndex:
         self._subsets: WeakValueDictionary[Filter, Subset] = WeakValueDictionary()
 
     def subset(self, criteria: Filter) -> Subset:
-        """The subset of a filter. Equal filters share one as long as somebody holds it.
+        """The subset of a filter. Equal filters share one for as long as a caller keeps it.
 
-        No longer: clients can think of any number of filters.
+        It is kept no longer, because clients may set any number of filters.
         """
         subset = self._subsets.get(criteria)
         if subset is None:
@@ -51,7 +51,7 @@ class FilterIndex:
         return subset
 
     def count(self, criteria: Filter) -> int:
-        """How many nodes a filter leaves; nothing is kept for it."""
+        """How many nodes match a filter. No subset is made."""
         return int(np.count_nonzero(self._matches(criteria)))
 
     def _select(self, criteria: Filter) -> Subset:
@@ -73,7 +73,7 @@ class FilterIndex:
         return Subset(indices, edges, metadata)
 
     def _matches(self, criteria: Filter) -> npt.NDArray[np.bool_]:
-        """bool [nodes]: all criteria that are set hold."""
+        """bool [nodes]: whether each node meets all criteria that are set."""
         graph = self._graph
         keep = np.ones(len(graph), np.bool_)
         if criteria.kinds is not None:

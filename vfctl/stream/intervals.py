@@ -1,4 +1,8 @@
-"""When a round begins and how far it is: connections take their turns spread over the interval."""
+"""The length of an interval and the progress through it.
+
+In each interval a gateway sends one frame to every connection, spread evenly over the interval. IntervalClock says
+which part of the interval is due. OverloadController makes intervals longer when a gateway cannot keep up.
+"""
 
 from __future__ import annotations
 
@@ -7,153 +11,160 @@ from dataclasses import dataclass
 from typing import Final
 
 SLOTS: Final = 960
-"""Turns a round is cut into. 16 for each of 60 ticks a second at the stable interval, so that a tick which comes
-a little early or late serves a sixteenth more or less, not twice as many."""
+"""Parts of an interval. At the stable interval of 1 s and 60 ticks a second, 16 slots are due in each tick, so a tick
+that comes a little early or late serves a sixteenth more or less, not twice as many."""
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """Slots whose turn has come: [first, end) of the round `sequence`."""
+class SlotRange:
+    """Slots that are due: [first, end) of the interval number `sequence`."""
 
     sequence: int
     first: int
     end: int
 
 
-class RoundClock:
-    """Moves through rounds at the pace of an interval that may change at any time.
+class IntervalClock:
+    """Says which slots are due. The length of the interval may change at any time.
 
-    The clock is a phase that grows by elapsed ÷ interval. A change of the interval changes the pace from there on,
-    so the connections that the current round has not served yet are served within the new interval, each of them
-    once, and no sequence number is left out.
+    The clock is a position that grows by elapsed time ÷ interval. A change of the interval changes the pace from there
+    on. So the connections that were not served yet in the current interval are served within the new length, each of
+    them once, and no sequence number is left out.
 
     Args:
-        interval_us: length of a round.
-        now_us: any clock that does not go back.
+        interval_us: length of an interval in µs.
+        now_us: any clock that does not go back, in µs.
+
+    Attributes:
+        interval_us: may be set at any time.
+        covered_us: how much time the slots of the last `advance` stand for, in µs.
     """
 
     def __init__(self, interval_us: int, now_us: int) -> None:
         self._sequence = 1
         self._position = 0.0
         self._now_us = now_us
-        self._share = SLOTS
+        self._slots_per_call = SLOTS
         self._wait_until_us: int | None = None
         self.interval_us = interval_us
-        self.advanced_us = 0
-        """How much time's turns the last `advance` gave."""
+        self.covered_us = 0
 
     @property
     def sequence(self) -> int:
-        """The number of the present round, from 1."""
+        """The number of the current interval, from 1."""
         return self._sequence
 
-    def begin_round(self, now_us: int, parts: int, wait_us: int) -> list[Turn]:
-        """Begin a round now, of something that everybody is to get once.
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the pace is that of `begin_interval`."""
+        return self._wait_until_us is not None
 
-        The next `parts` calls of `advance` give its turns, whatever the time, so that each slot is always as far behind
-        the round's beginning; then the clock waits for the next call of this. If that does not come within `wait_us`,
-        it goes on by itself, at the pace of the interval.
+    def begin_interval(self, now_us: int, parts: int, wait_us: int) -> list[SlotRange]:
+        """Begin an interval now, because a state came that every connection is to get exactly once.
+
+        The next `parts` calls of `advance` return its slots, whatever the time, so that each slot is served equally
+        long after the state came. Then the clock waits for the next call of this method. If none comes within
+        `wait_us`, the clock continues at its own pace.
 
         Returns:
-            the turns that the round before still had to give.
+            The slots of the interval before that were not due yet.
         """
         self._now_us = max(self._now_us, now_us)
         first, sequence = int(self._position), self._sequence
         self._position = 0.0
         self._sequence += 1
-        self._share = -(-SLOTS // parts)
+        self._slots_per_call = -(-SLOTS // parts)
         self._wait_until_us = self._now_us + wait_us
-        return [Turn(sequence, first, SLOTS)] if first < SLOTS else []
+        return [SlotRange(sequence, first, SLOTS)] if first < SLOTS else []
 
-    def go_on(self) -> None:
-        """Do not wait any longer: from now on at the pace of the interval."""
+    def resume(self) -> None:
+        """Stop waiting for `begin_interval`: continue at the pace of the interval."""
         self._wait_until_us = None
         if self._position >= SLOTS:
             self._position = 0.0
             self._sequence += 1
 
-    @property
-    def waits(self) -> bool:
-        """Whether the pace is that of `begin_round`."""
-        return self._wait_until_us is not None
+    def advance(self, now_us: int) -> list[SlotRange]:
+        """Return the slots that became due since the last call, in order.
 
-    def _advance_within_round(self, now_us: int) -> list[Turn]:
-        first = int(self._position)
-        self._now_us = max(self._now_us, now_us)
-        end = min(first + self._share, SLOTS)
-        self._position = end
-        self.advanced_us = (end - first) * self.interval_us // SLOTS
-        return [Turn(self._sequence, first, end)] if end > first else []
-
-    def advance(self, now_us: int) -> list[Turn]:
-        """The turns that have come since the last call, in order.
-
-        After a pause longer than an interval every slot has just one turn, not several: what was missed is lost
-        time, not a burst.
+        After a pause longer than an interval every slot is due once, not several times: what was missed is not sent
+        in a burst.
         """
         if self._wait_until_us is not None:
             if now_us < self._wait_until_us or self._position < SLOTS:
-                return self._advance_within_round(now_us)
-            self.go_on()
+                return self._advance_by_calls(now_us)
+            self.resume()
             self._now_us = max(self._now_us, now_us - self.interval_us)
         elapsed_us = max(0, now_us - self._now_us)
-        self.advanced_us = min(elapsed_us, self.interval_us)
+        self.covered_us = min(elapsed_us, self.interval_us)
         self._now_us = max(self._now_us, now_us)
         first = int(self._position)
         self._position += min(elapsed_us / self.interval_us, 1.0) * SLOTS
         end = int(self._position)
         if end < SLOTS:
-            return [Turn(self._sequence, first, end)] if end > first else []
+            return [SlotRange(self._sequence, first, end)] if end > first else []
         self._position -= SLOTS
         self._sequence += 1
-        turns = [Turn(self._sequence - 1, first, SLOTS), Turn(self._sequence, 0, end - SLOTS)]
-        return [turn for turn in turns if turn.end > turn.first]
+        due = [SlotRange(self._sequence - 1, first, SLOTS), SlotRange(self._sequence, 0, end - SLOTS)]
+        return [slots for slots in due if slots.end > slots.first]
+
+    def _advance_by_calls(self, now_us: int) -> list[SlotRange]:
+        """The next part of an interval that `begin_interval` began."""
+        first = int(self._position)
+        self._now_us = max(self._now_us, now_us)
+        end = min(first + self._slots_per_call, SLOTS)
+        self._position = end
+        self.covered_us = (end - first) * self.interval_us // SLOTS
+        return [SlotRange(self._sequence, first, end)] if end > first else []
 
 
 TARGET: Final = 0.75
-"""Of the time, for the work. What is left is for what comes unevenly: handshakes, heartbeats, other processes."""
+"""Share of the time for the work. The rest is for uneven load: handshakes, heartbeats, other processes."""
 
 FIXED: Final = 0.05
-"""Of the time, taken to go by the ticks themselves and not by the clients that are served: a longer interval would not
-make it less. Without it a gateway of few clients, at rest, would take its idling for load."""
+"""Share of the time that ticks take however many clients they serve. A longer interval would not make it less. Without
+it, a gateway of few clients would take its idling for load."""
 
 WINDOW_US: Final = 100_000
-"""What is seen is summed up over this time: six ticks, of which none has to be typical."""
+"""Work is summed over this time, in µs: six ticks, of which none has to be typical."""
 
 RISE: Final = 0.5
-"""How much a window that asks for longer rounds counts; one that does not fit at all counts fully."""
+"""Weight of a window that needs a longer interval. One in which the work does not fit at all has weight 1."""
 
 SLOW_RISE: Final = 0.2
-"""The same, if it is not the ticks' own work that asks for them."""
+"""The same, if the need shows only in the time that the process was awake."""
 
 FALL: Final = 0.1
-"""How much a window that allows shorter rounds counts: it takes a second or two to believe that the load is gone."""
+"""Weight of a window that allows a shorter interval: the interval falls over a second or two."""
 
 DEAD_BAND: Final = 0.05
-"""Changes smaller than this are not passed on: what a trailer promises should hold."""
+"""Relative changes smaller than this are not applied, because trailers promise the interval to clients."""
 
 LONGEST_US: Final = 10_000_000
-"""No interval is made longer than this."""
+"""No interval is made longer than this, in µs."""
 
 
 class OverloadController:
-    """Bounds the interval of one gateway from below.
+    """Finds the shortest interval at which a gateway can keep up. Latency is kept and the rate falls.
 
-    It has two ways to see what share of the time is taken. The work of the ticks, held against the time whose turns it
-    served, is exact and quick: a gateway that is behind needs no longer interval if it is catching up, and one that
-    cannot keep up shows by how much. But handshakes, what clients say, and processes that compete for the same cores
-    are not in it. The time that the process was not asleep has all of that, yet says only "too much", and
-    also says it of a gateway that is catching up; so it counts more slowly.
+    It learns from every tick what share of the time the work takes. The work per client is inverse to the interval, so
+    this share says which interval would leave room. It learns at any interval: when a layout at rest starts to
+    move, and twenty times the work would come at once, it already knows how much fits.
+
+    It measures that share in two ways. The work of the ticks, relative to the time that their slots stand for, is
+    exact and quick: a gateway that is behind needs no longer interval while it catches up. But handshakes, clients'
+    messages and other processes on the same cores are not in it. The time that the process was awake contains all of
+    that, but also a gateway that is catching up, so it counts less.
 
     Args:
         now_us: any clock that does not go back, in µs.
 
     Attributes:
-        least_us: the shortest interval that is allowed now; 0 if there is no need for one.
+        shortest_us: the shortest interval that is allowed now, in µs; 0 without overload.
     """
 
     def __init__(self, now_us: int) -> None:
-        self.least_us = 0
+        self.shortest_us = 0
         self._required_us = 0.0
         self._busy_us = 0
         self._covered_us = 0
@@ -163,14 +174,15 @@ class OverloadController:
     def tick(
         self, busy_us: int, covered_us: int, interval_us: int, now_us: int, awake_us: Callable[[], int | None]
     ) -> None:
-        """A tick's work is done.
+        """Record the work of a tick.
 
         Args:
-            busy_us: how long it took, to the end of the last write.
-            covered_us: the time whose turns it served.
+            busy_us: how long it took, to the end of the last write, in µs.
+            covered_us: the time that its slots stand for, in µs.
             interval_us: the interval at which clients were served.
-            awake_us: tells how long the process has run or waited for a core, in all; None where nobody knows. It is
-                asked ten times a second.
+            now_us: the time.
+            awake_us: returns how long the process has run, or waited for a core, since it started; None where that is
+                unknown. Called ten times a second.
         """
         self._busy_us += busy_us
         self._covered_us += covered_us
@@ -187,12 +199,11 @@ class OverloadController:
         self._since_us = now_us
         self._learn(work, awake, interval_us)
 
-    def interval_us(self, wanted_us: int) -> int:
-        """The interval to serve at, if `wanted_us` would be right with all the time in the world."""
-        return max(wanted_us, self.least_us)
+    def interval_us(self, target_us: int) -> int:
+        """The interval to serve at, in µs, if `target_us` is wanted."""
+        return max(target_us, self.shortest_us)
 
     def _learn(self, work: float, awake: float, interval_us: int) -> None:
-        """The work that goes by clients is inverse to the interval, so this much of it asks for that interval."""
         required_us = interval_us * max(0.0, max(work, awake) - FIXED) / (TARGET - FIXED)
         if required_us <= self._required_us:
             weight = FALL
@@ -201,5 +212,5 @@ class OverloadController:
         else:
             weight = RISE if work >= awake else SLOW_RISE
         self._required_us += weight * (required_us - self._required_us)
-        if abs(self._required_us - self.least_us) > DEAD_BAND * self.least_us:
-            self.least_us = min(round(self._required_us), LONGEST_US)
+        if abs(self._required_us - self.shortest_us) > DEAD_BAND * self.shortest_us:
+            self.shortest_us = min(round(self._required_us), LONGEST_US)

@@ -1,4 +1,4 @@
-"""What a connection asks for in its URL, and what it watches."""
+"""What a connection asks for in its URL: encoding, trailer, metadata, voice, notices. And its filter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vfctl.protocol import EVERYTHING, Filter
 
 
 class Encoding(StrEnum):
-    """How node sections travel."""
+    """How node sections are encoded."""
 
     RAW = "raw"
     LZ4 = "lz4"
@@ -19,14 +19,14 @@ class Encoding(StrEnum):
 
     @property
     def allowed(self) -> tuple[Encoding, ...]:
-        """The encodings that are served if this one is the limit: it, and those that take less."""
+        """The encodings that are served if this one is the limit: it, and those that need less bandwidth."""
         encodings = tuple(Encoding)
         return encodings[encodings.index(self) :]
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What a connection speaks, from its URL, and what it watches. Equal variants get the same bytes."""
+    """The form in which a connection gets states. Connections with equal variants get the same bytes."""
 
     encoding: Encoding = Encoding.RAW
     timed: bool = False
@@ -34,13 +34,13 @@ class Variant:
     filter: Filter = EVERYTHING
 
     def with_filter(self, criteria: Filter) -> Variant:
-        """The same connection, watching something else."""
+        """The same form with another filter."""
         return replace(self, filter=criteria)
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """All that a connection's URL chooses: `/ws?encoding=…&timed=1&metadata=1&voice=1&notices=1`."""
+    """All options of a connection's URL: `/ws?encoding=…&timed=1&metadata=1&voice=1&notices=1`."""
 
     variant: Variant = Variant()
     voice: bool = False
@@ -48,13 +48,13 @@ class Subscription:
 
     @classmethod
     def from_query(cls, query: Mapping[str, str], limit: Encoding = Encoding.RAW) -> Subscription:
-        """Read the parameters of the URL; those that are not ours are left alone.
+        """Read the parameters of the URL. Unknown ones are ignored.
 
         Args:
-            limit: an encoding that takes more than this one is not served.
+            limit: encodings that need more bandwidth than this one are not served.
 
         Raises:
-            UsageError: a value that the parameter does not take, or an encoding beyond the limit.
+            UsageError: a value that a parameter does not accept, or an encoding beyond the limit.
         """
         try:
             encoding = Encoding(query.get("encoding", Encoding.RAW))
@@ -74,5 +74,5 @@ class Subscription:
 def _switch(query: Mapping[str, str], name: str) -> bool:
     value = query.get(name, "0")
     if value not in ("0", "1"):
-        raise UsageError(f"{name}={value!r} is neither 0 nor 1")
+        raise UsageError(f"{name}={value!r} is unknown; expected 0 or 1")
     return value == "1"

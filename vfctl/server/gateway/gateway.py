@@ -42,7 +42,14 @@ from vfctl.server.options import Recording, ServerOptions
 from vfctl.server.process.scoreboard import Places
 from vfctl.stream import ClientCoordinator, Intervals, Scene
 from vfctl.stream import Subscription as ClientSubscription
-from vfctl.stream.voice_limit import BYTES_PER_S, HIGHEST_RATE_HZ, LOWEST_RATE_HZ, MESSAGES_PER_S, Verdict, VoiceLimit
+from vfctl.stream.voice_limit import (
+    BYTES_PER_S,
+    HIGHEST_RATE_HZ,
+    LOWEST_RATE_HZ,
+    MESSAGES_PER_S,
+    VoiceDecision,
+    VoiceLimit,
+)
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +159,7 @@ class Gateway:
             assert isinstance(update, PositionUpdate)
             assert update.trailer is not None
             if update.trailer.interval_us:
-                self._begin_round(update.trailer.interval_us)
+                self._begin_interval(update.trailer.interval_us)
             self.scene.update(update.nodes, update.settled, update.trailer.timestamp_us)
         if Kind.CONFIRM in states:
             self.scene.confirm(TIMESTAMP.unpack(states[Kind.CONFIRM])[0])
@@ -182,10 +189,10 @@ class Gateway:
         # uvloop may write only at the end of this loop iteration; what is called in the next one sees the work done.
         asyncio.get_running_loop().call_soon(self._tick_done)
 
-    def _begin_round(self, next_us: int) -> None:
+    def _begin_interval(self, next_us: int) -> None:
         """A recorded state has come: those who have not got the one before yet get that first."""
         now_us, interval_us = monotonic_us(), self.coordinator.interval_us
-        for due in self.coordinator.begin_round(now_us, next_us):
+        for due in self.coordinator.begin_interval(now_us, next_us):
             self.clients.deliver_due(due.clients, due.sequence, interval_us, now_us)
 
     def _tick_done(self) -> None:
@@ -348,16 +355,16 @@ class Gateway:
         now_us = connection.heard_us
         limit = connection.voice_limit = connection.voice_limit or VoiceLimit(now_us)
         if LOWEST_RATE_HZ <= message.sample_rate_hz <= HIGHEST_RATE_HZ:
-            verdict = limit.take(size, now_us)
+            verdict = limit.admit(size, now_us)
             why = f"you say too much; {MESSAGES_PER_S} voice messages and {BYTES_PER_S:,} bytes a second are relayed"
         else:
-            verdict = limit.refuse(now_us)
+            verdict = limit.drop(now_us)
             why = f"a sample rate of {message.sample_rate_hz} Hz; {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz are relayed"
-        if verdict is Verdict.RELAY:
+        if verdict is VoiceDecision.RELAY:
             self._command(connection, encode(VoiceData(0, message.sample_rate_hz, message.samples)))
             return
         self.clients.traffic.voice_dropped += 1
-        if verdict is Verdict.DROP_AND_SAY:
+        if verdict is VoiceDecision.DROP_AND_NOTIFY:
             self._refuse(connection, why)
 
     def _command(self, connection: Connection, payload: bytes) -> None:

@@ -19,7 +19,7 @@ def post(gateway: Gateway) -> None:
     for name in COUNTERS:
         setattr(slot, name, getattr(traffic, name))
     slot.interval_us = coordinator.interval_us
-    slot.wanted_interval_us = coordinator.wanted_us
+    slot.wanted_interval_us = coordinator.target_us
     slot.tick_write_us = gateway.last_tick_write_us
     slot.settled = gateway.scene.settled
     slot.posted_us = unix_time_us()

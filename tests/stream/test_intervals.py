@@ -5,20 +5,20 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vfctl.stream.intervals import SLOTS, RoundClock
+from vfctl.stream.intervals import SLOTS, IntervalClock
 
 SECOND_US = 1_000_000
 
 
 def test_a_tick_serves_a_sixtieth_at_the_stable_interval() -> None:
-    clock = RoundClock(SECOND_US, 0)
+    clock = IntervalClock(SECOND_US, 0)
     sizes = [sum(turn.end - turn.first for turn in clock.advance(tick * SECOND_US // 60)) for tick in range(1, 61)]
     assert set(sizes) <= {15, 16, 17}
     assert SLOTS - 1 <= sum(sizes) <= SLOTS
 
 
 def test_after_a_long_pause_every_slot_has_one_turn() -> None:
-    clock = RoundClock(50_000, 0)
+    clock = IntervalClock(50_000, 0)
     clock.advance(30_000)
     turns = clock.advance(10 * SECOND_US)
     assert [turn.sequence for turn in turns] == [1, 2]
@@ -26,7 +26,7 @@ def test_after_a_long_pause_every_slot_has_one_turn() -> None:
 
 
 def test_a_new_interval_serves_the_rest_of_the_round_within_it() -> None:
-    clock = RoundClock(SECOND_US, 0)
+    clock = IntervalClock(SECOND_US, 0)
     first = clock.advance(SECOND_US // 4)
     clock.interval_us = 50_000
     rest = clock.advance(SECOND_US // 4 + 50_000)
@@ -36,7 +36,7 @@ def test_a_new_interval_serves_the_rest_of_the_round_within_it() -> None:
 
 
 def test_a_clock_that_goes_back_serves_nobody_twice() -> None:
-    clock = RoundClock(50_000, 1000)
+    clock = IntervalClock(50_000, 1000)
     clock.advance(26_000)
     assert clock.advance(10_000) == []
     assert clock.advance(26_000) == []
@@ -49,7 +49,7 @@ steps = st.lists(
 
 @given(steps)
 def test_no_turn_is_left_out_or_taken_twice(steps: list[tuple[int, int]]) -> None:
-    clock = RoundClock(50_000, 0)
+    clock = IntervalClock(50_000, 0)
     now_us = 0
     expected = (1, 0)
     for elapsed_us, interval_us in steps:
@@ -70,31 +70,31 @@ def test_no_turn_is_left_out_or_taken_twice(steps: list[tuple[int, int]]) -> Non
 def test_a_round_that_is_begun_is_over_with_two_ticks_and_then_waits() -> None:
     """Whatever the time: a tick that comes a little early or late serves the same slots."""
     for ticks_us in ((0, 12_000), (3_000, 24_000)):
-        clock = RoundClock(50_000, 0)
-        clock.begin_round(0, 2, 600_000)
+        clock = IntervalClock(50_000, 0)
+        clock.begin_interval(0, 2, 600_000)
         turns = [(turn.sequence, turn.first, turn.end) for tick_us in ticks_us for turn in clock.advance(tick_us)]
         assert turns == [(2, 0, SLOTS // 2), (2, SLOTS // 2, SLOTS)]
         assert clock.advance(599_999) == []
-        assert clock.waits
+        assert clock.is_waiting
 
 
 def test_the_next_round_first_serves_what_is_left_of_the_one_before() -> None:
-    clock = RoundClock(50_000, 0)
-    clock.begin_round(0, 2, 600_000)
+    clock = IntervalClock(50_000, 0)
+    clock.begin_interval(0, 2, 600_000)
     clock.advance(0)
-    (left,) = clock.begin_round(13_000, 2, 600_000)
+    (left,) = clock.begin_interval(13_000, 2, 600_000)
     assert (left.sequence, left.first, left.end) == (2, SLOTS // 2, SLOTS)
     assert clock.sequence == 3
 
 
 def test_without_a_next_round_the_clock_goes_on_by_itself() -> None:
-    clock = RoundClock(50_000, 0)
-    clock.begin_round(0, 2, 600_000)
+    clock = IntervalClock(50_000, 0)
+    clock.begin_interval(0, 2, 600_000)
     clock.advance(0)
     clock.advance(16_000)
     clock.interval_us = SECOND_US
     first = clock.advance(600_000)
-    assert not clock.waits
+    assert not clock.is_waiting
     assert {turn.sequence for turn in first} == {3}
     rest = clock.advance(600_000 + SECOND_US)
     assert sum(turn.end - turn.first for turn in first + rest if turn.sequence == 3) == SLOTS
@@ -102,14 +102,14 @@ def test_without_a_next_round_the_clock_goes_on_by_itself() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 60_000), max_size=4), max_size=30), st.integers(1, 7))
 def test_every_slot_has_each_recorded_state_exactly_once(states: list[list[int]], parts: int) -> None:
-    clock = RoundClock(50_000, 0)
+    clock = IntervalClock(50_000, 0)
     served, now_us = [], 0
     for ticks in [*states, []]:
-        served += clock.begin_round(now_us, parts, 600_000)
+        served += clock.begin_interval(now_us, parts, 600_000)
         for elapsed_us in ticks:
             now_us += elapsed_us
             served += clock.advance(now_us)
-    served += clock.begin_round(now_us, parts, 600_000)
+    served += clock.begin_interval(now_us, parts, 600_000)
     by_round: dict[int, int] = {}
     for turn in served:
         assert by_round.get(turn.sequence, 0) == turn.first
