@@ -83,7 +83,17 @@ def test_gateways_and_generators_stay_lean(script: str, forbidden: set[str], tmp
     assert done.returncode == 0, done.stderr.decode()
     said = json.loads(done.stdout)
     assert said["ready"] in ("Ready", "Report")
-    assert not {"jax", "jaxlib", "scipy.sparse", "scipy.special", "networkx", "rdflib", "typer", "rich", *forbidden} & set(said["modules"])
+    assert not {
+        "jax",
+        "jaxlib",
+        "scipy.sparse",
+        "scipy.special",
+        "networkx",
+        "rdflib",
+        "typer",
+        "rich",
+        *forbidden,
+    } & set(said["modules"])
 
 
 def test_a_server_from_start_to_stop() -> None:
