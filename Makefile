@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+NODE_STAMP := node_modules/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup browser system demo test lint format docs pictures bench clean
@@ -16,6 +17,13 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (about half a minute, once)" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(NODE_STAMP): package.json package-lock.json
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null \
+	  || { echo "error: the checks of the viewer's JavaScript need Node.js 20 or newer with npm; install them (Debian: sudo apt-get install nodejs npm) and run make lint again" >&2; exit 1; }
+	@echo "installing TypeScript and ESLint into node_modules (a few seconds, once)" >&2
+	@npm ci --silent
 	@touch $@
 
 setup: $(STAMP)  ## the virtual environment in .venv
@@ -47,11 +55,12 @@ system: browser  ## what the tests want of the system: a Chromium, and tcpdump t
 test: $(STAMP) system  ## the whole test suite
 	@$(BIN)/python -m pytest
 
-lint: $(STAMP)  ## ruff, mypy and import-linter
+lint: $(STAMP) $(NODE_STAMP)  ## ruff, mypy and import-linter; tsc and ESLint for the viewer
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@npm run --silent lint
 
 format: $(STAMP)  ## let ruff format and mend what it can
 	@$(BIN)/ruff check --fix .
@@ -68,5 +77,5 @@ bench: $(STAMP)  ## the side-by-side measurements in benchmarks/: half an hour w
 	@for b in benchmarks/codec.py benchmarks/decode.py benchmarks/encodings.py benchmarks/mutations.py benchmarks/delay.py benchmarks/compare.py benchmarks/loadgen.py benchmarks/fanout.py benchmarks/physics.py benchmarks/ticks.py benchmarks/viewer.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
 clean:  ## remove the environment and all caches
-	rm -rf $(VENV) benchmarks/build benchmarks/peers/.venv benchmarks/peers/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules benchmarks/build benchmarks/peers/.venv benchmarks/peers/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

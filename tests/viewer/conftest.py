@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Route
-from running_server import LIMIT_S, Server
+from running_server import LIMIT_S, Relay, Server
 
 HOLDS = """async ([argument, limit_ms]) => {
     const until_ms = performance.now() + limit_ms;
@@ -57,12 +57,20 @@ OpenTab = Callable[..., Tab]
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of 120 nodes that never settle. Shared: a test that stops it starts it again."""
+    """A server of 120 nodes that never settle."""
     config = tmp_path_factory.mktemp("viewer") / "active.toml"
     config.write_text('[server]\nstate = "active"\nnodes = 120\ngenerator = "tree"\n')
     server = Server("serve", "--workers", "1", "--config", str(config))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def relay(live: Server) -> Iterator[Relay]:
+    """A way to the server that can be cut."""
+    running = Relay(live.url)
+    yield running
+    running.cut()
 
 
 @pytest.fixture
@@ -88,11 +96,11 @@ def modules(browser: Browser, live: Server) -> Iterator[Tab]:
 
 
 @pytest.fixture
-def tab(browser: Browser, live: Server, serving: Callable[..., Server]) -> Iterator[OpenTab]:
+def tab(browser: Browser, live: Server, serving: Callable[..., Server], relay: Relay) -> Iterator[OpenTab]:
     """tab(path="", url=…, width=…, …): the server's page in a context of its own. Its console has to stay empty.
 
     `script` runs before the page's own. `answers` are JSON documents that the page gets instead of the server's.
-    Everything else goes to `Browser.new_context`. Pages close before the servers of `serving` stop.
+    Everything else goes to `Browser.new_context`. Pages close before the servers of `serving` and the `relay` stop.
     """
     tabs: list[Tab] = []
     with ExitStack() as contexts:

@@ -1,6 +1,21 @@
-// Holds the viewer's protocol.js against the golden vectors; runs in node and in a browser.
+/**
+ * Compares the viewer's decoder with the golden vectors. The tests run it in a page, without imports.
+ *
+ * @import { Edges, Message, NodeColumns } from "../../vfctl/viewer/protocol.js"
+ */
 
-/** `vectors`: [{name, base64, twin}]. Returns what is wrong, as texts. */
+/**
+ * @typedef {typeof import("../../vfctl/viewer/protocol.js") & typeof import("../../vfctl/viewer/compact.js")} Protocol
+ * @typedef {{ [key: string]: unknown }} JsonObject
+ * @typedef {JsonObject & { messages?: JsonObject[], error?: { message?: number, offset: number }, canonical?: boolean }} Twin the JSON
+ *   beside the bytes of a vector
+ */
+
+/**
+ * @param {Protocol} protocol
+ * @param {{ name: string, base64: string, twin: Twin }[]} vectors
+ * @returns {string[]} the differences
+ */
 export function check(protocol, vectors) {
   const failures = [];
   for (const { name, base64, twin } of vectors) {
@@ -9,12 +24,22 @@ export function check(protocol, vectors) {
       const wrong = twin.messages || twin.error?.message !== undefined ? checkStream(protocol, bytes, twin) : checkOne(protocol, bytes, twin);
       if (wrong) failures.push(`${name}: ${wrong}`);
     } catch (error) {
-      failures.push(`${name}: ${error.stack}`);
+      failures.push(`${name}: ${stackOf(error)}`);
     }
   }
   return failures;
 }
 
+/** @param {unknown} error */
+function stackOf(error) {
+  return error instanceof Error ? error.stack : String(error);
+}
+
+/**
+ * @param {Protocol} protocol
+ * @param {Uint8Array} bytes
+ * @param {Twin} twin
+ */
 function checkOne(protocol, bytes, twin) {
   if (twin.error) return refusal(protocol, () => protocol.decode(bytes), twin.error.offset);
   const message = protocol.decode(bytes);
@@ -22,41 +47,60 @@ function checkOne(protocol, bytes, twin) {
     const wrong = refusal(protocol, () => protocol.decode(bytes.subarray(0, length)), length);
     if (wrong) return `cut at ${length}: ${wrong}`;
   }
-  const written = rewritten(protocol, message);
-  if (written && twin.canonical !== false && !same(written, bytes)) return "is written otherwise";
+  const written = encoded(protocol, message);
+  if (written && twin.canonical !== false && !same(written, bytes)) return "is encoded differently";
   return difference(asTwin(message), twin);
 }
 
+/**
+ * @param {Protocol} protocol
+ * @param {Uint8Array} bytes
+ * @param {Twin} twin
+ */
 function checkStream(protocol, bytes, twin) {
   const decoder = new protocol.PositionDecoder();
   const messages = [...protocol.splitMessages(bytes)];
   if (twin.error) {
-    if (messages.length !== twin.error.message + 1) return `has ${messages.length} messages`;
     const last = messages.pop();
-    for (const message of messages) decoder.feed(protocol.decode(message));
-    return refusal(protocol, () => decoder.feed(protocol.decode(last)), twin.error.offset);
+    if (!last || messages.length !== twin.error.message) return `has ${messages.length} messages before the last`;
+    for (const message of messages) decoder.decode(protocol.decode(message));
+    return refusal(protocol, () => decoder.decode(protocol.decode(last)), twin.error.offset);
   }
-  if (messages.length !== twin.messages.length) return `has ${messages.length} messages`;
+  const twins = twin.messages ?? [];
+  if (messages.length !== twins.length) return `has ${messages.length} messages`;
   for (const [index, message] of messages.entries()) {
-    const wrong = difference(asTwin(decoder.feed(protocol.decode(message))), twin.messages[index]);
+    const wrong = difference(asTwin(decoder.decode(protocol.decode(message))), twins[index]);
     if (wrong) return `message ${index}: ${wrong}`;
   }
   return null;
 }
 
+/**
+ * Why `decoding` does not throw the expected error; null if it does.
+ *
+ * @param {Protocol} protocol
+ * @param {() => unknown} decoding
+ * @param {number} offset
+ */
 function refusal(protocol, decoding, offset) {
   try {
     decoding();
   } catch (error) {
-    if (!(error instanceof protocol.ProtocolError)) return error.stack;
-    // Where exactly a text stops being JSON or UTF-8, a browser does not say.
+    if (!(error instanceof protocol.ProtocolError)) return stackOf(error);
+    // A browser does not tell where a text stops being JSON or UTF-8.
     if (error.offset === offset || /not (JSON|UTF-8)/.test(error.message)) return null;
     return `${error.message}, expected at ${offset}`;
   }
-  return "is not refused";
+  return "is decoded without an error";
 }
 
-function rewritten(protocol, message) {
+/**
+ * The message encoded again; null for what a viewer does not send.
+ *
+ * @param {Protocol} protocol
+ * @param {Message} message
+ */
+function encoded(protocol, message) {
   const final = message.flags.includes("FINAL");
   switch (message.type) {
     case "NodeSelect":
@@ -74,13 +118,26 @@ function rewritten(protocol, message) {
   }
 }
 
+/**
+ * @param {Uint8Array} one
+ * @param {Uint8Array} other
+ */
 function same(one, other) {
   return one.length === other.length && one.every((byte, i) => byte === other[i]);
 }
 
-/** A message in the form of the JSON twins. */
+/** @typedef {{ nodes?: NodeColumns, edges?: Edges, pcm?: Int16Array, payload?: Uint8Array, section?: Uint8Array }} Arrays */
+
+/**
+ * A message in the form of the JSON twins.
+ *
+ * @param {Message} message
+ * @returns {JsonObject}
+ */
 function asTwin(message) {
-  const { nodes, edges, pcm, payload, section, ...twin } = message;
+  const { nodes, edges, pcm, payload, section, ...rest } = /** @type {Message & Arrays} */ (message);
+  /** @type {JsonObject} */
+  const twin = rest;
   if (nodes) {
     const { ids, positions, velocities } = nodes;
     twin.nodes = Array.from(ids, (id, i) => {
@@ -93,6 +150,7 @@ function asTwin(message) {
     const { sources, targets, weights } = edges;
     twin.edges = Array.from(sources, (source, i) => ({ source, target: targets[i], weight: weights[i] }));
   }
+  /** @param {Uint8Array} bytes */
   const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (pcm) Object.assign(twin, { samples: pcm.length, pcm: [...pcm] });
   if (payload) Object.assign(twin, { bytes: payload.length, hex: hex(payload) });
@@ -102,18 +160,26 @@ function asTwin(message) {
 
 const ABOUT = new Set(["comment", "canonical", "section"]);
 
-/** The first place where they differ, or null. Floats are float32, and those that are not finite are null in the twin. */
+/**
+ * The first difference, or null. Floats are float32, and those that are not finite are null in the twin.
+ *
+ * @param {unknown} found
+ * @param {unknown} twin
+ * @param {string} [path]
+ * @returns {string | null}
+ */
 function difference(found, twin, path = "") {
   if (typeof found === "number" && !Number.isFinite(found)) return twin === null ? null : `${path} is ${found}`;
   if (typeof found === "number" && typeof twin === "number") {
     return Object.is(found, twin) || Object.is(found, Math.fround(twin)) ? null : `${path} is ${found}, expected ${twin}`;
   }
-  if (typeof found !== "object" || found === null || twin === null) {
+  if (typeof found !== "object" || found === null || typeof twin !== "object" || twin === null) {
     return found === twin ? null : `${path} is ${found}, expected ${twin}`;
   }
-  for (const key of new Set([...Object.keys(found), ...Object.keys(twin)])) {
+  const [one, other] = [/** @type {JsonObject} */ (found), /** @type {JsonObject} */ (twin)];
+  for (const key of new Set([...Object.keys(one), ...Object.keys(other)])) {
     if (path === "" && ABOUT.has(key)) continue;
-    const wrong = difference(found[key], twin[key], `${path}.${key}`);
+    const wrong = difference(one[key], other[key], `${path}.${key}`);
     if (wrong) return wrong;
   }
   return null;

@@ -1,13 +1,16 @@
-"""A server in processes of its own; the benchmark of the viewer and its screenshot use it, too."""
+"""A server in processes of its own, and a relay to it. The benchmark of the viewer and the pictures use the server as well."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from urllib.parse import urlsplit
 
 import numpy as np
 from websockets.sync.client import connect
@@ -18,22 +21,16 @@ LIMIT_S = 20.0
 
 
 class Server:
-    """A `vfctl serve` or `vfctl replay` that can be killed and started again on the same port."""
+    """A `vfctl serve` or `vfctl replay` on a port of its own."""
 
     def __init__(self, *arguments: str) -> None:
-        self._arguments = arguments
-        self._port = "0"
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "vfctl", *self._arguments, "--port", self._port]
+        command = [sys.executable, "-m", "vfctl", *arguments, "--port", "0"]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         said = ""
         assert self._process.stderr is not None
         for line in self._process.stderr:
             said += line
             if found := re.search(r"serving .* on ws://(\S+?):(\d+)/ws", line):
-                self._port = found[2]
                 self.url = f"http://{found[1]}:{found[2]}/"
                 break
         else:
@@ -43,13 +40,6 @@ class Server:
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)
-        self._gone()
-
-    def kill(self) -> None:
-        self._process.kill()  # its children end with it
-        self._gone()
-
-    def _gone(self) -> None:
         self._process.wait(LIMIT_S)
         self._reader.join(LIMIT_S)
         assert self._process.stderr is not None
@@ -63,6 +53,50 @@ class Server:
             while not _is_at(decode(client.recv(LIMIT_S)), node, place):
                 assert time.monotonic() < until_s, f"node {node} does not get to {place}"
             client.send(encode(NodeDrag(node, *place, final=True)))
+
+
+class Relay:
+    """Forwards TCP connections to a server. To its clients, cutting it looks like the server's death.
+
+    Args:
+        url: of the server. `url` of the relay is what its clients use.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._target = urlsplit(url)
+        self._port = 0
+        self.resume()
+        self.url = f"http://127.0.0.1:{self._port}/"
+
+    def resume(self) -> None:
+        """Accept connections, on the same port as before."""
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._port = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, args=(self._listener, self._open), daemon=True).start()
+
+    def cut(self) -> None:
+        """Close every connection without a word, and refuse new ones."""
+        for each in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self, listener: socket.socket, opened: list[socket.socket]) -> None:
+        with contextlib.suppress(OSError):  # the listener is closed
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection((self._target.hostname, self._target.port))
+                opened += (near, far)
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=_forward, args=(source, sink), daemon=True).start()
+
+
+def _forward(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # either end is closed
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
 
 
 def _is_at(message: Message, node: int, place: tuple[float, ...]) -> bool:

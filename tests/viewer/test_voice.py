@@ -31,7 +31,7 @@ RESAMPLED = """async ([fromHz, toHz, hz, block]) => {
 }"""
 
 BUFFER = """async (script) => {
-    const { JitterBuffer } = await import('/viewer/jitterbuffer.js');
+    const { JitterBuffer } = await import('/viewer/voice-buffers.js');
     const buffer = new JitterBuffer(16_000);
     const heard = [], waiting = [];
     for (const step of script) {
@@ -64,7 +64,7 @@ def test_resampling_keeps_a_tone_and_lets_no_other_in(modules: Tab, from_hz: int
 
 def test_a_microphone_is_cut_into_messages_of_20_ms(modules: Tab) -> None:
     lengths, rest = modules.ask("""async () => {
-        const { Packetiser } = await import('/viewer/packetiser.js');
+        const { Packetiser } = await import('/viewer/voice-buffers.js');
         const packetiser = new Packetiser(48_000);
         const lengths = [];
         const block = new Float32Array(128).fill(0.5);
@@ -170,7 +170,7 @@ def test_what_others_say_is_played_and_who_speaks_is_shown(tab: OpenTab, live: S
     speaking.start()
     try:
         page.until("vfctl.spectrum().level_db > -50 && Math.abs(vfctl.spectrum().frequency_hz - 1250) < 30")
-        page.until("document.getElementById('speaking').textContent.endsWith(' speaks')")
+        page.until("document.getElementById('speaking').textContent.startsWith('Speaking: client ')")
         page.until("vfctl.voice.heard[0].messages > 20")
     finally:
         done.set()
@@ -183,6 +183,6 @@ def test_a_microphone_that_is_refused_is_said_so(tab: OpenTab) -> None:
     page = tab(script=script).drawn()
     page.page.locator("#talk").focus()
     page.page.keyboard.down(" ")
-    page.until("document.getElementById('toast').textContent.includes('allow it in the page')")
+    page.until("document.getElementById('toast').textContent.includes('Allow it in the page')")
     page.page.keyboard.up(" ")
     assert page.ask("vfctl.voice.state") == "off"

@@ -1,42 +1,78 @@
-/** The WebSocket: its life cycle, the clock of the server, and the newest state. */
+/** The WebSocket: when it connects, what it receives, and the estimate of the server's clock. */
 
+import { PositionDecoder } from "./compact.js";
 import { LifeCycle } from "./lifecycle.js";
-import { PositionDecoder, decode, encodeHeartbeat } from "./protocol.js";
+import { decode, encodeHeartbeat, textOf } from "./protocol.js";
+
+/**
+ * @import { Action } from "./lifecycle.js"
+ * @import { FullGraphMessage, HeartbeatMessage, NoticeContent, PositionUpdateMessage, VoiceDataMessage } from "./protocol.js"
+ */
+
+/**
+ * @typedef {{ encoding: string, timed: boolean }} ConnectionSettings
+ *
+ * @typedef {object} Handlers What the owner does with what happens on the connection.
+ * @property {() => void} onState the state changed
+ * @property {(message: FullGraphMessage, data: ArrayBuffer) => void} onGraph
+ * @property {(message: PositionUpdateMessage, data: ArrayBuffer, delay_ms: number | null) => void} onUpdate with the time from the
+ *   state to its arrival, by two clocks; null if the state has no time
+ * @property {(notice: NoticeContent) => void} onNotice
+ * @property {(message: VoiceDataMessage) => void} onVoice
+ * @property {(text: string) => void} onTrouble a sentence for the user
+ */
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const FIRST_HEARTBEATS_MS = [0, 100, 300, 600, 1000, 3000];
 const HEARTBEAT_MS = 10_000;
 const CLOCK_SAMPLES = 8;
 
-export const nowUs = () => (performance.timeOrigin + performance.now()) * 1000;
+const nowUs = () => (performance.timeOrigin + performance.now()) * 1000;
 const nowS = () => performance.now() / 1000;
 
-/**
- * Events: `state`, `graph` {message, data}, `update` {message, data, bytes, delay_ms}, `notice` {notice}, `voice` {message},
- * `trouble` {text}. Each in `event.detail`.
- */
-export class Connection extends EventTarget {
+export class Connection {
   #life = new LifeCycle();
+  /** @type {ConnectionSettings} */
+  #settings;
+  /** @type {Handlers} */
+  #handlers;
+  /** @type {WebSocket | null} */
   #socket = null;
+  /** @type {Set<number>} */
   #timers = new Set();
-  #decoder = null;
-  #clock = [];
+  #decoder = new PositionDecoder();
+  /** @type {{ round_trip_us: number, offset_us: number }[]} */
+  #clockSamples = [];
+  /** @type {number | null} */
   #retryAtS = null;
 
-  /** How far the server's clock is ahead, in µs; null before the first heartbeat is answered. */
+  /**
+   * How far the server's clock is ahead, in µs; null before the first heartbeat is answered.
+   *
+   * @type {number | null}
+   */
   clock_offset_us = null;
+  /** @type {number | null} */
   round_trip_us = null;
 
-  constructor(settings) {
-    super();
-    this.settings = settings;
+  /**
+   * @param {ConnectionSettings} settings
+   * @param {Handlers} handlers
+   */
+  constructor(settings, handlers) {
+    this.#settings = { ...settings };
+    this.#handlers = handlers;
   }
 
   get state() {
     return this.#life.state;
   }
 
-  /** The retry that is waited for or made now, from 1; 0 if none. */
+  get encoding() {
+    return this.#settings.encoding;
+  }
+
+  /** The number of the current retry, from 1; 0 if there is none. */
   get retry() {
     return this.#life.retries;
   }
@@ -45,65 +81,78 @@ export class Connection extends EventTarget {
     return this.#life.reconnects;
   }
 
+  /** Seconds until the next attempt; null if none is scheduled. */
   get retryInS() {
     return this.#retryAtS === null ? null : Math.max(0, this.#retryAtS - nowS());
   }
 
   connect() {
-    this.#act(this.#life.connect());
+    this.#perform(this.#life.connect());
   }
 
   disconnect() {
-    this.#act(this.#life.disconnect());
+    this.#perform(this.#life.disconnect());
   }
 
-  /** With other settings. */
+  /**
+   * Connect again with other settings.
+   *
+   * @param {ConnectionSettings} settings
+   */
   reconnect(settings) {
-    this.settings = settings;
+    this.#settings = { ...settings };
     this.disconnect();
     this.connect();
   }
 
-  /** False if it could not be sent. */
+  /**
+   * False if there is no open connection.
+   *
+   * @param {Uint8Array<ArrayBuffer>} bytes
+   */
   send(bytes) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(bytes);
     return true;
   }
 
-  #act(action) {
+  /** @param {Action | null} action */
+  #perform(action) {
     this.#retryAtS = null;
     if (action?.do === "open") this.#open();
     if (action?.do === "close") this.#drop();
     if (action?.do === "wait") {
       this.#drop();
       this.#retryAtS = nowS() + action.delay_s;
-      this.#after(action.delay_s * 1000, () => this.#act(this.#life.backoffElapsed()));
+      this.#after(action.delay_s * 1000, () => this.#perform(this.#life.backoffElapsed()));
     }
-    this.#emit("state");
+    this.#handlers.onState();
   }
 
   #open() {
-    const socket = new WebSocket(urlOf(this.settings));
+    const socket = new WebSocket(urlOf(this.#settings));
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     this.#decoder = new PositionDecoder();
-    const mine = (handle) => (event) => socket === this.#socket && handle(event);
-    socket.onopen = mine(() => {
+    socket.onopen = () => {
+      if (socket !== this.#socket) return;
       this.#clearTimers();
-      this.#act(this.#life.opened(nowS()));
+      this.#perform(this.#life.opened(nowS()));
       this.#startHeartbeats();
-    });
-    socket.onmessage = mine((event) => this.#receive(event.data));
-    socket.onclose = mine((event) => {
+    };
+    socket.onmessage = (event) => {
+      if (socket === this.#socket) this.#receive(event.data);
+    };
+    socket.onclose = (event) => {
+      if (socket !== this.#socket) return;
       this.#drop();
       const opened = this.#life.state === "Connected";
-      if (opened && event.reason) this.#emit("trouble", { text: `The server closed the connection: ${event.reason}` });
-      this.#act(opened ? this.#life.closed(event.code, nowS()) : this.#life.openFailed());
-    });
+      if (opened && event.reason) this.#handlers.onTrouble(`The server closed the connection: ${event.reason}`);
+      this.#perform(opened ? this.#life.closed(event.code, nowS()) : this.#life.openFailed());
+    };
     this.#after(CONNECT_TIMEOUT_MS, () => {
       this.#drop();
-      this.#act(this.#life.openFailed());
+      this.#perform(this.#life.openFailed());
     });
   }
 
@@ -114,54 +163,70 @@ export class Connection extends EventTarget {
     socket?.close();
   }
 
+  /** @param {ArrayBuffer} data */
   #receive(data) {
     const arrivalUs = nowUs();
     let message;
     try {
-      message = this.#decoder.feed(decode(data));
+      message = this.#decoder.decode(decode(data));
     } catch (error) {
-      this.#emit("trouble", { text: `The server sent what is not V4: ${error.message}` });
+      this.#handlers.onTrouble(`The server sent an invalid V4 message: ${textOf(error)}`);
       this.disconnect();
       return;
     }
     if (!this.#life.proven) this.#life.observe(message.type);
-    const detail = { message, data, bytes: data.byteLength };
     switch (message.type) {
       case "FullGraph":
-        return this.#emit("graph", detail);
-      case "PositionUpdate":
-        return this.#emit("update", { ...detail, delay_ms: delayOf(message, arrivalUs) });
+        return this.#handlers.onGraph(message, data);
+      case "PositionUpdate": {
+        const sent_us = message.timestamp_us;
+        return this.#handlers.onUpdate(message, data, sent_us === undefined ? null : (arrivalUs - sent_us) / 1000);
+      }
       case "Heartbeat":
-        return this.#heard(message, arrivalUs);
+        return this.#onHeartbeat(message, arrivalUs);
       case "Notice":
-        return this.#emit("notice", { ...detail, notice: message.notice });
+        return this.#handlers.onNotice(message.notice);
       case "VoiceData":
-        return this.#emit("voice", detail);
+        return this.#handlers.onVoice(message);
     }
   }
 
   #startHeartbeats() {
-    this.#clock = [];
+    this.#clockSamples = [];
     const beat = () => this.send(encodeHeartbeat(Math.round(nowUs())));
     for (const delay of FIRST_HEARTBEATS_MS) this.#after(delay, beat);
-    const again = () => this.#after(HEARTBEAT_MS, () => (beat(), again()));
-    again();
+    const repeat = () => {
+      this.#after(HEARTBEAT_MS, () => {
+        beat();
+        repeat();
+      });
+    };
+    repeat();
   }
 
-  /** NTP's estimate, from the quickest of the last exchanges. */
-  #heard(heartbeat, arrivalUs) {
+  /**
+   * Estimates the clock offset as NTP does, from the sample with the shortest round trip.
+   *
+   * @param {HeartbeatMessage} heartbeat
+   * @param {number} arrivalUs
+   */
+  #onHeartbeat(heartbeat, arrivalUs) {
     if (heartbeat.responder_timestamp_us === undefined) {
       this.send(encodeHeartbeat(heartbeat.timestamp_us, Math.round(nowUs())));
       return;
     }
     const round_trip_us = arrivalUs - heartbeat.timestamp_us;
     const offset_us = heartbeat.responder_timestamp_us - (heartbeat.timestamp_us + arrivalUs) / 2;
-    this.#clock = [...this.#clock, { round_trip_us, offset_us }].slice(-CLOCK_SAMPLES);
-    const best = this.#clock.reduce((one, other) => (other.round_trip_us < one.round_trip_us ? other : one));
+    this.#clockSamples = [...this.#clockSamples, { round_trip_us, offset_us }].slice(-CLOCK_SAMPLES);
+    const best = this.#clockSamples.reduce((one, other) => (other.round_trip_us < one.round_trip_us ? other : one));
     this.clock_offset_us = best.offset_us;
     this.round_trip_us = best.round_trip_us;
   }
 
+  /**
+   * @param {number} delay_ms
+   * @param {() => void} call
+   */
   #after(delay_ms, call) {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
@@ -171,25 +236,20 @@ export class Connection extends EventTarget {
   }
 
   #clearTimers() {
-    this.#timers.forEach(clearTimeout);
+    this.#timers.forEach((timer) => clearTimeout(timer));
     this.#timers.clear();
   }
-
-  #emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
-  }
 }
 
-/** From the state's time to its arrival, by two clocks; null if the state has none. */
-function delayOf(message, arrivalUs) {
-  return message.timestamp_us === undefined ? null : (arrivalUs - message.timestamp_us) / 1000;
-}
-
-/** Relative to the page, so that a proxy may put both behind any path. */
+/**
+ * The WebSocket's URL is relative to the page, so that a proxy can serve both under any path.
+ *
+ * @param {ConnectionSettings} settings
+ */
 function urlOf({ encoding, timed }) {
   const url = new URL("ws", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  url.search = new URLSearchParams({ encoding, timed: timed ? 1 : 0, metadata: 1, voice: 1, notices: 1 });
+  url.search = String(new URLSearchParams({ encoding, timed: timed ? "1" : "0", metadata: "1", voice: "1", notices: "1" }));
   url.hash = "";
   return url;
 }

@@ -1,69 +1,101 @@
-/** Labels of the nearest nodes, where there is room; and rings around those that are selected, here or by others. */
+/** HTML elements over the picture: labels of the nearest nodes where there is space, and rings around selected nodes. */
 
-const MOST = 26;
+import { context2d } from "./dom.js";
+
+/**
+ * @import { Graph } from "./scene.js"
+ * @import { ScreenPosition, Viewport } from "./viewport.js"
+ */
+
+/**
+ * @typedef {object} Ring
+ * @property {string} key
+ * @property {number} index of the node
+ * @property {"hover" | "own" | "other"} kind
+ * @property {string} [colour]
+ * @property {string} [name]
+ */
+
+const MAX_LABELS = 26;
+const MAX_FORCED = 40;
 const CANDIDATES = 100;
-const FORCED_MOST = 40;
 const HEIGHT = 18;
+const MAX_WIDTH = 220;
 const CHOOSE_MS = 160;
-const LOYALTY = 1.3;
+/** A label that is shown scores higher, so labels do not flicker. */
+const SHOWN_BONUS = 1.3;
 
 export class Labels {
+  /** @type {HTMLElement} */
   #layer;
-  #free = [];
+  /** @type {HTMLElement[]} */
+  #unused = [];
+  /** @type {Map<number, HTMLElement>} */
   #shown = new Map();
   #chosenAt = -Infinity;
+  /** @type {Map<number, number>} */
   #widths = new Map();
-  #ruler = document.createElement("canvas").getContext("2d");
+  #ruler = context2d(document.createElement("canvas"));
 
   enabled = true;
 
+  /** @param {HTMLElement} layer */
   constructor(layer) {
     this.#layer = layer;
     this.#ruler.font = `500 12px ${getComputedStyle(document.body).fontFamily}`;
   }
 
-  /** Another graph: indices mean others. */
+  /** Another graph: indices now mean other nodes. */
   clear() {
-    for (const index of [...this.#shown.keys()]) this.#release(index);
+    for (const index of [...this.#shown.keys()]) this.#hide(index);
     this.#chosenAt = -Infinity;
     this.#widths.clear();
   }
 
-  /** Choose again with the next picture. */
+  /** Choose the labels again in the next frame. */
   refresh() {
     this.#chosenAt = -Infinity;
   }
 
-  /** `forced`: indices that always have theirs, the most important first; with `alone` no others have one. */
-  draw(stage, forced, now_ms, { alone = false } = {}) {
-    if (now_ms - this.#chosenAt >= CHOOSE_MS) {
-      this.#choose(stage, forced, alone);
+  /**
+   * @param {Viewport} viewport
+   * @param {number[]} forced indices of the nodes that always have a label, the most important first
+   * @param {number} now_ms
+   * @param {{ forcedOnly: boolean }} options
+   */
+  draw(viewport, forced, now_ms, { forcedOnly }) {
+    if (viewport.graph && now_ms - this.#chosenAt >= CHOOSE_MS) {
+      this.#choose(viewport, viewport.graph, forced, forcedOnly);
       this.#chosenAt = now_ms;
     }
     for (const [index, element] of this.#shown) {
-      const place = stage.locate(index);
-      if (!place) {
-        element.style.visibility = "hidden";
-        continue;
-      }
-      element.style.visibility = "";
-      element.style.transform = at(place, element.classList.contains("flipped"));
+      const position = viewport.locate(index);
+      element.style.visibility = position ? "" : "hidden";
+      if (position) element.style.transform = beside(position, element.classList.contains("flipped"));
     }
   }
 
-  #choose(stage, forced, alone) {
-    const { graph, screen } = stage;
-    const wanted = forced.slice(0, FORCED_MOST);
+  /**
+   * @param {Viewport} viewport
+   * @param {Graph} graph
+   * @param {number[]} forced
+   * @param {boolean} forcedOnly
+   */
+  #choose(viewport, graph, forced, forcedOnly) {
+    const { screen } = viewport;
+    const wanted = forced.slice(0, MAX_FORCED);
     const must = new Set(wanted);
-    if (this.enabled && !alone) wanted.push(...this.#nearest(stage, must));
+    if (this.enabled && !forcedOnly) wanted.push(...this.#nearest(viewport, graph, must));
+    /** @type {{ left: number, right: number, top: number, bottom: number }[]} */
     const boxes = [];
+    /** @type {Map<number, boolean>} */
     const keep = new Map();
     for (const index of wanted) {
-      if (keep.size >= MOST && !must.has(index)) break;
+      if (keep.size >= MAX_LABELS && !must.has(index)) break;
       const [x, y, depth] = screen.subarray(3 * index, 3 * index + 3);
       if (!(depth > 0)) continue;
-      const [radius, size] = [stage.radiusAt(index, depth), this.#width(graph, index)];
-      const flipped = x + radius + size > stage.width - stage.camera.insets.right;
+      const [radius, size] = [viewport.radiusAt(index, depth), this.#widthOf(graph, index)];
+      const flipped = x + radius + size > viewport.width - viewport.camera.insets.right;
       const left = flipped ? x - radius - 3 - size : x + radius + 3;
       const box = { left, right: left + size, top: y - HEIGHT / 2, bottom: y + HEIGHT / 2 };
       const crossing = boxes.some((other) => box.left < other.right && other.left < box.right && box.top < other.bottom && other.top < box.bottom);
@@ -71,24 +103,32 @@ export class Labels {
       boxes.push(box);
       keep.set(index, flipped);
     }
-    for (const index of [...this.#shown.keys()]) if (!keep.has(index)) this.#release(index);
+    for (const index of [...this.#shown.keys()]) if (!keep.has(index)) this.#hide(index);
     for (const [index, flipped] of keep) {
-      const element = this.#shown.get(index) ?? this.#take(graph, index);
+      const element = this.#shown.get(index) ?? this.#show(graph, index);
       element.classList.toggle("flipped", flipped);
       element.classList.toggle("forced", must.has(index));
     }
   }
 
-  /** Those that look largest, within the picture. */
-  #nearest({ graph, screen, width, height }, must) {
+  /**
+   * The nodes that look largest, within the picture. One pass keeps the best, because sorting all nodes takes too long.
+   *
+   * @param {Viewport} viewport
+   * @param {Graph} graph
+   * @param {Set<number>} must
+   */
+  #nearest({ screen, width, height }, graph, must) {
+    /** @type {number[]} */
     const best = [];
+    /** @type {number[]} */
     const scores = [];
     for (let i = 0, at = 0; i < graph.count; i++, at += 3) {
       const depth = screen[at + 2];
       if (!(depth > 0)) continue;
       const [x, y] = [screen[at], screen[at + 1]];
       if (x < 0 || y < 8 || x > width - 20 || y > height - 8) continue;
-      const score = ((1 + Math.sqrt(graph.degrees[i])) / (depth * depth)) * (this.#shown.has(i) ? LOYALTY : 1);
+      const score = ((1 + Math.sqrt(graph.degrees[i])) / (depth * depth)) * (this.#shown.has(i) ? SHOWN_BONUS : 1);
       if ((best.length === CANDIDATES && score <= scores[CANDIDATES - 1]) || must.has(i)) continue;
       let rank = Math.min(best.length, CANDIDATES - 1);
       for (; rank > 0 && scores[rank - 1] < score; rank--) {
@@ -101,47 +141,68 @@ export class Labels {
     return best;
   }
 
-  #width(graph, index) {
+  /**
+   * @param {Graph} graph
+   * @param {number} index
+   */
+  #widthOf(graph, index) {
     let width = this.#widths.get(index);
     if (width === undefined) {
-      width = Math.min(220, this.#ruler.measureText(graph.labels[index]).width) + 10;
+      width = Math.min(MAX_WIDTH, this.#ruler.measureText(graph.labels[index]).width) + 10;
       this.#widths.set(index, width);
     }
     return width;
   }
 
-  #take(graph, index) {
-    const element = this.#free.pop() ?? this.#layer.appendChild(document.createElement("span"));
+  /**
+   * @param {Graph} graph
+   * @param {number} index
+   */
+  #show(graph, index) {
+    const element = this.#unused.pop() ?? this.#layer.appendChild(document.createElement("span"));
     element.textContent = graph.labels[index];
     element.hidden = false;
     this.#shown.set(index, element);
     return element;
   }
 
-  #release(index) {
+  /** @param {number} index */
+  #hide(index) {
     const element = this.#shown.get(index);
+    if (!element) return;
     element.hidden = true;
-    this.#free.push(element);
+    this.#unused.push(element);
     this.#shown.delete(index);
   }
 }
 
-/** Right of its node, or left of it where a panel is in the way. */
-function at({ x, y, radius }, flipped) {
+/**
+ * To the right of the node, or to the left where a panel is in the way.
+ *
+ * @param {ScreenPosition} position
+ * @param {boolean} flipped
+ */
+function beside({ x, y, radius }, flipped) {
   const across = flipped ? `calc(${(x - radius - 5).toFixed(1)}px - 100%)` : `${(x + radius + 5).toFixed(1)}px`;
   return `translate(${across}, ${(y - HEIGHT / 2).toFixed(1)}px)`;
 }
 
 export class Rings {
+  /** @type {HTMLElement} */
   #layer;
+  /** @type {Map<string, HTMLElement>} */
   #rings = new Map();
 
+  /** @param {HTMLElement} layer */
   constructor(layer) {
     this.#layer = layer;
   }
 
-  /** `wanted`: [{key, index, kind: "hover" | "own" | "other", colour, name}]. */
-  draw(stage, wanted) {
+  /**
+   * @param {Viewport} viewport
+   * @param {Ring[]} wanted
+   */
+  draw(viewport, wanted) {
     const keys = new Set(wanted.map(({ key }) => key));
     for (const [key, ring] of this.#rings) {
       if (keys.has(key)) continue;
@@ -155,12 +216,12 @@ export class Rings {
         ring.className = `ring ${kind}`;
         this.#rings.set(key, ring);
       }
-      const place = stage.locate(index);
-      ring.style.visibility = place ? "" : "hidden";
-      if (!place) continue;
-      const size = Math.round(2 * place.radius + (kind === "other" ? 14 : 8));
+      const position = viewport.locate(index);
+      ring.style.visibility = position ? "" : "hidden";
+      if (!position) continue;
+      const size = Math.round(2 * position.radius + (kind === "other" ? 14 : 8));
       ring.style.width = ring.style.height = `${size}px`;
-      ring.style.transform = `translate(${(place.x - size / 2).toFixed(1)}px, ${(place.y - size / 2).toFixed(1)}px)`;
+      ring.style.transform = `translate(${(position.x - size / 2).toFixed(1)}px, ${(position.y - size / 2).toFixed(1)}px)`;
       if (colour) ring.style.setProperty("--colour", colour);
       if (name && ring.dataset.name !== name) ring.dataset.name = name;
     }

@@ -1,14 +1,22 @@
 /**
- * When the page connects, waits, tries again and gives up. Sans-IO: events and the time go in, an action comes out:
- * `{do: "open"}`, `{do: "close"}`, `{do: "wait", delay_s}` or null. The same table, delays and close codes as
- * `vfctl/client/lifecycle.py`, which has the reasons; a test runs both side by side.
+ * When the page connects, waits, retries and gives up. It does no I/O: events and the time go in, an action comes out.
+ * States, delays and close codes are those of `vfctl/client/lifecycle.py`, which gives the reasons. A test compares both.
+ */
+
+/**
+ * @typedef {"Disconnected" | "Connecting" | "Connected" | "Reconnecting"} ConnectionState
+ * @typedef {{ do: "open" } | { do: "close" } | { do: "wait", delay_s: number }} Action what the owner of the socket has to do
  */
 
 export const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];
 export const PROOF_S = 5;
 export const RETRYABLE_CLOSES = new Set([1001, 1006, 1008, 1011, 1012, 1013, 1014]);
 
-/** [state, event, next state]. An event that has no row in the present state is stale and changes nothing. */
+/**
+ * Rows of state, event and next state. An event without a row for the current state came too late and changes nothing.
+ *
+ * @type {[ConnectionState, string, ConnectionState][]}
+ */
 export const TRANSITIONS = [
   ["Disconnected", "connect()", "Connecting"],
   ["Connecting", "onopen", "Connected"],
@@ -19,18 +27,25 @@ export const TRANSITIONS = [
   ["Connected", "onclose, not to be retried", "Disconnected"],
   ["Reconnecting", "backoff elapsed", "Connecting"],
   ["Reconnecting", "max_retries exceeded", "Disconnected"],
-  ...["Disconnected", "Connecting", "Connected", "Reconnecting"].map((state) => [state, "disconnect()", "Disconnected"]),
+  ["Disconnected", "disconnect()", "Disconnected"],
+  ["Connecting", "disconnect()", "Disconnected"],
+  ["Connected", "disconnect()", "Disconnected"],
+  ["Reconnecting", "disconnect()", "Disconnected"],
 ];
 
 const NEXT = new Map(TRANSITIONS.map(([state, event, next]) => [`${state} ${event}`, next]));
+/** @type {Action} */
 const OPEN = Object.freeze({ do: "open" });
+/** @type {Action} */
 const CLOSE = Object.freeze({ do: "close" });
 
+/** @param {number} closeCode of a WebSocket */
 export function isRetryable(closeCode) {
   return RETRYABLE_CLOSES.has(closeCode);
 }
 
 export class LifeCycle {
+  /** @type {ConnectionState} */
   state = "Disconnected";
   retries = 0;
   reconnects = 0;
@@ -38,14 +53,23 @@ export class LifeCycle {
   #graphSeen = false;
   #openedS = 0;
 
-  /** The user wants a connection. */
+  /**
+   * The user wants a connection.
+   *
+   * @returns {Action | null}
+   */
   connect() {
     if (!this.#move("connect()")) return null;
     this.retries = 0;
     return OPEN;
   }
 
-  /** The handshake is done. Closes what nobody waits for any more. */
+  /**
+   * The handshake is done. A socket that is no longer wanted is closed.
+   *
+   * @param {number} nowS
+   * @returns {Action | null}
+   */
   opened(nowS) {
     if (!this.#move("onopen")) return this.state === "Connected" ? null : CLOSE;
     if (this.retries) this.reconnects++;
@@ -54,7 +78,11 @@ export class LifeCycle {
     return null;
   }
 
-  /** It could not be opened: refused, answered otherwise, timed out. */
+  /**
+   * The socket did not open: refused, rejected or timed out.
+   *
+   * @returns {Action | null}
+   */
   openFailed() {
     if (this.retries === 0) {
       this.#move("onerror/timeout");
@@ -63,7 +91,11 @@ export class LifeCycle {
     return this.#move("onerror/timeout of a retry") ? this.#retry() : null;
   }
 
-  /** A message of this type has come; need not be told once `proven` is set. */
+  /**
+   * A message of this type was received. Once `proven` is set, no further calls are needed.
+   *
+   * @param {string} type
+   */
   observe(type) {
     if (type === "FullGraph") {
       this.#graphSeen = true;
@@ -73,7 +105,13 @@ export class LifeCycle {
     }
   }
 
-  /** The open connection is gone. */
+  /**
+   * The open connection is lost.
+   *
+   * @param {number} closeCode
+   * @param {number} nowS
+   * @returns {Action | null}
+   */
   closed(closeCode, nowS) {
     if (!isRetryable(closeCode)) {
       this.#move("onclose, not to be retried");
@@ -84,17 +122,23 @@ export class LifeCycle {
     return this.#retry();
   }
 
+  /** @returns {Action | null} */
   backoffElapsed() {
     return this.#move("backoff elapsed") ? OPEN : null;
   }
 
-  /** The user wants none any more. */
+  /**
+   * The user no longer wants a connection.
+   *
+   * @returns {Action | null}
+   */
   disconnect() {
     const was = this.state;
     this.#move("disconnect()");
     return was === "Disconnected" ? null : CLOSE;
   }
 
+  /** @param {string} event */
   #move(event) {
     const next = NEXT.get(`${this.state} ${event}`);
     if (next === undefined) return false;
@@ -102,6 +146,7 @@ export class LifeCycle {
     return true;
   }
 
+  /** @returns {Action | null} */
   #retry() {
     if (this.retries === BACKOFF_MS.length) {
       this.#move("max_retries exceeded");

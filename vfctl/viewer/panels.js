@@ -1,54 +1,80 @@
-/** Panels that open and close, and choices of one among several. */
+/** Opens and closes the panels, and measures what they cover of the picture. */
 
-const NARROW = matchMedia("(max-width: 760px)");
+import { element, elementsOf } from "./dom.js";
 
-/** Buttons with `aria-controls`: on a narrow screen all are closed at first, and only one is open at a time. */
-export function startPanels(onChange) {
-  const buttons = [...document.querySelectorAll("button[aria-controls]")];
-  const set = (button, open) => {
-    button.setAttribute("aria-expanded", open);
-    document.getElementById(button.getAttribute("aria-controls")).hidden = !open;
-  };
-  const arrange = () => {
-    for (const button of buttons) set(button, !NARROW.matches && button.dataset.open !== "never");
-    onChange();
-  };
-  for (const button of buttons) {
-    button.addEventListener("click", () => {
-      const open = button.getAttribute("aria-expanded") !== "true";
-      if (open && NARROW.matches) buttons.forEach((other) => set(other, false));
-      set(button, open);
+/** @import { Insets } from "./camera.js" */
+
+export class Panels {
+  #narrow = matchMedia("(max-width: 760px)");
+  #buttons = elementsOf(HTMLButtonElement, "button[aria-controls]");
+  #header = element("header");
+  #filter = element("filter");
+  #side = element("side");
+  #details = element("details");
+  #statistics = element("statistics");
+  #foot = element("foot");
+  #tools = element("tools");
+  /** @type {() => void} */
+  #onChange;
+
+  /**
+   * On a narrow screen all panels are closed at first, and only one is open at a time.
+   *
+   * @param {() => void} onChange
+   */
+  constructor(onChange) {
+    this.#onChange = onChange;
+    for (const button of this.#buttons) button.addEventListener("click", () => this.#toggle(button));
+    this.#narrow.addEventListener("change", () => {
+      this.#reset();
       onChange();
     });
+    this.#reset();
   }
-  NARROW.addEventListener("change", arrange);
-  arrange();
-  return {
-    /** Close what covers the picture on a narrow screen. */
-    makeRoom() {
-      if (!NARROW.matches) return;
-      buttons.forEach((button) => set(button, false));
-      onChange();
-    },
-  };
-}
 
-export function isNarrow() {
-  return NARROW.matches;
-}
-
-/** A group of radio buttons; returns what sets it. */
-export function choice(name, value, onChange) {
-  const radios = [...document.querySelectorAll(`input[name="${name}"]`)];
-  for (const radio of radios) {
-    radio.checked = radio.value === value;
-    radio.addEventListener("change", () => radio.checked && onChange(radio.value));
+  /** Closes the panels on a narrow screen, where they cover the picture. */
+  closeIfNarrow() {
+    if (!this.#narrow.matches) return;
+    for (const button of this.#buttons) this.#set(button, false);
+    this.#onChange();
   }
-}
 
-/** Leaves out of a choice what is not among `values`; all stay if there are none. */
-export function offerOnly(name, values) {
-  for (const radio of document.querySelectorAll(`input[name="${name}"]`)) {
-    radio.closest("label").hidden = radio.disabled = values?.includes(radio.value) === false;
+  /**
+   * What the panels cover of the picture, in CSS pixels.
+   *
+   * @param {number} width of the picture
+   * @param {number} height
+   * @returns {Insets}
+   */
+  insets(width, height) {
+    if (this.#narrow.matches) {
+      const [sheet = this.#tools] = elementsOf(HTMLElement, ".sheet:not([hidden])");
+      const top = this.#header.getBoundingClientRect().bottom;
+      return { left: 0, right: 0, top, bottom: height - sheet.getBoundingClientRect().top };
+    }
+    const left = this.#filter.hidden ? 0 : this.#filter.getBoundingClientRect().right;
+    const right = this.#statistics.hidden && this.#details.hidden ? 0 : width - this.#side.getBoundingClientRect().left;
+    return { left, right, top: 0, bottom: height - this.#foot.getBoundingClientRect().top };
+  }
+
+  /** @param {HTMLButtonElement} button */
+  #toggle(button) {
+    const open = button.getAttribute("aria-expanded") !== "true";
+    if (open && this.#narrow.matches) for (const other of this.#buttons) this.#set(other, false);
+    this.#set(button, open);
+    this.#onChange();
+  }
+
+  #reset() {
+    for (const button of this.#buttons) this.#set(button, !this.#narrow.matches);
+  }
+
+  /**
+   * @param {HTMLButtonElement} button
+   * @param {boolean} open
+   */
+  #set(button, open) {
+    button.setAttribute("aria-expanded", String(open));
+    element(button.getAttribute("aria-controls") ?? "").hidden = !open;
   }
 }

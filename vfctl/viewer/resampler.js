@@ -1,18 +1,24 @@
-/** Samples at another rate: a windowed sinc (Smith, "Digital Audio Resampling"), piece by piece and at a speed that may change. */
+/** Changes the sample rate with a windowed sinc (Smith, "Digital Audio Resampling"), block by block, at a speed that can change. */
 
 const ZERO_CROSSINGS = 12;
 const PHASES = 256;
 
 export class Resampler {
+  #ratio;
   #kernel;
   #half;
   #samples;
   #position;
 
+  /** How much faster than recorded. */
+  speed = 1;
+
+  /**
+   * @param {number} fromHz
+   * @param {number} toHz
+   */
   constructor(fromHz, toHz) {
-    this.ratio = fromHz / toHz;
-    /** How much faster than it was recorded. */
-    this.speed = 1;
+    this.#ratio = fromHz / toHz;
     const cutoff = Math.min(1, toHz / fromHz) * 0.94;
     this.#half = Math.ceil(ZERO_CROSSINGS / cutoff);
     this.#kernel = kernelOf(cutoff, this.#half);
@@ -20,38 +26,43 @@ export class Resampler {
     this.#position = this.#half;
   }
 
-  /** Samples that have come and have not been passed by yet. */
+  /** The number of samples that were pushed and not consumed yet. */
   get waiting() {
     return Math.max(0, this.#samples.length - this.#position);
   }
 
-  /** How many samples ahead are needed for one. */
-  get reach() {
+  /** The number of samples after a position that its value depends on. */
+  get lookahead() {
     return this.#half;
   }
 
-  /** Float samples of the first rate. */
+  /** @param {Float32Array} samples at the first rate */
   push(samples) {
-    const passed = Math.max(0, Math.floor(this.#position) - this.#half);
-    const kept = this.#samples.subarray(passed);
+    const consumed = Math.max(0, Math.floor(this.#position) - this.#half);
+    const kept = this.#samples.subarray(consumed);
     const all = new Float32Array(kept.length + samples.length);
     all.set(kept);
     all.set(samples, kept.length);
     this.#samples = all;
-    this.#position -= passed;
+    this.#position -= consumed;
   }
 
-  /** Pass by so many samples of the first rate. */
+  /** @param {number} count samples at the first rate to drop */
   skip(count) {
     this.#position = Math.min(this.#position + count, this.#samples.length);
   }
 
-  /** Fill `out`; how many samples of the second rate there were. */
+  /**
+   * Fills `out` with samples at the second rate.
+   *
+   * @param {Float32Array} out
+   * @returns {number} how many there were
+   */
   pull(out) {
     const kernel = this.#kernel;
     const half = this.#half;
     const samples = this.#samples;
-    const step = this.ratio * this.speed;
+    const step = this.#ratio * this.speed;
     let made = 0;
     for (; made < out.length; made++) {
       const whole = Math.floor(this.#position);
@@ -71,7 +82,12 @@ export class Resampler {
   }
 }
 
-/** One wing of it, PHASES values a sample; Blackman's window. */
+/**
+ * One wing of the sinc with a Blackman window, PHASES values for each sample.
+ *
+ * @param {number} cutoff
+ * @param {number} half
+ */
 function kernelOf(cutoff, half) {
   const kernel = new Float32Array(half * PHASES + 2);
   for (let i = 0; i <= half * PHASES; i++) {

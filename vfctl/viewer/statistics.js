@@ -1,35 +1,80 @@
-/** What came and what was drawn in the last minute, second by second. Pure: the time is told. */
+/** What was received and drawn in the last minute, second by second. The caller passes the time. */
+
+/**
+ * @typedef {object} Second
+ * @property {number} number
+ * @property {number[]} delays_ms by two clocks
+ * @property {number} least_ms the smallest of them
+ * @property {number} bytes
+ * @property {number} updates
+ * @property {number} drawn
+ * @property {number} missed
+ *
+ * @typedef {object} Summary
+ * @property {number | null} p50_ms latency over ten seconds
+ * @property {number | null} p95_ms
+ * @property {number} updates_per_s in the last complete second, as the next two
+ * @property {number} bytes_per_s
+ * @property {number} frames_per_s
+ * @property {number} missed updates in the last minute
+ *
+ * @typedef {{ p50_ms: number | null, p95_ms: number | null, updates: number, bytes: number, drawn: number }} PlottedSecond
+ */
 
 const SECONDS = 60;
 const RECENT_S = 10;
 
-export function percentile(sorted, share) {
+/**
+ * @param {number[]} sorted
+ * @param {number} share 0.5 is the median
+ */
+function percentile(sorted, share) {
   if (!sorted.length) return null;
   return sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)];
 }
 
+/**
+ * @param {number} number
+ * @returns {Second}
+ */
 function emptySecond(number) {
   return { number, delays_ms: [], least_ms: Infinity, bytes: 0, updates: 0, drawn: 0, missed: 0 };
 }
 
 export class Statistics {
+  /** @type {Second[]} */
   #seconds = [];
-
-  /**
-   * How far the server's clock is ahead, in ms; null: not known yet. What is kept are delays by two clocks, so that a better
-   * estimate also corrects those that came before it.
-   */
-  clock_offset_ms = null;
+  /** @type {number | null} */
   #sequence = null;
 
-  /** A PositionUpdate or FullGraph; its delay by two clocks in ms, or null, and its sequence, or undefined. */
-  received(now_ms, { bytes, delay_ms = null, sequence, restarts = false }) {
+  /**
+   * How far the server's clock is ahead, in ms; null while unknown. Delays are kept as measured by two clocks, so a better estimate
+   * also corrects earlier ones.
+   *
+   * @type {number | null}
+   */
+  clock_offset_ms = null;
+
+  /**
+   * A FullGraph was received. It starts the numbering of updates anew.
+   *
+   * @param {number} now_ms
+   * @param {number} bytes
+   */
+  graphReceived(now_ms, bytes) {
+    this.#at(now_ms).bytes += bytes;
+    this.#sequence = null;
+  }
+
+  /**
+   * A PositionUpdate was received.
+   *
+   * @param {number} now_ms
+   * @param {{ bytes: number, delay_ms?: number | null, sequence?: number }} update its delay is by two clocks
+   */
+  updateReceived(now_ms, { bytes, delay_ms = null, sequence }) {
     const second = this.#at(now_ms);
     second.bytes += bytes;
-    if (restarts) {
-      this.#sequence = null;
-      return;
-    }
     second.updates++;
     if (delay_ms !== null) {
       second.delays_ms.push(delay_ms);
@@ -41,11 +86,15 @@ export class Statistics {
     }
   }
 
-  drawn(now_ms) {
+  /** @param {number} now_ms */
+  frameDrawn(now_ms) {
     this.#at(now_ms).drawn++;
   }
 
-  /** The last whole seconds' rates, and the percentiles of the last ten seconds. */
+  /**
+   * @param {number} now_ms
+   * @returns {Summary}
+   */
   summary(now_ms) {
     const number = Math.floor(now_ms / 1000);
     const recent = this.#seconds.filter((second) => second.number > number - RECENT_S);
@@ -61,7 +110,12 @@ export class Statistics {
     };
   }
 
-  /** 60 entries, the oldest first; null where nothing was counted. */
+  /**
+   * 60 entries, the oldest first; null for a second without data.
+   *
+   * @param {number} now_ms
+   * @returns {(PlottedSecond | null)[]}
+   */
   minute(now_ms) {
     const number = Math.floor(now_ms / 1000);
     const known = new Map(this.#seconds.map((second) => [second.number, second]));
@@ -79,7 +133,11 @@ export class Statistics {
     });
   }
 
-  /** An estimate is off by up to half its round trip; that nothing came before it was sent bounds it from below. */
+  /**
+   * Latencies, sorted. The clock offset is uncertain by half a round trip. It is raised where a latency would be negative.
+   *
+   * @param {number[]} delays_ms
+   */
   #latencies(delays_ms) {
     if (this.clock_offset_ms === null) return [];
     const least_ms = this.#seconds.reduce((least, second) => Math.min(least, second.least_ms), Infinity);
@@ -87,14 +145,14 @@ export class Statistics {
     return delays_ms.map((delay) => delay + offset_ms).sort((a, b) => a - b);
   }
 
+  /** @param {number} now_ms */
   #at(now_ms) {
     const number = Math.floor(now_ms / 1000);
-    let last = this.#seconds.at(-1);
-    if (last?.number !== number) {
-      last = emptySecond(number);
-      this.#seconds.push(last);
-      while (this.#seconds[0].number < number - SECONDS) this.#seconds.shift();
-    }
-    return last;
+    const last = this.#seconds.at(-1);
+    if (last?.number === number) return last;
+    const next = emptySecond(number);
+    this.#seconds.push(next);
+    while (this.#seconds[0].number < number - SECONDS) this.#seconds.shift();
+    return next;
   }
 }

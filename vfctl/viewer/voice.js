@@ -1,118 +1,154 @@
-/** Push to talk, and hearing the others. */
+/** Voice: push to talk, and playback of what others say. */
 
-import { VOICE_HZ } from "./packetiser.js";
-import { encodeVoice } from "./protocol.js";
+import { button, element, isTextInput, setText } from "./dom.js";
+import { encodeVoice, textOf } from "./protocol.js";
+import { VOICE_HZ } from "./voice-buffers.js";
 
-const WHY = {
-  NotAllowedError: "The browser does not let this page use the microphone: allow it in the page's settings.",
-  NotFoundError: "There is no microphone.",
-  NotReadableError: "The microphone is in use by another program.",
+/**
+ * @import { Connection } from "./connection.js"
+ * @import { VoiceDataMessage } from "./protocol.js"
+ */
+
+/**
+ * @typedef {"off" | "asking" | "talking"} VoiceState
+ * @typedef {{ media: MediaStream, source: MediaStreamAudioSourceNode, node: AudioWorkletNode }} Microphone
+ * @typedef {{ context: AudioContext, speaker: AudioWorkletNode, analyser: AnalyserNode }} Audio
+ * @typedef {{ stream: number, speaking: boolean, messages: number, late: number, lost: number, gaps: number }} Heard what was heard
+ *   of one speaker
+ */
+
+/** @type {Record<string, string>} */
+const TROUBLE = {
+  NotAllowedError: "The browser does not let this page use the microphone. Allow it in the page's settings.",
+  NotFoundError: "No microphone was found.",
+  NotReadableError: "Another program uses the microphone.",
 };
-const INSECURE = "Browsers give the microphone only to pages that come over https, or from this machine (localhost).";
-/** A microphone that is not used is given back, so that the browser's sign for it goes out. */
-const KEEP_MS = 30_000;
+const INSECURE = "Browsers allow the microphone only on pages over https or from localhost.";
+/** A microphone that is not used is released, so that the browser no longer shows it as in use. */
+const KEEP_MICROPHONE_MS = 30_000;
 const KEY = "t";
 
 export class Voice {
+  /** @type {Connection} */
   #connection;
-  #button;
-  #list;
+  /** @type {(text: string) => void} */
   #toast;
-  #context = null;
+  #button = button("talk");
+  #speakers = element("speaking");
+  /** @type {Audio | null} */
+  #audio = null;
+  /** @type {Promise<Audio> | null} */
   #starting = null;
-  #speaker = null;
-  #analyser = null;
+  /** @type {Microphone | null} */
   #microphone = null;
-  #release = 0;
+  #releaseTimer = 0;
   #wanted = false;
-  #told = false;
+  #hinted = false;
+  /** @type {VoiceState} */
+  #state = "off";
+  #sent = 0;
+  /** @type {Heard[]} */
+  #heard = [];
 
-  /** off, asking, talking */
-  state = "off";
-  sent = 0;
-  heard = [];
-
-  constructor(connection, { button, list, toast }) {
+  /**
+   * @param {Connection} connection
+   * @param {(text: string) => void} toast shows a sentence to the user
+   */
+  constructor(connection, toast) {
     this.#connection = connection;
-    this.#button = button;
-    this.#list = list;
     this.#toast = toast;
-    button.hidden = false;
-    this.#listenToButton();
-    connection.addEventListener("voice", ({ detail: { message } }) => this.#hear(message));
-    connection.addEventListener("state", () => {
-      if (connection.state === "Connected") return;
-      this.hush();
-      this.#speaker?.port.postMessage("forget");
-      this.#show([]);
-    });
-    // Sound needs a person's leave: any key or click is that.
-    for (const type of ["pointerdown", "keydown"]) addEventListener(type, () => this.#wake(), { capture: true });
+    this.#button.hidden = false;
+    this.#listen();
   }
 
   get summary() {
-    return { state: this.state, sent: this.sent, context: this.#speaker ? this.#context.state : "none", heard: this.heard };
+    return { state: this.#state, sent: this.#sent, context: this.#audio?.context.state ?? "none", heard: this.#heard };
   }
 
-  /** What is heard now: the loudest frequency in Hz, and how loud it is, in dB. */
+  /** The loudest frequency that is played now, in Hz, and its level in dB; null before audio has started. */
   spectrum() {
-    if (!this.#analyser) return null;
-    const bins = new Float32Array(this.#analyser.frequencyBinCount);
-    this.#analyser.getFloatFrequencyData(bins);
+    if (!this.#audio) return null;
+    const { analyser, context } = this.#audio;
+    const bins = new Float32Array(analyser.frequencyBinCount);
+    analyser.getFloatFrequencyData(bins);
     const loudest = bins.reduce((best, value, i) => (value > bins[best] ? i : best), 0);
-    return { frequency_hz: (loudest * this.#context.sampleRate) / this.#analyser.fftSize, level_db: bins[loudest] };
+    return { frequency_hz: (loudest * context.sampleRate) / analyser.fftSize, level_db: bins[loudest] };
   }
 
-  async talk() {
+  /** The connection is lost: nobody is heard. */
+  reset() {
+    this.#mute();
+    this.#audio?.speaker.port.postMessage("reset");
+    this.#show([]);
+  }
+
+  /** @param {VoiceDataMessage} message */
+  play({ stream, sequence, sample_rate_hz, pcm }) {
+    if (this.#audio?.context.state === "running") {
+      this.#audio.speaker.port.postMessage({ stream, sequence, sample_rate_hz, pcm }, [pcm.buffer]);
+    } else if (!this.#hinted && !this.#starting) {
+      this.#hinted = true;
+      this.#toast(`Client ${stream} is speaking. Click anywhere to hear it.`);
+    }
+  }
+
+  async #talk() {
     if (this.#wanted) return;
-    if (this.#connection.state !== "Connected") return this.#toast("Not connected: nobody would hear it.");
+    if (this.#connection.state !== "Connected") return this.#toast("Not connected. Voice needs a connection.");
     this.#wanted = true;
-    clearTimeout(this.#release);
-    this.#become("asking");
+    clearTimeout(this.#releaseTimer);
+    this.#setState("asking");
     try {
-      await this.#wake();
-      this.#microphone ??= await this.#open();
+      const { context } = await this.#start();
+      this.#microphone ??= await this.#openMicrophone(context);
     } catch (error) {
       this.#wanted = false;
-      this.#become("off");
-      this.#toast(WHY[error.name] ?? error.message);
+      this.#setState("off");
+      this.#toast((error instanceof DOMException && TROUBLE[error.name]) || textOf(error));
       return;
     }
-    if (!this.#wanted) return this.#keepForNow(); // let go while the browser was asking
+    if (!this.#wanted) return this.#releaseLater(); // released while the browser was asking
     this.#microphone.node.port.postMessage("talk");
-    this.#become("talking");
+    this.#setState("talking");
   }
 
-  hush() {
+  #mute() {
     if (!this.#wanted) return;
     this.#wanted = false;
-    this.#microphone?.node.port.postMessage("hush");
-    this.#become("off");
-    this.#keepForNow();
+    this.#microphone?.node.port.postMessage("mute");
+    this.#setState("off");
+    this.#releaseLater();
   }
 
-  async #open() {
-    if (!navigator.mediaDevices?.getUserMedia) throw new Error(INSECURE);
+  /**
+   * @param {AudioContext} context
+   * @returns {Promise<Microphone>}
+   */
+  async #openMicrophone(context) {
+    if (!window.isSecureContext) throw new Error(INSECURE);
     const audio = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
     const media = await navigator.mediaDevices.getUserMedia({ audio });
-    const source = this.#context.createMediaStreamSource(media);
-    const node = new AudioWorkletNode(this.#context, "microphone", { numberOfOutputs: 0 });
-    node.port.onmessage = ({ data }) => (this.sent += this.#connection.send(encodeVoice(data, VOICE_HZ)));
+    const source = context.createMediaStreamSource(media);
+    const node = new AudioWorkletNode(context, "microphone", { numberOfOutputs: 0 });
+    node.port.onmessage = ({ data }) => {
+      if (this.#connection.send(encodeVoice(data, VOICE_HZ))) this.#sent++;
+    };
     source.connect(node);
-    for (const track of media.getTracks()) track.onended = () => this.#giveBack("The microphone is gone.");
+    for (const track of media.getTracks()) track.onended = () => this.#releaseMicrophone("The microphone was disconnected.");
     return { media, source, node };
   }
 
-  #keepForNow() {
-    clearTimeout(this.#release);
-    this.#release = setTimeout(() => this.#giveBack(), KEEP_MS);
+  #releaseLater() {
+    clearTimeout(this.#releaseTimer);
+    this.#releaseTimer = setTimeout(() => this.#releaseMicrophone(), KEEP_MICROPHONE_MS);
   }
 
-  #giveBack(why) {
+  /** @param {string} [why] a sentence for the user */
+  #releaseMicrophone(why) {
     const microphone = this.#microphone;
     if (!microphone) return;
-    this.hush();
-    clearTimeout(this.#release);
+    this.#mute();
+    clearTimeout(this.#releaseTimer);
     this.#microphone = null;
     microphone.media.getTracks().forEach((track) => track.stop());
     microphone.source.disconnect();
@@ -120,75 +156,73 @@ export class Voice {
     if (why) this.#toast(why);
   }
 
-  async #wake() {
-    this.#starting ??= this.#start().catch((error) => {
+  /** Starts audio, or resumes it. Browsers allow that only after a click or key. */
+  async #start() {
+    this.#starting ??= this.#create().catch((error) => {
       this.#starting = null;
       throw error;
     });
-    await this.#starting;
-    if (this.#context.state !== "running") await this.#context.resume();
+    const audio = await this.#starting;
+    if (audio.context.state !== "running") await audio.context.resume();
+    return audio;
   }
 
-  async #start() {
-    if (!window.AudioWorkletNode) throw new Error(INSECURE);
-    this.#context = new AudioContext({ latencyHint: "interactive" });
-    await this.#context.audioWorklet.addModule(new URL("voice-worklet.js", import.meta.url));
-    const speaker = new AudioWorkletNode(this.#context, "loudspeaker", { numberOfInputs: 0, outputChannelCount: [1] });
-    this.#analyser = this.#context.createAnalyser();
-    speaker.connect(this.#analyser).connect(this.#context.destination);
+  /** @returns {Promise<Audio>} */
+  async #create() {
+    if (!window.isSecureContext) throw new Error(INSECURE);
+    const context = new AudioContext({ latencyHint: "interactive" });
+    await context.audioWorklet.addModule(new URL("voice-worklet.js", import.meta.url));
+    const speaker = new AudioWorkletNode(context, "loudspeaker", { numberOfInputs: 0, outputChannelCount: [1] });
+    const analyser = context.createAnalyser();
+    speaker.connect(analyser).connect(context.destination);
     speaker.port.onmessage = ({ data }) => this.#show(data);
-    this.#speaker = speaker;
+    this.#audio = { context, speaker, analyser };
+    return this.#audio;
   }
 
-  #hear({ stream, sequence, sample_rate_hz, pcm }) {
-    if (this.#speaker && this.#context.state === "running") {
-      this.#speaker.port.postMessage({ stream, sequence, sample_rate_hz, pcm }, [pcm.buffer]);
-    } else if (!this.#told && !this.#starting) {
-      this.#told = true;
-      this.#toast(`Client ${stream} speaks. Click anywhere to hear it.`);
-    }
-  }
-
+  /** @param {Heard[]} heard */
   #show(heard) {
-    this.heard = heard;
+    this.#heard = heard;
     const names = heard.filter((each) => each.speaking).map((each) => `client ${each.stream}`);
-    const text = names.length ? `${names.join(", ")} ${names.length > 1 ? "speak" : "speaks"}` : "";
-    if (this.#list.textContent !== text) this.#list.textContent = text;
-    this.#list.hidden = !text;
+    setText(this.#speakers, names.length ? `Speaking: ${names.join(", ")}` : "");
+    this.#speakers.hidden = !names.length;
   }
 
-  #become(state) {
-    this.state = state;
+  /** @param {VoiceState} state */
+  #setState(state) {
+    this.#state = state;
     this.#button.dataset.look = state;
-    this.#button.setAttribute("aria-pressed", state === "talking");
+    this.#button.setAttribute("aria-pressed", String(state === "talking"));
   }
 
-  #listenToButton() {
-    const button = this.#button;
-    button.addEventListener("pointerdown", (event) => {
+  #listen() {
+    const talk = this.#button;
+    talk.addEventListener("pointerdown", (event) => {
       if (event.button) return;
-      button.setPointerCapture(event.pointerId);
-      this.talk();
+      talk.setPointerCapture(event.pointerId);
+      this.#talk();
     });
-    for (const type of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) button.addEventListener(type, () => this.hush());
-    button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long touch
-    const means = (event) =>
-      event.target === button ? event.key === " " || event.key === "Enter" : event.key.toLowerCase() === KEY && !writing(event.target);
+    for (const type of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) talk.addEventListener(type, () => this.#mute());
+    talk.addEventListener("contextmenu", (event) => event.preventDefault()); // of a long touch
     addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || !means(event)) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || !this.#isTalkKey(event)) return;
       event.preventDefault();
-      if (!event.repeat) this.talk();
+      if (!event.repeat) this.#talk();
     });
     addEventListener("keyup", (event) => {
-      if (event.target === button || event.key.toLowerCase() === KEY) this.hush();
+      if (event.target === talk || event.key.toLowerCase() === KEY) this.#mute();
     });
-    addEventListener("blur", () => this.hush());
-    document.addEventListener("visibilitychange", () => document.hidden && this.hush());
+    addEventListener("blur", () => this.#mute());
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.#mute();
+    });
+    const start = () => this.#start().catch(() => {}); // talking reports what is wrong
+    for (const type of ["pointerdown", "keydown"]) addEventListener(type, start, { capture: true });
   }
-}
 
-const SILENT_INPUTS = new Set(["range", "checkbox", "radio"]);
-
-function writing(target) {
-  return target instanceof HTMLSelectElement || (target instanceof HTMLInputElement && !SILENT_INPUTS.has(target.type));
+  /** @param {KeyboardEvent} event */
+  #isTalkKey({ target, key }) {
+    if (target === this.#button) return key === " " || key === "Enter";
+    return key.toLowerCase() === KEY && !isTextInput(target) && !(target instanceof HTMLSelectElement);
+  }
 }
