@@ -1,4 +1,4 @@
-"""Leads the generator processes through the course of a load test, and collects what they have seen."""
+"""Leads the generator processes through the stages of a load test and collects their reports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from vfctl.errors import PeerError, VfctlError
 from vfctl.loadtest.control.abort import AbortWatch
-from vfctl.loadtest.control.live import Live, Status
-from vfctl.loadtest.control.target_run import Side
+from vfctl.loadtest.control.live import Status, status_of
+from vfctl.loadtest.control.progress import ProgressFold
+from vfctl.loadtest.generator.clock_offset import ClockSample, correction_us
 from vfctl.loadtest.generator.meter import NEVER_NS
 from vfctl.loadtest.generator.plan import CONNECT_TIMEOUT_S, Shard, is_local
 from vfctl.loadtest.generator.shard_process import Begin, Failure, Finish, Progress, Report, SetClock, run_shard
@@ -22,13 +23,13 @@ from vfctl.loadtest.scenario.stages import Step
 from vfctl.server.process.spawn import spawn
 
 SETTLE_S: Final = 0.5
-"""Between a ramp and a measured stage: the last handshakes' backlog is not part of the result."""
+"""Pause between a ramp and a measured stage, because the backlog of the last handshakes is not part of the results."""
 
-STATUS_S: Final = 0.25
-"""Time between two looks at the display."""
+STATUS_PERIOD_S: Final = 0.25
+"""Longest time between two calls of `on_status`."""
 
-CLOCK_S: Final = 10.0
-"""Time between two corrections of the clock: quartz drifts, and a better sample may have come."""
+CLOCK_PERIOD_S: Final = 10.0
+"""Time between two corrections of the clock offset, because quartz drifts and better samples arrive."""
 
 FINISH_TIMEOUT_S: Final = 15.0
 
@@ -44,15 +45,61 @@ class Stop:
         self.requested = True
 
 
-class Conductor:
-    """The generator processes of one run. `kill` it when done, however it ended.
+class TargetRun:
+    """The run against one server: its shards' progress and reports, and its clock.
 
     Args:
-        shards: what each process does.
-        steps: the course.
+        shards: those that connect to this server.
+
+    Attributes:
+        numbers: of the shards.
+        progress: the fold of their progress messages, from `restart` on.
+        reports: the final report of each shard, by its number.
+        offset_us: the clock offset that latencies are corrected by.
+    """
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self.numbers = frozenset(shard.number for shard in shards)
+        self.reports: dict[int, Report] = {}
+        self.offset_us = 0
+        self._is_local = is_local(shards[0].target)
+        self._clocks: dict[int, ClockSample] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin the run now."""
+        self.progress = ProgressFold(time.monotonic(), self.numbers)
+
+    def add(self, progress: Progress) -> None:
+        """Add a progress message of one of the shards."""
+        self.progress.add(progress)
+        if progress.clock is not None:
+            self._clocks[progress.shard] = progress.clock
+
+    @property
+    def clock(self) -> ClockSample | None:
+        """The best sample of the server's clock; None if there is none yet."""
+        return min(self._clocks.values(), default=None)
+
+    def update_offset(self) -> bool:
+        """Take the clock offset from the best sample.
+
+        Returns:
+            Whether the offset has changed.
+        """
+        before, self.offset_us = self.offset_us, correction_us(self.clock, self._is_local)
+        return self.offset_us != before
+
+
+class Conductor:
+    """The generator processes of one run. Call `kill` at the end, however the run ended.
+
+    Args:
+        shards: one per process.
+        steps: the stages.
         on_status: called several times a second.
         stop: ends the run early.
-        watch: called as often, to look after what is tested; a VfctlError of it ends the run.
+        check_server: called several times a second; if it raises a VfctlError, the run ends.
         abort: gates that end the run early.
     """
 
@@ -62,22 +109,22 @@ class Conductor:
         steps: list[Step],
         on_status: Callable[[Status], None],
         stop: Stop,
-        watch: Callable[[], None] = lambda: None,
+        check_server: Callable[[], None] = lambda: None,
         abort: AbortWatch | None = None,
     ) -> None:
         self._steps = steps
         self._on_status = on_status
         self._stop = stop
-        self._watch = watch
+        self._check_server = check_server
         self._abort = abort or AbortWatch()
         self._aborted: Verdict | None = None
         self._failure: VfctlError | None = None
         self._dead: set[int] = set()
-        self._live = Live(steps, len(shards))
-        self._sides = [
-            Side(frozenset(shard.number for shard in own), is_local(own[0].target)) for own in _by_side(shards)
-        ]
-        self._side_of = {number: side for side in self._sides for number in side.numbers}
+        self._targets = [TargetRun(own) for own in _by_target(shards)]
+        self._target_of = {number: target for target in self._targets for number in target.numbers}
+        self._stage = 0
+        self._stage_began_s = 0.0
+        self._stage_limit_s = 0.0
         self._next_clock_s = 0.0
         self._pipes: list[Connection] = []
         self._processes: list[SpawnProcess] = []
@@ -87,58 +134,44 @@ class Conductor:
             self._processes.append(process)
 
     def play(self) -> Performance:
-        """All stages, then the reports.
+        """Run all stages against one server and collect the reports.
 
-        If a generator process or what is tested has died, the course ends there; `failure` says so, and there are the
-        reports of those processes that still could tell.
+        If a generator process or the server dies, the run ends there. Then `failure` says what happened, and the
+        reports are those of the processes that still answered.
         """
         return self.play_all()[0]
 
     def play_all(self) -> list[Performance]:
-        """The same for several servers at a time: how the course went with each."""
+        """Run all stages against several servers at the same time; one result per server."""
         began_unix_s = time.time()
-        for side in self._sides:
-            side.restart()
+        self._restart()
         played = []
         for number, step in enumerate(self._steps):
-            if self._ended() or (number and self._nobody_left()):
+            if self._ended() or (number and self._all_failed()):
                 break
-            played.append(Played(step, self._play(number, step)))
-        interrupted = self._stop.requested and self._aborted is None  # whoever asks later is in time for all of it
-        self._tell(Finish())
+            played.append(Played(step, self._run_stage(number, step)))
+        interrupted = self._stop.requested and self._aborted is None  # a later request changes nothing
+        self._send(Finish())
         self._wait(FINISH_TIMEOUT_S, self._all_reported, finishing=True)
         if not self._all_reported():
             self._fail(PeerError("a generator process did not report its results in time"))
         return [
             Performance(
                 played,
-                list(side.reports.values()),
+                list(target.reports.values()),
                 interrupted,
-                side.clock,
-                side.offset_us,
-                side.series.finish(),
+                target.clock,
+                target.offset_us,
+                target.progress.finish(),
                 aborted=self._aborted,
                 began_unix_s=began_unix_s,
                 failure=self._failure,
             )
-            for side in self._sides
+            for target in self._targets
         ]
 
-    def _all_reported(self) -> bool:
-        """Nothing more comes: of a run that is interrupted, from those that had not even begun."""
-        silent = self._live.silent if self._stop.requested else frozenset()
-        return all(side.numbers <= side.reports.keys() | self._dead | silent for side in self._sides)
-
-    def _ended(self) -> bool:
-        """Somebody or something has ended the course early."""
-        return self._stop.requested or self._aborted is not None or self._failure is not None
-
-    def _fail(self, failure: VfctlError) -> None:
-        """End the course; the first failure is the cause of all others."""
-        self._failure = self._failure or failure
-
     def kill(self) -> None:
-        """End all processes; those that have reported have ended by themselves."""
+        """End all processes that have not ended by themselves."""
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:
@@ -147,99 +180,131 @@ class Conductor:
                 process.kill()
                 process.join()
 
-    def _play(self, number: int, step: Step) -> float:
-        """One stage; how long it took, in seconds."""
+    def _restart(self) -> None:
+        for target in self._targets:
+            target.restart()
+        self._all = self._targets[0].progress
+        if len(self._targets) > 1:  # the display shows both servers together
+            self._all = ProgressFold(time.monotonic(), frozenset(self._target_of))
+
+    def _folds(self) -> set[ProgressFold]:
+        return {self._all, *(target.progress for target in self._targets)}
+
+    def _all_reported(self) -> bool:
+        """Whether no more reports can arrive. In an interrupted run, shards that had not begun are not waited for."""
+        silent = self._all.silent if self._stop.requested else frozenset()
+        return all(target.numbers <= target.reports.keys() | self._dead | silent for target in self._targets)
+
+    def _ended(self) -> bool:
+        """Whether the run has been ended early."""
+        return self._stop.requested or self._aborted is not None or self._failure is not None
+
+    def _fail(self, failure: VfctlError) -> None:
+        """End the run. The first failure is kept, because it causes the others."""
+        self._failure = self._failure or failure
+
+    def _run_stage(self, number: int, step: Step) -> float:
+        """Run one stage; returns its measured length in seconds."""
         before = self._steps[number - 1] if number else step
-        moved = before.kind == "ramp" or before.clients != step.clients
-        settle_s = SETTLE_S if step.measured and step.kind == "hold" and moved else 0.0
+        level_changed = before.kind == "ramp" or before.clients != step.clients
+        settle_s = SETTLE_S if step.measured and step.kind == "hold" and level_changed else 0.0
         start_ns = time.time_ns() + int(settle_s * 1e9)
         is_ramp = step.kind == "ramp"
         end_ns = NEVER_NS if is_ramp else start_ns + int(step.lasts_s * 1e9)
         limit_s = step.lasts_s + CONNECT_TIMEOUT_S if is_ramp else settle_s + step.lasts_s
         began_s = time.monotonic()
-        self._live.begin(number, began_s, limit_s)
         measured_from_s = began_s + settle_s if step.measured else None
-        for side in self._sides:
-            side.series.begin_stage(step.name, began_s, measured_from_s)
-        self._abort.begin(measured_from_s)
-        self._tell(Begin(number, step, start_ns, end_ns))
+        self._stage, self._stage_began_s, self._stage_limit_s = number, began_s, limit_s
+        for fold in self._folds():
+            fold.begin_stage(step.name, began_s, measured_from_s)
+        self._abort.begin_stage(measured_from_s)
+        self._send(Begin(number, step, start_ns, end_ns))
         if is_ramp:
-            self._wait(limit_s, lambda: time.monotonic() - began_s >= step.lasts_s and self._all_there())
+            self._wait(limit_s, lambda: time.monotonic() - began_s >= step.lasts_s and self._all_connected())
         else:
-            self._wait(limit_s, self._nobody_left)
+            self._wait(limit_s, self._all_failed)
         return max(0.0, (min(end_ns, time.time_ns()) - start_ns) / 1e9)
 
-    def _all_there(self) -> bool:
-        """Every client has begun, and either reached Connected or failed."""
-        return self._live.heard_from_all and self._live.outcome.connecting == 0
+    def _all_connected(self) -> bool:
+        """Whether every client has tried to connect, and is connected or has failed."""
+        return self._all.all_in_stage and self._all.outcome.connecting == 0
 
-    def _nobody_left(self) -> bool:
-        """All clients have failed for good: there is nothing to wait for."""
-        outcome = self._live.outcome
-        return self._live.heard_from_all and 0 < outcome.failed == outcome.target
+    def _all_failed(self) -> bool:
+        """Whether all clients have failed for good: there is nothing to wait for."""
+        outcome = self._all.outcome
+        return self._all.all_in_stage and 0 < outcome.failed == outcome.target
 
     def _wait(self, limit_s: float, done: Callable[[], bool], *, finishing: bool = False) -> None:
+        """Handle messages until `done`, the end of the run, or the time limit."""
         began_s = time.monotonic()
         while not done() and (finishing or not self._ended()):
             now_s = time.monotonic()
             if now_s - began_s >= limit_s:
                 return
             open_pipes = [pipe for pipe in self._pipes if not pipe.closed]
-            for pipe in wait(open_pipes, min(STATUS_S, began_s + limit_s - now_s)):
-                self._hear(next(known for known in open_pipes if known is pipe))
+            for pipe in wait(open_pipes, min(STATUS_PERIOD_S, began_s + limit_s - now_s)):
+                self._receive(next(known for known in open_pipes if known is pipe))
             if not finishing:
-                self._look_after()
+                self._run_check()
             self._correct_clock()
-            self._on_status(self._live.status(time.monotonic(), finishing=finishing))
+            self._on_status(self._status(finishing))
             if not finishing:
-                self._aborted = self._abort.look(time.monotonic())
+                stages = [target.progress.stage for target in self._targets]
+                self._aborted = self._abort.failed_gate(time.monotonic(), stages)
 
-    def _look_after(self) -> None:
+    def _status(self, finishing: bool) -> Status:
+        elapsed_s = time.monotonic() - self._stage_began_s if self._stage_limit_s else 0.0  # no stage has begun
+        limit_s = self._stage_limit_s
+        return status_of(self._all, self._steps, self._stage, elapsed_s=elapsed_s, limit_s=limit_s, finishing=finishing)
+
+    def _run_check(self) -> None:
         try:
-            self._watch()
+            self._check_server()
         except VfctlError as error:
-            if not self._stop.requested:  # a terminal's Ctrl-C has hit the server, too
+            if not self._stop.requested:  # Ctrl-C on a terminal also ends an embedded server
                 self._fail(error)
 
-    def _hear(self, pipe: Connection) -> None:
+    def _receive(self, pipe: Connection) -> None:
+        """Handle one message of a shard, or the end of its process."""
         try:
-            told: Any = pipe.recv()
+            message: Any = pipe.recv()
         except (EOFError, ConnectionResetError):
             number = self._pipes.index(pipe)
             pipe.close()
-            if number not in self._side_of[number].reports:
+            if number not in self._target_of[number].reports:
                 self._dead.add(number)
                 self._processes[number].join(1.0)
                 code = self._processes[number].exitcode
                 self._fail(PeerError(f"generator process {number} died with exit code {code}"))
             return
-        match told:
+        match message:
             case Progress():
-                self._live.take(told)
-                self._abort.take(told)
-                self._side_of[told.shard].take(told)
+                target = self._target_of[message.shard]
+                target.add(message)
+                if self._all is not target.progress:
+                    self._all.add(message)
             case Report():
-                self._side_of[told.shard].reports[told.shard] = told
+                self._target_of[message.shard].reports[message.shard] = message
             case Failure(error):
                 self._fail(error)
 
     def _correct_clock(self) -> None:
         now_s = time.monotonic()
-        if now_s < self._next_clock_s or not all(side.clock for side in self._sides):
+        if now_s < self._next_clock_s or not all(target.clock for target in self._targets):
             return
-        self._next_clock_s = now_s + CLOCK_S
-        for side in self._sides:
-            if side.corrected():
-                self._tell(SetClock(side.offset_us), side.numbers)
+        self._next_clock_s = now_s + CLOCK_PERIOD_S
+        for target in self._targets:
+            if target.update_offset():
+                self._send(SetClock(target.offset_us), target.numbers)
 
-    def _tell(self, what: Begin | SetClock | Finish, numbers: frozenset[int] | None = None) -> None:
-        """Tell all shards, or those of these numbers."""
+    def _send(self, message: Begin | SetClock | Finish, numbers: frozenset[int] | None = None) -> None:
+        """Send a message to all shards, or to those of these numbers."""
         for number, pipe in enumerate(self._pipes):
             if not pipe.closed and (numbers is None or number in numbers):
-                with contextlib.suppress(BrokenPipeError):  # it has died: `_hear` finds that out
-                    pipe.send(what)
+                with contextlib.suppress(BrokenPipeError):  # the process has died; `_receive` notices
+                    pipe.send(message)
 
 
-def _by_side(shards: Sequence[Shard]) -> list[list[Shard]]:
+def _by_target(shards: Sequence[Shard]) -> list[list[Shard]]:
     """The shards of each server."""
     return [[shard for shard in shards if shard.side == side] for side in sorted({shard.side for shard in shards})]

@@ -98,7 +98,7 @@ def run_side_by_side(
         return [not_run(url, scenario, error) for url in urls]
     first, second = (shards for _, shards in prepared)
     second = [replace(shard, number=shard.number + len(first), side=1) for shard in second]
-    abort = AbortWatch(scenario.abort_gates, baseline, frozenset(shard.number for shard in second))
+    abort = AbortWatch(scenario.abort_gates, baseline)
     conductor = Conductor([*first, *second], scenario.course(), on_status, stop or Stop(), abort=abort)
     try:
         performances = conductor.play_all()

@@ -206,6 +206,11 @@ class Outcome:
     connecting: int = 0
     reconnects: int = 0
 
+    @property
+    def served(self) -> int:
+        """Clients that were connected at least once; rates per client are of these."""
+        return self.connected + self.lost + self.away
+
     def __add__(self, other: Outcome) -> Outcome:
         return Outcome(
             self.target + other.target,
