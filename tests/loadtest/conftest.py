@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from vfctl.loadtest.generator.clock_offset import ClockSample
 from vfctl.loadtest.generator.health import Health
-from vfctl.loadtest.generator.observations import Connects, Observations, Outcome, StageSeen
+from vfctl.loadtest.generator.heartbeats import ClockSample
+from vfctl.loadtest.generator.observations import ConnectStats, Observations, Outcome, StageObservations
 from vfctl.loadtest.generator.shard_process import Report
 from vfctl.loadtest.results.build import Results
 from vfctl.loadtest.results.performance import Performance, Played
@@ -30,9 +30,9 @@ def make_results() -> Callable[..., Results]:
         offset_us: int = 0,
     ) -> Results:
         """Of a ramp and a hold of 10 s, in which the roles have seen this."""
-        nothing = StageSeen([Outcome(5, 0, connecting=5)] * len(roles), [Observations() for _ in roles])
-        held = StageSeen([outcome or Outcome(5, 5)] * len(roles), list(seen) or [Observations() for _ in roles])
-        report = Report(0, [nothing, held], Connects(), health or Health(0))
+        nothing = StageObservations([Outcome(5, 0, connecting=5)] * len(roles), [Observations() for _ in roles])
+        held = StageObservations([outcome or Outcome(5, 5)] * len(roles), list(seen) or [Observations() for _ in roles])
+        report = Report(0, [nothing, held], ConnectStats(), health or Health(0))
         played = [Played(RAMP, 1.5), Played(HOLD, 10.0)]
         return Results("ws://x/ws", "nobody", roles, Performance(played, [report], False, clock, offset_us))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vfctl.loadtest.generator.content_check import ContentCheck
-from vfctl.loadtest.generator.frames import Arrived, FrameReader
+from vfctl.loadtest.generator.frames import FrameReader, ReceivedMessage
 from vfctl.loadtest.generator.observations import Observations
 from vfctl.loadtest.generator.simulated_client import SimulatedClient
 from vfctl.protocol import (
@@ -66,7 +66,7 @@ class Looked:
     def connect(self, number: int = 0, *, attentive: bool = True) -> SimulatedClient:
         client = SimulatedClient(number, attentive=attentive)
         client.reader = FrameReader(1)
-        self._content.connected(client)
+        self._content.on_connected(client)
         return client
 
     def get(self, client: SimulatedClient, *messages: Message | bytes, counted: bool = True) -> tuple[int, int]:
@@ -75,7 +75,7 @@ class Looked:
         for message in messages:
             payload = message if isinstance(message, bytes) else encode(message)
             kept = payload if client.reader.keeps_all or len(payload) < 126 else None
-            arrived = Arrived(2, payload[1], payload[2], len(payload), payload=kept)
+            arrived = ReceivedMessage(2, payload[1], payload[2], len(payload), payload=kept)
             self._content.check(client, arrived, self.seen if counted else None)
         return self.seen.sampled, self.seen.wrong
 

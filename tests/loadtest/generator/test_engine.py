@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 
-from vfctl.client.lifecycle import State
-from vfctl.loadtest.generator.behaviour import World
+from vfctl.loadtest.generator.behaviour import ScriptContext
 from vfctl.loadtest.generator.engine import Engine
+from vfctl.loadtest.generator.meter import NEVER_NS
 from vfctl.loadtest.generator.observations import Observations
 from vfctl.loadtest.generator.plan import Target, plan_shards
 from vfctl.loadtest.scenario.roles import Dragger, Flapping, ReconnectStorm, Recorded, Role, SlowReader, Speaker, Viewer
@@ -107,20 +107,20 @@ class Bench:
         clients: int = 1,
         respond: Callable[[str], bytes] | None = None,
         roles: Sequence[Role] = (),
-        world: World | None = None,
+        context: ScriptContext | None = None,
         resource: str = "/ws",
     ) -> None:
         self.server = ScriptedServer(respond)
         target = Target(socket.AF_INET, ("127.0.0.1", self.server.port), f"127.0.0.1:{self.server.port}", resource)
         roles = tuple(roles) or (Viewer(),)
-        (shard,) = plan_shards(target, roles, clients, world=world)
+        (shard,) = plan_shards(target, roles, clients, context=context)
         self.engine = Engine(shard)
-        self.engine.begin(clients, 0.0, 0)
+        self.engine.begin_stage(clients, 0.0, 0)
 
     @property
     def seen(self) -> Observations:
         """What clients of the first role have received in the present stage."""
-        return self.engine._meter._seen[0]
+        return self.engine.received[0]
 
     def until(self, holds: Callable[[], object]) -> None:
         deadline_s = time.monotonic() + LIMIT_S
@@ -142,7 +142,7 @@ def benches() -> Iterator[list[Bench]]:
     made: list[Bench] = []
     yield made
     for bench in made:
-        bench.engine.leave()
+        bench.engine.close()
         bench.server.close()
 
 
@@ -218,16 +218,14 @@ def test_only_the_measured_window_counts(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.connected()
     bench.send(update(1))
-    client = bench.engine._clients[0]
-    bench.until(lambda: client.sequence == 1)
-    bench.engine.begin(1, 0.0, time.time_ns() + 10**15)
-    bench.send(update(2))
-    bench.until(lambda: client.sequence == 2)
-    assert bench.seen.messages == 0
-    bench.engine.begin(1, 0.0, 0, time.time_ns() - 10**9)
-    bench.send(update(3))
-    bench.until(lambda: client.sequence == 3)
-    assert bench.seen.messages == 0
+    bench.until(lambda: bench.seen.messages == 1)
+    for start_ns, end_ns in ((time.time_ns() + 10**15, NEVER_NS), (0, time.time_ns() - 10**9)):
+        bench.engine.begin_stage(1, 0.0, start_ns, end_ns)
+        bench.send(update(2))
+        bench.server.connections[0].sendall(frame(b"read it?", Opcode.PING))
+        bench.until(lambda: bench.server.received)
+        assert bench.server.received.pop() == b"read it?"
+        assert bench.seen.messages == 0
 
 
 def test_a_first_connect_that_fails_is_failed_for_good(make: Callable[..., Bench]) -> None:
@@ -261,8 +259,10 @@ def test_a_clean_close_is_lost_and_not_retried(make: Callable[..., Bench]) -> No
     bench.connected()
     bench.server.connections[0].sendall(frame(close_payload(1000), Opcode.CLOSE))
     bench.until(lambda: bench.engine.outcome().lost == 1)
-    assert bench.engine._clients[0].life.state is State.DISCONNECTED
     assert bench.engine.connects.errors == {"closed by the server with 1000": 1}
+    first_retry_s = time.monotonic() + 0.7
+    bench.until(lambda: time.monotonic() > first_retry_s)
+    assert bench.server.accepted == 1
 
 
 def test_garbage_closes_with_1002(make: Callable[..., Bench]) -> None:
@@ -294,7 +294,7 @@ def test_pings_and_heartbeats_are_answered_and_the_filter_is_sent(make: Callable
 def test_leaving_says_goodbye(make: Callable[..., Bench]) -> None:
     bench = make(2)
     bench.connected()
-    bench.engine.leave()
+    bench.engine.close()
     bench.server.step()
     assert bench.server.received == [close_payload(1000)] * 2
 
@@ -302,21 +302,21 @@ def test_leaving_says_goodbye(make: Callable[..., Bench]) -> None:
 def test_frames_that_come_with_the_handshake_are_read(make: Callable[..., Bench]) -> None:
     bench = make(1, lambda key: accept(key) + frame(encode(GRAPH)) + frame(update(10))[:50])
     bench.connected()
-    assert bench.engine._clients[0].sequence == 10
+    assert bench.seen.messages == 1
     bench.server.connections[0].sendall(frame(update(10))[50:])
-    bench.until(lambda: bench.seen.messages == 1)
+    bench.until(lambda: bench.seen.messages == 2)
     assert bench.seen.gaps == 0
 
 
 def test_a_stage_with_fewer_clients_sends_some_home_and_loses_none(make: Callable[..., Bench]) -> None:
     bench = make(6)
     bench.connected()
-    bench.engine.begin(2, 0.0, 0)
+    bench.engine.begin_stage(2, 0.0, 0)
     bench.until(lambda: len(bench.server.connections) == 2)
     assert bench.server.received == [close_payload(1000)] * 4
     outcome = bench.engine.outcome()
     assert (outcome.target, outcome.connected, outcome.lost, outcome.failed) == (2, 2, 0, 0)
-    bench.engine.begin(5, 0.0, 0)
+    bench.engine.begin_stage(5, 0.0, 0)
     bench.until(lambda: bench.engine.outcome().connected == 5)
     assert bench.engine.connects.errors == {}
 
@@ -336,7 +336,7 @@ def test_a_storm_takes_all_of_its_clients_at_once_and_they_come_back(make: Calla
     bench = make(10, roles=[Viewer(), ReconnectStorm(every_s=0.2)])
     bench.connected()
     now_ns = time.time_ns()
-    bench.engine.begin(10, 0.0, now_ns, now_ns + 300_000_000, storms=True)
+    bench.engine.begin_stage(10, 0.0, now_ns, now_ns + 300_000_000, storms=True)
     bench.until(lambda: bench.engine.outcome().lost == 5)
     assert bench.engine.outcomes()[0].connected == 5
     bench.until(lambda: bench.engine.outcome().connected == 10)  # after the first delay, 500 ms
@@ -384,7 +384,7 @@ def test_a_slow_reader_reads_no_faster_than_it_is_told(make: Callable[..., Bench
     bench.until(lambda: bench.seen.messages >= 3)  # of 8.4 KB each
     assert time.monotonic() - began_s >= 0.3
     bench.seen.flush()
-    assert bench.engine.take_recent().count == 0, "not for the display: its lateness is its own"
+    assert bench.engine.drain_recent().count == 0, "not for the display: its lateness is its own"
 
 
 def test_speech_is_timed_from_mouth_to_ear(make: Callable[..., Bench]) -> None:
@@ -401,7 +401,7 @@ def test_speech_is_timed_from_mouth_to_ear(make: Callable[..., Bench]) -> None:
 
 
 def test_a_dragger_drags(make: Callable[..., Bench]) -> None:
-    bench = make(1, roles=[Dragger(rate_hz=50, hold_s=0.1, pause_s=0.1)], world=World(node_ids=(7,)))
+    bench = make(1, roles=[Dragger(rate_hz=50, hold_s=0.1, pause_s=0.1)], context=ScriptContext(node_ids=(7,)))
     bench.connected()
     bench.until(lambda: len(bench.server.received) >= 5)
     drags = [decode(payload) for payload in bench.server.received]
@@ -446,7 +446,7 @@ def test_recorded_traffic_is_sent_as_it_was_at_its_times(make: Callable[..., Ben
     drags = [encode(NodeDrag(number, 1, 2, 3)) for number in range(3)]
     traffic = Traffic(connections=(tuple((0.05 * number, drag) for number, drag in enumerate(drags)),), period_s=0.3)
     began_s = time.monotonic()
-    bench = make(1, roles=[Recorded(traffic="x")], world=World(traffic=(traffic,)))
+    bench = make(1, roles=[Recorded(traffic="x")], context=ScriptContext(traffic=(traffic,)))
     bench.connected()
     bench.until(lambda: len(bench.server.received) >= 7)
     assert time.monotonic() - began_s >= 0.5  # the second time round ends at 0.4 s, the third one begins at 0.6

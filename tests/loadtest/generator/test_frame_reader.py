@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vfctl.errors import ProtocolError
-from vfctl.loadtest.generator.frames import Arrived, FrameReader
+from vfctl.loadtest.generator.frames import FrameReader, ReceivedMessage
 from vfctl.protocol import (
     EDGE_DTYPE,
     NODE_DTYPE,
@@ -42,19 +42,19 @@ messages = st.one_of(
 )
 
 
-def read_all(stream: bytes, cuts: list[int], *, keeps_all: bool = False) -> list[Arrived]:
+def read_all(stream: bytes, cuts: list[int], *, keeps_all: bool = False) -> list[ReceivedMessage]:
     """Feed the stream in pieces, as the engine does."""
     reader = FrameReader(16_384)
     reader.keeps_all = keeps_all
     buffer = bytearray(len(stream) + 256)
-    arrived: list[Arrived] = []
+    arrived: list[ReceivedMessage] = []
     start = 0
     for end in [*sorted({cut % (len(stream) + 1) for cut in cuts}), len(stream)]:
         kept = len(reader.head)
         buffer[:kept] = reader.head
         buffer[kept : kept + end - start] = stream[start:end]
         assert reader.expected > 0
-        arrived += reader.feed(buffer, kept + end - start)
+        arrived += reader.parse(buffer, kept + end - start)
         start = end
     return arrived
 
@@ -86,7 +86,7 @@ def test_just_the_next_one_is_a_sample_while_all_are_kept() -> None:
     reader = FrameReader(16_384)
     reader.keeps_all = reader.sample_next = True
     stream = frame(encode(update(9, 1, timed=True))) * 2
-    assert [one.sampled for one in reader.feed(bytearray(stream), len(stream))] == [True, False]
+    assert [one.sampled for one in reader.parse(bytearray(stream), len(stream))] == [True, False]
     assert not reader.at_start, "the next one's payload is wanted as well"
 
 
@@ -132,12 +132,12 @@ def test_foreign_messages_are_counted_and_not_interpreted() -> None:
 def test_the_next_read_asks_for_just_one_frame() -> None:
     reader = FrameReader(16_384)
     framed = frame(encode(update(100, 1, timed=True)))
-    list(reader.feed(bytearray(framed), len(framed)))
+    list(reader.parse(bytearray(framed), len(framed)))
     assert reader.expected == len(framed)
-    list(reader.feed(bytearray(framed), 1000))
+    list(reader.parse(bytearray(framed), 1000))
     assert reader.expected == len(framed) - 1000
 
 
 def test_what_is_no_websocket_stream_is_an_error() -> None:
     with pytest.raises(ProtocolError):
-        list(FrameReader(100).feed(bytearray(b"\xff\xff\xff\xff"), 4))
+        list(FrameReader(100).parse(bytearray(b"\xff\xff\xff\xff"), 4))

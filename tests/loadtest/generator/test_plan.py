@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vfctl.errors import UsageError
+from vfctl.loadtest.generator.heartbeats import heartbeats_due
 from vfctl.loadtest.generator.plan import (
     MAX_CLIENTS_PER_PROCESS,
     MAX_SOURCE_ADDRESSES,
     Target,
-    check_own,
+    check_source_addresses,
     clients_per_process,
-    heartbeats_due,
     plan_shards,
     source_addresses,
 )
@@ -28,7 +28,7 @@ LOOPBACK = Target(socket.AF_INET, ("127.0.0.1", 8765), "127.0.0.1:8765", "/ws")
 @given(st.integers(1, 200_000))
 def test_shares_add_up_and_none_is_too_large(clients: int) -> None:
     shards = plan_shards(LOOPBACK, (Viewer(),), clients)
-    sizes = [len(shard.cast) for shard in shards]
+    sizes = [len(shard.role_of) for shard in shards]
     assert sum(sizes) == clients
     assert max(sizes) <= MAX_CLIENTS_PER_PROCESS
     assert max(sizes) - min(sizes) <= 1
@@ -56,11 +56,11 @@ def test_a_network_of_source_addresses() -> None:
 
 
 def test_addresses_of_other_machines_are_found_before_the_run() -> None:
-    check_own(["127.0.0.9"])
-    check_own(["::1"])
+    check_source_addresses(["127.0.0.9"])
+    check_source_addresses(["::1"])
     for foreign in ("192.0.2.1", "2001:db8::1"):
         with pytest.raises(UsageError, match=f"cannot connect from {foreign}") as found:
-            check_own([foreign, "127.0.0.1"])
+            check_source_addresses([foreign, "127.0.0.1"])
         assert "ip addr" in str(found.value.hint)
 
 
@@ -85,14 +85,14 @@ def test_every_level_is_shared_out_whole(clients: int, level: int, per_process: 
     parts = [shard.part_of(min(level, clients)) for shard in shards]
     assert sum(parts) == min(level, clients)
     assert max(parts) - min(parts) <= 1
-    assert [shard.part_of(clients) for shard in shards] == [len(shard.cast) for shard in shards]
+    assert [shard.part_of(clients) for shard in shards] == [len(shard.role_of) for shard in shards]
 
 
 def test_roles_keep_their_shares_in_every_process() -> None:
     shards = plan_shards(LOOPBACK, (Viewer(share=3), Viewer(name="x")), 40_000)
     assert len(shards) == 3
     for shard in shards:
-        assert shard.cast.count(1) == pytest.approx(len(shard.cast) / 4, abs=2)
+        assert shard.role_of.count(1) == pytest.approx(len(shard.role_of) / 4, abs=2)
 
 
 def test_who_listens_says_so_in_the_url() -> None:

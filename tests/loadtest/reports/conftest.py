@@ -47,7 +47,7 @@ def reportable(make_results: Callable[..., Results]) -> MakeReportable:
         random = np.random.default_rng(1)
         seen = Observations(messages=20_000, bytes=10**8, frames=20_000, gaps=3)
         values_us = (least_us + random.exponential(more_us, 20_000)).astype(np.int64)
-        seen.record_round(10**8, values_us, values_us + 500, values_us * 2)
+        seen.record_updates(10**8, values_us, values_us + 500, values_us * 2)
         health = Health(0, wall_s=10.0, cpu_s=9.9 if saturated else 0.5)
         results = make_results(seen, outcome=Outcome(300, 297, failed=1, lost=2), health=health)
         results.connects.connect.record((500 + random.exponential(800, 300)).astype(np.int64))

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from vfctl.errors import PeerError, VfctlError
-from vfctl.loadtest.generator.clock_offset import ClockSample
 from vfctl.loadtest.generator.health import Health
-from vfctl.loadtest.generator.observations import Connects, Observations, Outcome, StageSeen
+from vfctl.loadtest.generator.heartbeats import ClockSample
+from vfctl.loadtest.generator.observations import ConnectStats, Observations, Outcome, StageObservations
 from vfctl.loadtest.generator.shard_process import Report
 from vfctl.loadtest.results.build import Results
 from vfctl.loadtest.results.performance import Performance, Played, Second
@@ -40,7 +40,7 @@ def observations(count: int, seed: int, *, later_us: int = 0, voice: bool = Fals
     """What clients of one role have received in a stage."""
     made = Observations(messages=count, bytes=count * 5000, frames=count, gaps=faults, duplicates=1, sampled=40)
     latencies_us = values_us(count, seed) + later_us
-    made.record_round(0, latencies_us, latencies_us + 500, latencies_us * 2)
+    made.record_updates(0, latencies_us, latencies_us + 500, latencies_us * 2)
     made.messages, made.frames = count, count
     if voice:
         for latency_us in values_us(200, seed, 20_000, 90_000).tolist():
@@ -73,7 +73,7 @@ def a_run(
     """The results of one run of a scenario, all of whose stages were played."""
     stages = []
     for number, step in enumerate(scenario.course()):
-        seen = StageSeen(
+        seen = StageObservations(
             [Outcome(*outcome, connecting=0, reconnects=4)] * len(scenario.roles),
             [
                 observations(
@@ -90,11 +90,11 @@ def a_run(
             for second in range(6):
                 part = Observations()
                 made_us = values_us(2000, seed + second) + later_us
-                part.record_round(0, made_us, made_us, made_us)
+                part.record_updates(0, made_us, made_us, made_us)
                 part.flush()
-                seen.blocks.add(second + 1, part.latency)
+                seen.windows.add(second + 1, part.latency)
         stages.append(seen)
-    connects = Connects()
+    connects = ConnectStats()
     for connect_us in values_us(300, seed, 500, 4000).tolist():
         connects.record(connect_us, 30_000 if connect_us % 50 == 0 else None)
     connects.errors = Counter({"connection reset": 3, "refused | <now>": 1} if errors is None else errors)

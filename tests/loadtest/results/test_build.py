@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from vfctl.cli.app import run
-from vfctl.loadtest.generator.clock_offset import ClockSample
 from vfctl.loadtest.generator.health import Health
+from vfctl.loadtest.generator.heartbeats import ClockSample
 from vfctl.loadtest.generator.observations import Observations, Outcome
 from vfctl.loadtest.results.build import Results
 from vfctl.loadtest.scenario.gates import judge, parse_gate
@@ -23,7 +23,7 @@ def seen(latency_us: int, messages: int = 100) -> Observations:
     made = Observations(messages=messages, bytes=messages * 50, frames=messages, gaps=messages // 10)
     for _ in range(messages):
         made.record(latency_us, latency_us + 1000)
-        made.record_against_schedule(latency_us)
+        made.record_corrected(latency_us)
     return made
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from vfctl.errors import InputError
 from vfctl.loadtest.control.noise import CpuTimes, detectable_ms, score
-from vfctl.loadtest.generator.latency_windows import MAX_BLOCKS, LatencyBlocks
+from vfctl.loadtest.generator.observations import MAX_WINDOWS, LatencyWindows
 from vfctl.loadtest.results.comparable import check_baseline_fits, check_comparable, make_run, runs_of
 from vfctl.loadtest.results.comparison import Question, Run, compare_runs
 from vfctl.loadtest.scenario.model import Scenario
@@ -207,14 +207,14 @@ def test_what_makes_a_comparison_doubtful_is_told() -> None:
 
 
 def test_blocks_of_a_long_run_become_fewer_and_wider_and_keep_all() -> None:
-    one, other = LatencyBlocks(), LatencyBlocks()
+    one, other = LatencyWindows(), LatencyWindows()
     second = LatencyHistogram()
     second.record(np.array([5], np.int64))
     for half in range(1, 600):
         one.add(half / 2, second)
     for half in range(1, 20):
         other.add(half / 2, second)
-    assert len(one.histograms) <= MAX_BLOCKS
+    assert len(one.histograms) <= MAX_WINDOWS
     assert one.width_s == 8
     assert [block.count for block in other.histograms][:3] == [2, 2, 2]
     other.merge(one)

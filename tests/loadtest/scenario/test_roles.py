@@ -12,9 +12,18 @@ from hypothesis import strategies as st
 
 from vfctl.errors import UsageError
 from vfctl.graph.loaders import bundled_graph
-from vfctl.loadtest.control.context import draw_filters
-from vfctl.loadtest.generator.behaviour import Away, Send, Speak, Wait, World, moments, script
-from vfctl.loadtest.generator.speech import speak, spoken_us
+from vfctl.loadtest.control.target import draw_filters
+from vfctl.loadtest.generator.behaviour import (
+    BreakOff,
+    ScriptContext,
+    Send,
+    Speak,
+    Wait,
+    script,
+    spoken_at_us,
+    storm_times,
+    voice_message,
+)
 from vfctl.loadtest.scenario.roles import (
     Dragger,
     FilteredViewer,
@@ -23,18 +32,18 @@ from vfctl.loadtest.scenario.roles import (
     SlowReader,
     Speaker,
     Viewer,
-    cast,
+    assign_roles,
 )
 from vfctl.protocol import Filter, FilterUpdate, NodeDrag, encode
 from vfctl.stream.filters import FilterIndex
 
-WORLD = World(node_ids=(3, 5), radius=2.0, filters=((Filter(search="a"), Filter(search="b")),))
+WORLD = ScriptContext(node_ids=(3, 5), radius=2.0, filters=((Filter(search="a"), Filter(search="b")),))
 
 
 @given(st.lists(st.floats(0.1, 100), min_size=1, max_size=6), st.integers(1, 500))
 def test_every_prefix_of_the_cast_has_the_shares(shares: list[float], clients: int) -> None:
     roles = [Viewer(name=str(number), share=share) for number, share in enumerate(shares)]
-    assigned = cast(roles, clients)
+    assigned = assign_roles(roles, clients)
     assert len(assigned) == clients
     for index, share in enumerate(shares):
         wanted = clients * share / sum(shares)
@@ -82,11 +91,11 @@ def test_a_speaker_talks_in_pieces_of_20_ms() -> None:
 
 
 def test_speech_says_when_it_was_spoken() -> None:
-    said = speak(1_700_000_000_123_456)
-    assert len(said.samples) == 320
-    assert spoken_us(encode(said)) == 1_700_000_000_123_456
-    assert spoken_us(b"\4\7\0\0" + bytes(40)) is None
-    assert spoken_us(encode(said)[:20]) is None
+    message = voice_message(1_700_000_000_123_456)
+    assert len(message.samples) == 320
+    assert spoken_at_us(encode(message)) == 1_700_000_000_123_456
+    assert spoken_at_us(b"\4\7\0\0" + bytes(40)) is None
+    assert spoken_at_us(encode(message)[:20]) is None
 
 
 def test_a_flapping_client_goes_and_comes_back() -> None:
@@ -94,14 +103,14 @@ def test_a_flapping_client_goes_and_comes_back() -> None:
     assert acts is not None
     stay, away = acts
     assert isinstance(stay, Wait)
-    assert isinstance(away, Away)
+    assert isinstance(away, BreakOff)
     assert 2 <= stay.seconds <= 6
     assert 1 <= away.seconds <= 3
 
 
 def test_storms_break_at_even_moments_of_their_stage() -> None:
-    assert list(moments(100.0, 130.0, 10.0)) == [110.0, 120.0]
-    assert list(moments(0.0, 5.0, 10.0)) == []
+    assert list(storm_times(100.0, 130.0, 10.0)) == [110.0, 120.0]
+    assert list(storm_times(0.0, 5.0, 10.0)) == []
 
 
 def test_drawn_filters_are_different_and_leave_as_many_nodes_as_asked_for() -> None:
@@ -115,5 +124,5 @@ def test_drawn_filters_are_different_and_leave_as_many_nodes_as_asked_for() -> N
         assert 50 <= len(indices) <= 100
         assert index.count(criteria) == len(indices)
     assert draw_filters(graph, 200, (50, 100), random.Random(0)) == filters
-    with pytest.raises(UsageError, match="no filter was found that leaves 400 to 500 of 316 nodes"):
+    with pytest.raises(UsageError, match="no filter was found that selects 400 to 500 of 316 nodes"):
         draw_filters(graph, 5, (400, 500), random.Random(0))

@@ -11,7 +11,7 @@ import pytest
 from vfctl.capture import open_writer
 from vfctl.capture.captured import Direction
 from vfctl.errors import CaptureError, InputError, UsageError
-from vfctl.loadtest.generator.behaviour import SendBytes, Until, World, script
+from vfctl.loadtest.generator.behaviour import ScriptContext, SendBytes, WaitUntil, script
 from vfctl.loadtest.generator.plan import REMOTE_EXAMPLE, plan_shards
 from vfctl.loadtest.scenario import traffic as traffic_module
 from vfctl.loadtest.scenario.file import load_scenario
@@ -43,19 +43,19 @@ def recording(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def world(recording: Path) -> World:
-    return World(traffic=(load_traffic(recording),))
+def context(recording: Path) -> ScriptContext:
+    return ScriptContext(traffic=(load_traffic(recording),))
 
 
-def acts(world: World, rank: int, now_s: float, count: int) -> list[tuple[float | None, bytes]]:
+def acts(context: ScriptContext, rank: int, now_s: float, count: int) -> list[tuple[float | None, bytes]]:
     """What a client sends, and when: None is at once."""
     found: list[tuple[float | None, bytes]] = []
     at_s = None
-    playing = script(Recorded(traffic="x"), 0, world, random.Random(0), rank=rank, now_s=now_s)
+    playing = script(Recorded(traffic="x"), 0, context, random.Random(0), role_rank=rank, now_s=now_s)
     assert playing is not None
     for act in itertools.islice(playing, 3 * count):
         match act:
-            case Until(seconds):
+            case WaitUntil(seconds):
                 at_s = seconds
             case SendBytes(payload):
                 found.append((at_s, payload))
@@ -70,24 +70,24 @@ def test_what_clients_sent_is_read_by_connection(recording: Path) -> None:
     assert load_traffic(recording) is load_traffic(str(recording))  # read once, for the check and for the run
 
 
-def test_as_many_clients_as_there_were_do_the_same_at_the_same_times(world: World) -> None:
-    assert acts(world, 0, 0.0, 5) == [(0.0, FILTER), (0.5, drag(1)), (2.0, drag(2)), (3.0, FILTER), (3.5, drag(1))]
-    assert acts(world, 1, 0.0, 3) == [
+def test_as_many_clients_as_there_were_do_the_same_at_the_same_times(context: ScriptContext) -> None:
+    assert acts(context, 0, 0.0, 5) == [(0.0, FILTER), (0.5, drag(1)), (2.0, drag(2)), (3.0, FILTER), (3.5, drag(1))]
+    assert acts(context, 1, 0.0, 3) == [
         (1.0, encode(NodeSelect(4))),
         (4.0, encode(NodeSelect(4))),
         (7.0, encode(NodeSelect(4))),
     ]
 
 
-def test_who_comes_later_joins_in_where_the_recording_is(world: World) -> None:
+def test_who_comes_later_joins_in_where_the_recording_is(context: ScriptContext) -> None:
     """With the filter that it has set by then."""
-    assert acts(world, 0, 3.7, 4) == [(None, FILTER), (5.0, drag(2)), (6.0, FILTER), (6.5, drag(1))]
-    assert acts(world, 1, 4.5, 1) == [(7.0, encode(NodeSelect(4)))]
+    assert acts(context, 0, 3.7, 4) == [(None, FILTER), (5.0, drag(2)), (6.0, FILTER), (6.5, drag(1))]
+    assert acts(context, 1, 4.5, 1) == [(7.0, encode(NodeSelect(4)))]
 
 
-def test_further_clients_repeat_them_shifted(world: World) -> None:
+def test_further_clients_repeat_them_shifted(context: ScriptContext) -> None:
     for rank in (2, 4, 6):
-        first, again = (acts(world, each, 0.0, 12) for each in (0, rank))
+        first, again = (acts(context, each, 0.0, 12) for each in (0, rank))
         times = {round((at_s or 0) % 3, 3) for at_s, payload in again if payload == drag(1)}
         assert len(times) == 1
         assert times != {0.5}
@@ -101,7 +101,7 @@ def test_ranks_are_dense_and_different_in_all_shards() -> None:
     roles = (Viewer(), Recorded(traffic="x", share=2.0))
     shards = plan_shards(REMOTE_EXAMPLE, roles, 30, per_process=10)
     assert len(shards) == 3
-    ranks = [rank for shard in shards for role, rank in zip(shard.cast, shard.ranks, strict=True) if role == 1]
+    ranks = [rank for shard in shards for role, rank in zip(shard.role_of, shard.role_ranks, strict=True) if role == 1]
     assert sorted(ranks) == list(range(20))
 
 

@@ -13,7 +13,7 @@ from vfctl.errors import PeerError, VfctlError
 from vfctl.loadtest.control.abort import AbortWatch
 from vfctl.loadtest.control.live import Status, status_of
 from vfctl.loadtest.control.progress import ProgressFold
-from vfctl.loadtest.generator.clock_offset import ClockSample, correction_us
+from vfctl.loadtest.generator.heartbeats import ClockSample, correction_us
 from vfctl.loadtest.generator.meter import NEVER_NS
 from vfctl.loadtest.generator.plan import CONNECT_TIMEOUT_S, Shard, is_local
 from vfctl.loadtest.generator.shard_process import Begin, Failure, Finish, Progress, Report, SetClock, run_shard
@@ -307,4 +307,6 @@ class Conductor:
 
 def _by_target(shards: Sequence[Shard]) -> list[list[Shard]]:
     """The shards of each server."""
-    return [[shard for shard in shards if shard.side == side] for side in sorted({shard.side for shard in shards})]
+    return [
+        [shard for shard in shards if shard.target_index == index] for index in sorted({s.target_index for s in shards})
+    ]

@@ -10,11 +10,17 @@ from typing import Any, Final
 from vfctl.errors import PeerError, UsageError, VfctlError
 from vfctl.loadtest.control.abort import AbortWatch
 from vfctl.loadtest.control.conductor import Conductor, Stop
-from vfctl.loadtest.control.context import explore
 from vfctl.loadtest.control.live import Status
 from vfctl.loadtest.control.preflight import preflight, read_limits
-from vfctl.loadtest.control.target import DEFAULT_URL, Peer, identify, resolve
-from vfctl.loadtest.generator.plan import Shard, check_own, clients_per_process, is_local, plan_shards, source_addresses
+from vfctl.loadtest.control.target import DEFAULT_URL, Peer, fetch_context, identify, resolve
+from vfctl.loadtest.generator.plan import (
+    Shard,
+    check_source_addresses,
+    clients_per_process,
+    is_local,
+    plan_shards,
+    source_addresses,
+)
 from vfctl.loadtest.results.build import Results, not_run
 from vfctl.loadtest.scenario.model import Scenario
 from vfctl.server.process.descriptors import raise_descriptor_limit
@@ -97,7 +103,7 @@ def run_side_by_side(
     except VfctlError as error:
         return [not_run(url, scenario, error) for url in urls]
     first, second = (shards for _, shards in prepared)
-    second = [replace(shard, number=shard.number + len(first), side=1) for shard in second]
+    second = [replace(shard, number=shard.number + len(first), target_index=1) for shard in second]
     abort = AbortWatch(scenario.abort_gates, baseline)
     conductor = Conductor([*first, *second], scenario.course(), on_status, stop or Stop(), abort=abort)
     try:
@@ -122,12 +128,13 @@ def _prepare(
     per_process = clients_per_process(raise_descriptor_limit())
     sources = source_addresses(target, clients, source_ip)
     if source_ip is not None:
-        check_own(sources)
+        check_source_addresses(sources)
     for check in preflight(clients, read_limits(), sources=max(1, len(sources)), server_here=is_local(target)):
         if not check.ok:
             say(f"{check.what}: {check.needed} needed, {check.available} there; try: {check.command}")
-    world = explore(url, scenario.roles)
-    return full_url, plan_shards(target, scenario.roles, clients, world=world, per_process=per_process, sources=sources)
+    context = fetch_context(url, scenario.roles)
+    shards = plan_shards(target, scenario.roles, clients, context=context, per_process=per_process, sources=sources)
+    return full_url, shards
 
 
 def _find_peer(

@@ -1,8 +1,7 @@
-"""A round of reading, compiled: what nearly all messages go through.
+"""The compiled part of a read pass, which handles nearly all messages.
 
-Nearly every message is a whole TIMED PositionUpdate, the next one of its client, in time or a little late. For those a
-round costs the two system calls and some arithmetic. Anything else is handed over to Python, which knows what to make
-of it: `Receiver` and `Meter`.
+Nearly every message is a whole TIMED PositionUpdate, the next one of its client, in time or a little late. For these,
+one pass costs the two system calls and some arithmetic. Everything else is passed to Python code: `Receiver`, `Meter`.
 """
 
 from __future__ import annotations
@@ -35,18 +34,18 @@ from vfctl.sockets.calls import (
 
 BUFFER_BYTES: Final = 512 * 1024
 
-ODD_WORDS: Final = 8
-"""A whole update that the meter has to look at (out of order, later than a round, outside the stage, or the next to be
-sampled): client, flags, size, sequence, stamp_us, interval_us, arrival_ns, read_ns."""
+UNUSUAL_WORDS: Final = 8
+"""A whole update that the meter must handle (out of order, later than an interval, outside the stage, or the next
+sample): client, flags, size, sequence, stamp_us, interval_us, arrival_ns, read_ns."""
 
-KERNEL, USER, SCHEDULE = range(3)
+KERNEL, USER, CORRECTED = range(3)
 
-NOBODY: Final = -1
+NO_CLIENT: Final = -1
 
-# What `read_ready` stopped for.
+# Why `read_ready` stopped.
 DONE: Final = 0
-LOOK: Final = 1
-"""What has been read is no whole update: it is in the buffer."""
+PARSE: Final = 1
+"""The bytes that were read are no whole update. They are in the buffer."""
 FAILED: Final = 2
 
 _BINARY: Final = 0x80 | int(Opcode.BINARY)
@@ -54,13 +53,13 @@ _UPDATE: Final = int(MessageType.POSITION_UPDATE)
 _TIMED: Final = int(Flag.TIMED)
 _SETTLED: Final = int(Flag.SETTLED)
 _TRAILER_BYTES: Final = TRAILER.size
-_LEAST_BYTES: Final = 2 + 8 + _TRAILER_BYTES
+_MIN_BYTES: Final = 2 + 8 + _TRAILER_BYTES
 
 
 @compiled
 def _whole_update(buffer: Any, count: int) -> int:
-    """Where the V4 header is, if buffer[:count] is just one TIMED PositionUpdate in one frame; 0 if it is not."""
-    if count < _LEAST_BYTES or buffer[0] != _BINARY:
+    """Offset of the V4 header, if buffer[:count] is exactly one TIMED PositionUpdate in one frame; else 0."""
+    if count < _MIN_BYTES or buffer[0] != _BINARY:
         return 0
     start, size = 2, int(buffer[1])
     if size == 126:
@@ -93,37 +92,37 @@ def read_ready(
     message: Any,
     latencies_us: Any,
     counts: Any,
-    odd: Any,
+    unusual: Any,
     unread: Any,
     more: Any,
     tally: Any,
 ) -> int:
-    """Read one frame of each of events[first:last] whose client expects a whole update.
+    """Read one frame for each of events[first:last] whose client expects a whole update.
 
     Args:
         events: int32 [events, EVENT_WORDS].
-        client_of: int32 [descriptors], whose socket a descriptor is, or NOBODY.
+        client_of: int32 [descriptors], the client of each descriptor, or NO_CLIENT.
         streams: int64 [clients, STREAM_WORDS].
-        stage: int64 [4]: when it begins and ends, unix time in ns; the server's clock ahead of ours, µs; updates up to
-            the next one that is sampled, counted down to 0.
-        buffer: uint8 [BUFFER_BYTES], where a frame is read to.
+        stage: int64 [4]: begin and end of the stage, unix time in ns; how far the server's clock is ahead, in µs;
+            updates until the next sample, counted down to 0.
+        buffer: uint8 [BUFFER_BYTES], receives a frame.
         message: what `receive` needs.
-        latencies_us: int64 [roles, 3, events], filled: to the kernel's stamp, to now, and against the schedule.
-        counts: int64 [roles, 2], added to: these messages and their bytes.
-        odd: int64 [events, ODD_WORDS], filled.
+        latencies_us: int64 [roles, 3, events], filled: to the kernel's timestamp, to now, and corrected.
+        counts: int64 [roles, 2], added to: messages and bytes that were handled here.
+        unusual: int64 [events, UNUSUAL_WORDS], filled.
         unread: int64 [events], filled: clients that expect something else.
-        more: int64 [events], filled: descriptors that have more to read.
-        tally: int64 [8]: how many are in `odd` and `unread`; where it stopped, the client, bytes (or -errno), arrival
-            and reading time in ns; how many are in `more`.
+        more: int64 [events], filled: descriptors with more to read.
+        tally: int64 [8]: entries in `unusual` and `unread`; where it stopped: event, client, bytes (or -errno), arrival
+            and reading time in ns; entries in `more`.
 
     Returns:
-        DONE, LOOK or FAILED; for the latter two go on at `tally[2]` + 1.
+        DONE, PARSE or FAILED. After the latter two, continue at `tally[2]` + 1.
     """
     scratch = np.empty(2, np.int64)
     for at in range(first, last):
         fd = events[at, EVENT_FD]
         client = client_of[fd]
-        if client == NOBODY:
+        if client == NO_CLIENT:
             continue
         stream = streams[client]
         wanted = stream[WHOLE_BYTES]
@@ -141,7 +140,7 @@ def read_ready(
         start = _whole_update(buffer, count) if count > 0 and arrival_ns > 0 else 0
         if start == 0:
             tally[2], tally[3], tally[4], tally[5], tally[6] = at, client, count, arrival_ns, read_ns
-            return LOOK if count >= 0 else FAILED
+            return PARSE if count >= 0 else FAILED
         flags = int(buffer[start + 2])
         sequence = _little_endian(buffer, count - 20, 8)
         stamp_us = _little_endian(buffer, count - 12, 8)
@@ -156,14 +155,14 @@ def read_ready(
                 stage[3] = 0
             index = tally[0]
             tally[0] += 1
-            odd[index, 0] = client
-            odd[index, 1] = flags
-            odd[index, 2] = count
-            odd[index, 3] = sequence
-            odd[index, 4] = stamp_us
-            odd[index, 5] = interval_us
-            odd[index, 6] = arrival_ns
-            odd[index, 7] = read_ns
+            unusual[index, 0] = client
+            unusual[index, 1] = flags
+            unusual[index, 2] = count
+            unusual[index, 3] = sequence
+            unusual[index, 4] = stamp_us
+            unusual[index, 5] = interval_us
+            unusual[index, 6] = arrival_ns
+            unusual[index, 7] = read_ns
             continue
         stage[3] = max(0, stage[3] - 1)
         stream[SEQUENCE] = sequence
@@ -178,25 +177,25 @@ def read_ready(
         latency_us = arrival_ns // 1000 - sent_us
         latencies_us[role, KERNEL, index] = latency_us
         latencies_us[role, USER, index] = read_ns // 1000 - sent_us
-        latencies_us[role, SCHEDULE, index] = latency_us if in_time else latency_us + stamp_us - due_us
+        latencies_us[role, CORRECTED, index] = latency_us if in_time else latency_us + stamp_us - due_us
     return DONE
 
 
-class Round:
-    """The arrays of a round, for up to `size` sockets."""
+class ReadPass:
+    """The arrays of one read pass, for up to `size` sockets."""
 
     def __init__(self, size: int, roles: int) -> None:
         self.events = np.zeros((size, EVENT_WORDS), np.int32)
         self.events_address = self.events.ctypes.data
         self.latencies_us = np.zeros((roles, 3, size), np.int64)
         self.counts = np.zeros((roles, 2), np.int64)
-        self.odd = np.zeros((size, ODD_WORDS), np.int64)
+        self.unusual = np.zeros((size, UNUSUAL_WORDS), np.int64)
         self.unread = np.zeros(size, np.int64)
         self.more = np.zeros(size, np.int64)
         self.tally = np.zeros(8, np.int64)
         self.message = received_message()
 
     def clear(self) -> None:
-        """A new round begins."""
+        """Begin a new pass."""
         self.counts[:] = 0
         self.tally[:] = 0

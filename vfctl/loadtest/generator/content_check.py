@@ -1,4 +1,4 @@
-"""Whether frames hold what they should: samples are decoded whole, and one client's COMPACT chain is followed."""
+"""Checks the content of frames: decodes samples whole, and follows the COMPACT chain of one client."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Final
 import numpy as np
 
 from vfctl.errors import ProtocolError
-from vfctl.loadtest.generator.frames import Arrived
+from vfctl.loadtest.generator.frames import ReceivedMessage
 from vfctl.loadtest.generator.observations import Observations
 from vfctl.loadtest.generator.simulated_client import SimulatedClient
 from vfctl.protocol import CompactUpdate, FullGraph, Message, MessageType, PositionDecoder, PositionUpdate, decode
 from vfctl.protocol.compact import check_section
 
 STATE_TYPES: Final = frozenset({int(MessageType.FULL_GRAPH), int(MessageType.POSITION_UPDATE)})
-"""What has positions, and is counted as a frame."""
+"""Messages with positions; they are counted as frames."""
 
 
 class ContentCheck:
-    """Looks into messages of which the whole payload was kept.
+    """Checks messages whose whole payload was kept.
 
-    A sample of a COMPACT chain tells little by itself: its CRC-32 takes the FullGraph, its positions all updates since
-    the last key frame. So one client is followed, the first attentive one that connects, and each of its frames is
-    decoded as a viewer would; when it is gone, the next one that connects. At 10,000 nodes and 20 Hz that takes 2.5 %
-    of a core.
+    A sample of a COMPACT chain proves little by itself. Its CRC-32 needs the FullGraph, and its positions need all
+    updates since the last key frame. So one client is followed, the first attentive one that connects, and each of its
+    frames is decoded as a viewer would decode it. When it disconnects, the next client that connects is followed. At
+    10,000 nodes and 20 Hz that costs 2.5 % of a core.
 
     Args:
         errors: where failures are counted, by kind.
-        compact: whether the clients ask for COMPACT; nobody is followed if not.
+        compact: whether the clients ask for COMPACT; if not, no client is followed.
     """
 
     def __init__(self, errors: Counter[str], compact: bool = False) -> None:
@@ -38,36 +38,36 @@ class ContentCheck:
         self._positions = PositionDecoder()
         self._broken = False
 
-    def connected(self, client: SimulatedClient) -> None:
-        """Its connection is open, nothing of the stream has been read: follow it, if nobody else is followed."""
-        taken = self._followed is not None and self._followed is not client and self._followed.reader is not None
-        if not self._compact or taken or not client.attentive or client.reader is None:
+    def on_connected(self, client: SimulatedClient) -> None:
+        """Follow a client whose connection has just opened, if no other client is followed."""
+        busy = self._followed is not None and self._followed is not client and self._followed.reader is not None
+        if not self._compact or busy or not client.attentive or client.reader is None:
             return
         client.reader.keeps_all = True
         self._followed = client
         self._positions = PositionDecoder()
         self._broken = False
 
-    def check(self, client: SimulatedClient, arrived: Arrived, seen: Observations | None) -> None:
-        """A message whose payload may have been kept: what the reader took for a good frame must be one.
+    def check(self, client: SimulatedClient, message: ReceivedMessage, seen: Observations | None) -> None:
+        """Check a message that the reader took for a good one, if its payload was kept.
 
         Args:
             seen: where it is counted; None between two stages.
         """
-        if arrived.type_id not in STATE_TYPES:
+        if message.type_id not in STATE_TYPES:
             return
         followed = client is self._followed
-        if not followed and (seen is None or not arrived.sampled):
+        if not followed and (seen is None or not message.sampled):
             return
-        wrong = self._fault_of(arrived.payload or b"", followed)
+        fault = self._fault_of(message.payload or b"", followed)
         if seen is not None:
             seen.sampled += 1
-            if wrong:
+            if fault:
                 seen.wrong += 1
-                self._errors[wrong] += 1
+                self._errors[fault] += 1
 
     def _fault_of(self, payload: bytes, followed: bool) -> str:
-        """What is wrong with it; nothing if it is as it should be."""
+        """What is wrong with a payload; empty if nothing is."""
         try:
             message = self._follow(payload) if followed else decode(payload)
             if isinstance(message, CompactUpdate):

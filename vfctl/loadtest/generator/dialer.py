@@ -1,7 +1,8 @@
-"""Opens the connections of simulated clients: TCP connect, WebSocket handshake, and all that can go wrong with them."""
+"""Opens the connections of simulated clients: TCP connect, WebSocket handshake (RFC 6455), and their failures."""
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
 import select
@@ -11,55 +12,61 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from vfctl.errors import ProtocolError
-from vfctl.loadtest.generator.handshake import check_response, new_key, request
 from vfctl.loadtest.generator.plan import CONNECT_TIMEOUT_S, Shard
 from vfctl.loadtest.generator.simulated_client import SimulatedClient
 from vfctl.loadtest.scenario.roles import SlowReader
+from vfctl.protocol.websocket import accept_key
 from vfctl.sockets.calls import SO_TIMESTAMPNS, TCP_INQ
 
 MAX_OPENING: Final = 512
-"""Handshakes under way at once in one process: enough to keep a server busy, too few to overrun its backlog."""
+"""Concurrent handshakes of one process: enough to keep a server busy, too few to overrun its backlog."""
 
 FIRST_READ_BYTES: Final = 16 * 1024
+
+MAX_RESPONSE_BYTES: Final = 16 * 1024
+"""No WebSocket server sends a longer response header."""
 
 IP_BIND_ADDRESS_NO_PORT: Final = 24
 """Linux: choose the port at connect, when the destination is known, not at bind. Python has no name for it."""
 
+_HEADER_END: Final = b"\r\n\r\n"
+_MAX_REASON_CHARACTERS: Final = 200
+"""One line of a refusal is reported, up to this length."""
 
-class Opened(Protocol):
-    """Told of each attempt's end."""
+
+class DialHandler(Protocol):
+    """Is notified of the end of each attempt."""
 
     def on_open(self, client: SimulatedClient, rest: bytes) -> None:
-        """The handshake is done; `rest` came behind it."""
+        """The handshake is done; `rest` arrived after the response header."""
 
     def on_open_failed(self, client: SimulatedClient, reason: str) -> None:
-        """It failed; the socket is still there to be dropped."""
+        """The attempt failed; the handler closes the socket."""
 
 
 class Dialer:
-    """Opens connections. It has an epoll of its own, so that handshakes are answered as they come, while messages are
-    read in batches: how long a handshake takes has no kernel's stamp.
+    """Opens connections.
+
+    It has an epoll instance of its own and answers handshakes at once, because the kernel does not stamp how long a
+    handshake takes. Messages are read in batches elsewhere.
 
     Args:
-        shard: where to, and from where.
-        after: calls back after so many seconds.
-        opened: told how it went.
+        shard: the target, and the source addresses.
+        call_later: calls a function after a delay in seconds.
+        handler: is notified of the end of each attempt.
 
     Attributes:
-        opening: attempts under way.
+        opening: attempts in progress.
     """
 
     def __init__(
-        self,
-        shard: Shard,
-        after: Callable[[float, Callable[[], None]], None],
-        opened: Opened,
+        self, shard: Shard, call_later: Callable[[float, Callable[[], None]], None], handler: DialHandler
     ) -> None:
         self._shard = shard
         self._epoll = select.epoll()
         self._by_fd: dict[int, SimulatedClient] = {}
-        self._after = after
-        self._opened = opened
+        self._call_later = call_later
+        self._handler = handler
         self.opening = 0
 
     def open(self, client: SimulatedClient) -> None:
@@ -71,7 +78,7 @@ class Dialer:
         client.opening = True
         try:
             sock = client.socket = socket.socket(target.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            self._set_up(sock, client)
+            self._set_options(sock, client)
             code = sock.connect_ex(target.address)
         except OSError as error:
             self._fail(client, reason_of(error.errno))
@@ -83,12 +90,12 @@ class Dialer:
         self._by_fd[fd] = client
         self._epoll.register(fd, select.EPOLLOUT)
         attempt = client.attempt
-        self._after(CONNECT_TIMEOUT_S, lambda: self._time_out(client, attempt))
+        self._call_later(CONNECT_TIMEOUT_S, lambda: self._time_out(client, attempt))
 
     def work(self, until_s: float) -> None:
-        """Go on with the handshakes until then (monotonic), or until none is under way.
+        """Continue the handshakes until that time (monotonic), or until none is in progress.
 
-        A look is taken in any case: a generator that has no time left must not let its handshakes time out.
+        It polls at least once, so that handshakes do not time out in a generator that has no time left.
         """
         left_s = 1.0
         while self.opening and left_s:
@@ -102,17 +109,17 @@ class Dialer:
                         self._send_request(client)
 
     def close(self) -> None:
-        """Release the epoll."""
+        """Close the epoll instance."""
         self._epoll.close()
 
-    def settle(self, client: SimulatedClient) -> None:
-        """The attempt is over, or not wanted any more; the caller drops its socket."""
+    def end_attempt(self, client: SimulatedClient) -> None:
+        """End the attempt of a client, if there is one; the caller closes its socket."""
         self.opening -= client.opening
         client.opening = False
         if client.socket is not None:
             self._by_fd.pop(client.socket.fileno(), None)
 
-    def _set_up(self, sock: socket.socket, client: SimulatedClient) -> None:
+    def _set_options(self, sock: socket.socket, client: SimulatedClient) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         sock.setsockopt(socket.IPPROTO_TCP, TCP_INQ, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -165,14 +172,62 @@ class Dialer:
         if length is not None:
             rest, client.handshake = client.handshake[length:], b""
             self._epoll.unregister(client.socket.fileno())
-            self.settle(client)
-            self._opened.on_open(client, rest)
+            self.end_attempt(client)
+            self._handler.on_open(client, rest)
 
     def _fail(self, client: SimulatedClient, reason: str) -> None:
-        self.settle(client)
-        self._opened.on_open_failed(client, reason)
+        self.end_attempt(client)
+        self._handler.on_open_failed(client, reason)
 
 
 def reason_of(code: int | None) -> str:
-    """What an errno means, in small letters."""
+    """The text of an errno, in lower case."""
     return os.strerror(code).lower() if code else "unknown error"
+
+
+def new_key() -> str:
+    """A new Sec-WebSocket-Key."""
+    return base64.b64encode(os.urandom(16)).decode()
+
+
+def request(host: str, resource: str, key: str) -> bytes:
+    """The upgrade request. It offers no extensions, because deflate would cost 50 to 300 KB per connection."""
+    return (
+        f"GET {resource} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nUser-Agent: vfctl\r\n\r\n"
+    ).encode()
+
+
+def check_response(response: bytes, key: str) -> int | None:
+    """The length of the response header in bytes; None if it is not complete yet. Frames follow it.
+
+    Raises:
+        ProtocolError: the response does not accept this upgrade request.
+    """
+    end = response.find(_HEADER_END)
+    if end < 0:
+        if len(response) > MAX_RESPONSE_BYTES:
+            raise ProtocolError("a response header without an end", offset=len(response))
+        return None
+    status, *lines = response[:end].decode("latin-1").split("\r\n")
+    parts = status.split(" ", 2)
+    if len(parts) < 2 or not parts[0].startswith("HTTP/"):
+        raise ProtocolError("not an HTTP response", offset=0)
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if parts[1] != "101":
+        answer = " ".join(parts[1:]).rstrip()
+        reason = _refusal(headers.get("content-type", ""), response[end + len(_HEADER_END) :])
+        raise ProtocolError(f"answered HTTP {answer}" + (f", {reason}" if reason else ""), offset=0)
+    if headers.get("sec-websocket-accept") != accept_key(key):
+        raise ProtocolError("a Sec-WebSocket-Accept that does not belong to our key", offset=0)
+    if "sec-websocket-extensions" in headers:
+        raise ProtocolError("an extension that was not asked for", offset=0)
+    return end + len(_HEADER_END)
+
+
+def _refusal(content_type: str, body: bytes) -> str:
+    """The first line of a refusal, if it is plain text and arrived with the header; else empty."""
+    if content_type.partition(";")[0].strip().lower() != "text/plain":
+        return ""
+    line = body.partition(b"\n")[0].decode(errors="replace")
+    return "".join(letter for letter in line if letter.isprintable())[:_MAX_REASON_CHARACTERS].strip()

@@ -1,9 +1,9 @@
-"""Whether the generator itself was the bottleneck: then the numbers say more of it than of the server."""
+"""Whether the generator itself was the bottleneck; if so, the results describe it more than the server."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,20 +12,19 @@ import numpy as np
 from vfctl.metrics import LatencyHistogram
 
 MAX_CPU_PERCENT: Final = 90.0
-"""Of one core and process: above it a generator has no time left to be late in."""
-
+"""Of one core, for each process. A busier generator has no reserve left."""
 
 _FLUSH_AT: Final = 8192
 
 
 @dataclass(slots=True)
 class Health:
-    """How one generator process fared within the measured stages.
+    """The load of one generator process in the measured stages.
 
     Attributes:
-        shard: which process.
-        wall_s, cpu_s: time, and CPU time of the process.
-        lag: how much later than planned a batch of reading began.
+        shard: number of the process.
+        wall_s, cpu_s: measured time, and CPU time of the process in it.
+        lag: delay of each batch of reading against its plan, in µs.
     """
 
     shard: int
@@ -40,22 +39,28 @@ class Health:
 
 
 class HealthMonitor:
-    """Watches the process that it runs in. Tell it the measured windows, then `tick` once a batch."""
+    """Measures the process that it runs in. Call `measure` for each measured window, and `tick` for each batch.
 
-    def __init__(self, shard: int) -> None:
+    Args:
+        shard: number of the process.
+        now_ns: the clock, unix time.
+    """
+
+    def __init__(self, shard: int, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._health = Health(shard)
+        self._now_ns = now_ns
         self._window_ns = (0, 0)
         self._last: tuple[float, float] | None = None
         self._lags_us: list[int] = []
 
     def measure(self, start_ns: int, end_ns: int) -> None:
-        """A measured window, unix time in ns; the one before it is over."""
+        """Measure in [start_ns, end_ns), unix time. This ends the window before."""
         self._window_ns = (start_ns, end_ns)
         self._last = None
 
     def tick(self, lag_s: float) -> None:
-        """A batch has begun `lag_s` later than planned."""
-        if not self._window_ns[0] <= time.time_ns() < self._window_ns[1]:
+        """Record a batch that began `lag_s` later than planned."""
+        if not self._window_ns[0] <= self._now_ns() < self._window_ns[1]:
             return
         now = (time.monotonic(), time.process_time())
         if self._last is not None:
@@ -67,7 +72,7 @@ class HealthMonitor:
             self._flush()
 
     def report(self) -> Health:
-        """What was seen."""
+        """The load so far."""
         self._flush()
         return self._health
 
@@ -77,7 +82,7 @@ class HealthMonitor:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GeneratorVerdict:
     """Whether the results can be trusted.
 
     Attributes:
@@ -88,14 +93,9 @@ class Verdict:
     text: str
     advice: str = ""
 
-    @property
-    def valid(self) -> bool:
-        """True if the generator was not the bottleneck."""
-        return not self.advice
 
-
-def judge_generator(healths: Sequence[Health], full_buffers: int) -> Verdict:
-    """The verdict on a run.
+def judge_generator(healths: Sequence[Health], full_buffers: int) -> GeneratorVerdict:
+    """Judge whether the generator was fast enough.
 
     Args:
         full_buffers: how often a receive buffer was found full.
@@ -103,15 +103,15 @@ def judge_generator(healths: Sequence[Health], full_buffers: int) -> Verdict:
     busy = [health for health in healths if health.cpu_percent > MAX_CPU_PERCENT]
     if busy:
         worst = max(health.cpu_percent for health in busy)
-        return Verdict(
+        return GeneratorVerdict(
             "generator saturated",
             f"{len(busy)} of {len(healths)} generator processes used more than {MAX_CPU_PERCENT:g} % of a core (up to "
             f"{worst:.0f} %): use fewer clients or a lower rate, or give the generator more cores",
         )
     if full_buffers:
-        return Verdict(
+        return GeneratorVerdict(
             "generator saturated",
             f"receive buffers were found full {full_buffers} times: the generator did not read as fast as the server "
             "sent; use fewer clients, a lower rate or smaller frames",
         )
-    return Verdict("valid")
+    return GeneratorVerdict("valid")

@@ -1,4 +1,4 @@
-"""How a load is cut into processes."""
+"""Divides a load among generator processes, and chooses the addresses that they connect from."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import ipaddress
 import itertools
 import math
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from vfctl.errors import UsageError
-from vfctl.loadtest.generator.behaviour import World
-from vfctl.loadtest.scenario.roles import Role, cast
+from vfctl.loadtest.generator.behaviour import ScriptContext
+from vfctl.loadtest.scenario.roles import Role, assign_roles
 
 MAX_CLIENTS_PER_PROCESS: Final = 17_000
-"""Below the 20,000 descriptors that a process is commonly allowed, and about half a core at a message a second."""
+"""Below the 20,000 descriptors that a process commonly may open; about half a core at one message a second each."""
 
 RESERVED_DESCRIPTORS: Final = 100
-"""Kept for what is not a client: epoll, pipes, libraries."""
+"""Kept free for other uses: epoll, pipes, libraries."""
 
 CLIENTS_PER_SOURCE: Final = 10_000
-"""From one source address on loopback. There are 28,232 ports towards one server, but Linux gives out those of one
-parity first (`__inet_hash_connect`), and once these 14,116 are used up it walks through all of them at every connect:
-4 ms each, measured, with the generator standing still meanwhile."""
+"""From one source address on loopback. There are 28,232 ports towards one server, but Linux assigns those of one
+parity first (`__inet_hash_connect`). Once these 14,116 are used, every connect searches all of them, which blocks the
+generator for 4 ms."""
 
 MAX_SOURCE_ADDRESSES: Final = 4096
-"""Of a network given by its CIDR; 115 million ports."""
+"""Addresses that are used of a network given as CIDR; 115 million ports."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
-"""A connect or handshake that takes longer has failed."""
+"""A connect with handshake that takes longer has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the simulated clients connect to, resolved once.
+    """The server that the simulated clients connect to, resolved once.
 
     Attributes:
         family: address family of `address`.
-        address: what `socket.connect` takes.
+        address: the argument of `socket.connect`.
         host: for the Host header, with the port.
         resource: path and query.
     """
@@ -51,40 +51,40 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The share of one generator process. Clients are dealt out in turn, so every shard has its part of every ramp.
+    """The share of one generator process. Clients are assigned to shards in turn, so each has a part of every ramp.
 
     Attributes:
-        number: which process this is, from 0.
-        count: how many shares the clients are cut into.
-        roles: that clients play.
-        cast: the role of each of this shard's clients, an index into `roles`; as many bytes as clients.
-        resources: path and query for each role.
-        world: what is known of the served graph.
-        ranks: for each of this shard's clients the how manieth of its role it is, of all clients, from 0.
-        side: which of the servers that are compared, 0 or 1; its processes follow those of the one before.
-        source_addresses: local addresses to connect from, in turn; empty for the system's choice. One source has some
+        number: index of the process.
+        count: number of shards for the same target.
+        roles: of the clients.
+        role_of: for each client of this shard the index of its role; one byte per client.
+        resources: path and query, for each role.
+        context: what scripts know of the served graph.
+        source_addresses: local addresses to connect from, in turn; empty if the system chooses. One address has about
             28,000 ports towards one server.
+        target_index: which of the compared servers it connects to, 0 or 1.
+        role_ranks: for each client of this shard its index among all clients of its role.
     """
 
     number: int
     count: int
     target: Target
     roles: tuple[Role, ...]
-    cast: bytes
+    role_of: bytes
     resources: tuple[str, ...]
-    world: World = field(default_factory=World)
+    context: ScriptContext = field(default_factory=ScriptContext)
     source_addresses: tuple[str, ...] = ()
-    side: int = 0
-    ranks: tuple[int, ...] = ()
+    target_index: int = 0
+    role_ranks: tuple[int, ...] = ()
 
     def part_of(self, clients: int) -> int:
-        """How many of so many clients are this shard's."""
+        """The number of this shard's clients, of `clients` in all."""
         return len(range(self.number % self.count, clients, self.count))
 
 
 LOOPBACK_EXAMPLE: Final = Target(socket.AF_INET, ("127.0.0.1", 0), "", "")
 REMOTE_EXAMPLE: Final = Target(socket.AF_INET, ("192.0.2.1", 0), "", "")
-"""Stand for a server on this machine and for one elsewhere, where only that matters."""
+"""A server on this machine and one elsewhere, where only that difference matters."""
 
 
 def is_local(target: Target) -> bool:
@@ -97,18 +97,18 @@ def _address(target: Target) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def clients_per_process(descriptors: int) -> int:
-    """How many clients one generator process takes, if it may open so many files."""
+    """The number of clients that one generator process runs, given its open-file limit."""
     return max(0, min(MAX_CLIENTS_PER_PROCESS, descriptors - RESERVED_DESCRIPTORS))
 
 
 def source_addresses(target: Target, clients: int, cidr: str | None) -> tuple[str, ...]:
-    """Where clients connect from: the addresses of `cidr`, else as many of 127.0.0.0/8 as a load on loopback needs.
+    """The addresses that clients connect from: those of `cidr`, or as many of 127.0.0.0/8 as loopback needs.
 
     Returns:
-        Addresses, none for the system's choice.
+        The addresses; empty if the system chooses.
 
     Raises:
-        UsageError: `cidr` is no network, or of another family than the target.
+        UsageError: `cidr` is no network, or its family differs from the target's.
     """
     address = _address(target)
     if cidr is not None:
@@ -128,11 +128,11 @@ def source_addresses(target: Target, clients: int, cidr: str | None) -> tuple[st
     return tuple(f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(needed))
 
 
-def check_own(addresses: Sequence[str]) -> None:
-    """See that clients can connect from these addresses, by the first of them.
+def check_source_addresses(addresses: Sequence[str]) -> None:
+    """Check that clients can connect from these addresses; the first one is tried.
 
     Raises:
-        UsageError: it is none of this machine's.
+        UsageError: it is no address of this machine.
     """
     for address in addresses[:1]:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -151,56 +151,43 @@ def plan_shards(
     roles: tuple[Role, ...],
     clients: int,
     *,
-    world: World | None = None,
+    context: ScriptContext | None = None,
     per_process: int = MAX_CLIENTS_PER_PROCESS,
     sources: tuple[str, ...] = (),
 ) -> list[Shard]:
-    """As few processes as hold the clients; shares differ by one at most.
+    """Divide the clients among as few processes as possible; their shares differ by one at most.
 
     Raises:
-        UsageError: a process may hold no client at all.
+        UsageError: a process may not open enough files for one client.
     """
     if per_process < 1:
         raise UsageError("a process may open too few files for a single client", hint="ulimit -n 4096")
     count = max(1, math.ceil(clients / per_process))
-    parts = cast(roles, clients)
-    ranks = _ranks(parts)
+    role_of = assign_roles(roles, clients)
+    ranks = _ranks(role_of)
     return [
         Shard(
             number=number,
             count=count,
             target=target,
             roles=roles,
-            cast=parts[number::count],
-            ranks=ranks[number::count],
+            role_of=role_of[number::count],
+            role_ranks=ranks[number::count],
             resources=tuple(_with_voice(target.resource) if role.voice else target.resource for role in roles),
-            world=world or World(),
+            context=context or ScriptContext(),
             source_addresses=sources[number % len(sources) :] + sources[: number % len(sources)] if sources else (),
         )
         for number in range(count)
     ]
 
 
-def _ranks(parts: bytes) -> tuple[int, ...]:
-    seen = [0] * 256
-    ranks = []
-    for role in parts:
-        ranks.append(seen[role])
-        seen[role] += 1
-    return tuple(ranks)
+def _ranks(role_of: bytes) -> tuple[int, ...]:
+    """For each client its index among the clients of its role."""
+    counts = [itertools.count() for _ in range(256)]
+    return tuple(next(counts[role]) for role in role_of)
 
 
 def _with_voice(resource: str) -> str:
     if "voice=" in resource:
         return resource
     return f"{resource}{'&' if '?' in resource else '?'}voice=1"
-
-
-def heartbeats_due(last_s: float, now_s: float, clients: int, period_s: float) -> Iterator[int]:
-    """Whose heartbeat falls into (last, now]: each client has its own moment in the period."""
-    if not clients:
-        return
-    first = math.floor(last_s * clients / period_s) + 1
-    end = math.floor(now_s * clients / period_s) + 1
-    for turn in range(max(first, end - clients), end):
-        yield turn % clients

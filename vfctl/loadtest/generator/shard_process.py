@@ -1,4 +1,4 @@
-"""One generator process: runs an engine, hears its parent, tells what it has seen."""
+"""One generator process: runs an engine, and exchanges messages with its parent."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from vfctl.errors import EXIT_BUG, VfctlError
-from vfctl.loadtest.generator.clock_offset import ClockSample
 from vfctl.loadtest.generator.engine import Engine
 from vfctl.loadtest.generator.health import Health, HealthMonitor
-from vfctl.loadtest.generator.observations import Connects, Outcome, StageSeen
+from vfctl.loadtest.generator.heartbeats import ClockSample
+from vfctl.loadtest.generator.observations import ConnectStats, Outcome, StageObservations
 from vfctl.loadtest.generator.plan import Shard
 from vfctl.loadtest.scenario.stages import Step
 from vfctl.metrics import LatencyHistogram
 from vfctl.server.process.descriptors import raise_descriptor_limit
 
-REPORT_S: Final = 0.5
-"""Time between two reports of progress."""
+PROGRESS_PERIOD_S: Final = 0.5
+"""Time between two progress messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Begin:
     """To a shard: a stage begins.
 
     Attributes:
-        stage: its number.
-        step: what it is.
-        start_ns, end_ns: what arrives in [start, end), unix time, belongs to it.
+        stage: its index.
+        step: the stage.
+        start_ns, end_ns: messages that arrive in [start_ns, end_ns), unix time, belong to it.
     """
 
     stage: int
@@ -44,7 +44,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class SetClock:
-    """To a shard: what the server's clock is ahead of ours."""
+    """To a shard: how far the server's clock is ahead of ours."""
 
     offset_us: int
 
@@ -56,16 +56,16 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """From a shard, twice a second: where it stands.
+    """From a shard, twice a second: its state.
 
     Attributes:
-        at_s: when, monotonic.
-        stage: the stage it is in; -1 before the first.
-        outcome: how its clients fare.
-        messages, bytes: received since it began.
-        recent: latencies since the last report.
-        errors: failures since it began.
-        clock: the best that is known of the server's clock.
+        at_s: when it was sent, monotonic.
+        stage: index of the present stage; -1 before the first.
+        outcome: the state of its clients.
+        messages, bytes: received since the process began.
+        recent: latencies since the last progress message, in µs.
+        errors: failures since the process began, by kind.
+        clock: the best sample of the server's clock; None if there is none yet.
         cpu_s: CPU time of the process since it began.
     """
 
@@ -83,36 +83,36 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """From a shard, last: all it has seen.
+    """From a shard, at the end: all that it has seen.
 
     Attributes:
         stages: those that have begun.
         connects: of the whole run.
-        health: whether this process was a bottleneck.
+        health: the load of this process.
     """
 
     shard: int
-    stages: list[StageSeen]
-    connects: Connects
+    stages: list[StageObservations]
+    connects: ConnectStats
     health: Health
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """From a shard: it cannot go on."""
+    """From a shard: it cannot continue."""
 
     error: VfctlError
 
 
 def run_shard(shard: Shard, pipe: Connection) -> None:
-    """Entry point of the process. Ctrl-C is the parent's to handle."""
+    """Entry point of the process. The parent handles Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.disable()  # nothing here makes cycles, and a collection over 16,000 clients is a stall
+    gc.disable()  # a collection over 16,000 clients stalls, and nothing here creates cycles
     try:
         raise_descriptor_limit()
         _run(shard, pipe)
     except (EOFError, BrokenPipeError):
-        os._exit(0)  # the parent has gone
+        os._exit(0)  # the parent has ended
     except VfctlError as error:
         pipe.send(Failure(error))
     except Exception as error:
@@ -123,26 +123,26 @@ def run_shard(shard: Shard, pipe: Connection) -> None:
 def _run(shard: Shard, pipe: Connection) -> None:
     engine = Engine(shard)
     monitor = HealthMonitor(shard.number)
-    next_report_s = time.monotonic()
+    next_progress_s = time.monotonic()
     stage = -1
-    told = select.poll()  # many times cheaper than the pipe's own poll()
-    told.register(pipe.fileno(), select.POLLIN)
+    commands = select.poll()  # many times cheaper than the pipe's own poll()
+    commands.register(pipe.fileno(), select.POLLIN)
     while True:
         monitor.tick(engine.step())
-        if told.poll(0):
+        if commands.poll(0):
             match pipe.recv():
                 case Begin(stage, step, start_ns, end_ns):
-                    engine.begin(shard.part_of(step.clients), step.over_s, start_ns, end_ns, storms=step.measured)
+                    engine.begin_stage(shard.part_of(step.clients), step.over_s, start_ns, end_ns, storms=step.measured)
                     if step.measured:
                         monitor.measure(start_ns, end_ns)
                 case SetClock(offset_us):
                     engine.set_clock_offset(offset_us)
                 case Finish():
                     break
-        if time.monotonic() >= next_report_s:
-            next_report_s = time.monotonic() + REPORT_S
+        if time.monotonic() >= next_progress_s:
+            next_progress_s = time.monotonic() + PROGRESS_PERIOD_S
             pipe.send(_progress(engine, shard.number, stage))
-    stages = engine.leave()
+    stages = engine.close()
     pipe.send(Report(shard.number, stages, engine.connects, monitor.report()))
 
 
@@ -150,5 +150,5 @@ def _progress(engine: Engine, number: int, stage: int) -> Progress:
     messages, size = engine.totals()
     errors = engine.connects.errors
     now_s = time.monotonic()
-    outcome, recent, cpu_s = engine.outcome(), engine.take_recent(), time.process_time()
+    outcome, recent, cpu_s = engine.outcome(), engine.drain_recent(), time.process_time()
     return Progress(number, now_s, stage, outcome, messages, size, recent, errors, engine.clock(), cpu_s)

@@ -1,8 +1,10 @@
-"""One simulated client: a bare socket, the life cycle, and what it has noticed of its stream."""
+"""One simulated client: its socket, its life cycle, and the state of its stream."""
 
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,161 +14,113 @@ from vfctl.loadtest.generator.behaviour import Script
 from vfctl.loadtest.generator.frames import FrameReader
 
 SEQUENCE, DUE_US, INTERVAL_US, WHOLE_BYTES, ROLE, AFTER_GRAPH, SETTLED, STREAM_WORDS = range(8)
-"""What is known of a client's stream is int64 [STREAM_WORDS], where compiled loops can use it: SimulatedClient's
-attributes of these names."""
+"""Indices into a client's stream state, int64 [STREAM_WORDS]. It is an array because compiled loops use it, too."""
 
 
+class _StreamWord:
+    """An attribute that is kept in one word of the client's stream state."""
+
+    def __init__(self, index: int) -> None:
+        self._index: Final = index
+
+    def __get__(self, client: SimulatedClient, owner: type) -> int:
+        return int(client.stream[self._index])
+
+    def __set__(self, client: SimulatedClient, value: int) -> None:
+        client.stream[self._index] = value
+
+
+@dataclass(slots=True, eq=False)
 class SimulatedClient:
-    """Small on purpose: tens of thousands of them live in one process.
-
-    Args:
-        stream: int64 [STREAM_WORDS], a row of all clients'.
+    """A small object, because one process has tens of thousands of them.
 
     Attributes:
-        number: which one it is, from 0, in its process.
-        role: what it plays, an index into the shard's roles.
+        number: index of the client in its process.
+        role: index of its role among those of the shard.
         attentive: it reads as fast as it can.
-        wanted: it is to be there in the present stage.
-        away: it is not there because its role has it so.
-        script: what it does beside watching; None if nothing.
-        life: where its connection stands.
-        socket: its connection, None while there is none.
-        reader: what has arrived of a frame; None until the handshake is done.
-        whole_bytes: how large the next read is if it brings just one whole update like the last; 0 if something else
-            has to be looked at first. With it most messages need neither `life` nor `reader`.
-        handshake: the server's answer as far as it has arrived; until the handshake is done.
+        stream: int64 [STREAM_WORDS], its row in the array of all clients.
+        wanted: it should be connected in the present stage.
+        away: it is disconnected because its role requires that.
+        script: the actions of its role; None if there are none.
+        life: the state of its connection.
+        socket: its connection; None while there is none.
+        reader: the frame that is being received; None until the handshake is done.
+        handshake: the part of the server's response that has arrived so far.
         key: its Sec-WebSocket-Key.
-        attempt: counts connection attempts, so that a time-out knows whether it still matters.
-        opening: an attempt is under way.
+        attempt: counts connection attempts, so that timers of earlier attempts can be ignored.
+        opening: a connection attempt is in progress.
         started_ns: when the present attempt began, monotonic.
         ever_connected: it has been Connected at least once.
         lost_ns: when its connection was lost, monotonic; 0 if it was not.
-        sequence: the newest round it has seen; -1 before the first.
-        after_graph: the next update may have the number of the FullGraph before it.
-        settled: the newest update said so.
-        interval_us: what the newest trailer promised until the next round; 0 if unknown.
-        due_us: when that round is due, unix time; 0 if unknown.
+        sequence: the newest sequence number that it has seen; -1 before the first.
+        after_graph: the next update may repeat the sequence number of the FullGraph before it.
+        settled: the newest update had the SETTLED flag.
+        interval_us: the interval that the newest trailer announced; 0 if unknown.
+        due_us: when the next update is due, unix time; 0 if unknown.
+        whole_bytes: size of the next read if it can bring exactly one whole update like the last one; 0 if Python code
+            has to handle it. With it, most messages need neither `life` nor `reader`.
     """
 
-    __slots__ = (
-        "attempt",
-        "attentive",
-        "away",
-        "ever_connected",
-        "handshake",
-        "key",
-        "life",
-        "lost_ns",
-        "number",
-        "opening",
-        "reader",
-        "role",
-        "script",
-        "socket",
-        "started_ns",
-        "stream",
-        "wanted",
-    )
+    number: int
+    role: int = 0
+    attentive: bool = True
+    stream: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(STREAM_WORDS, np.int64))
+    wanted: bool = False
+    away: bool = False
+    script: Script | None = None
+    life: LifeCycle = field(default_factory=LifeCycle)
+    socket: socket.socket | None = None
+    reader: FrameReader | None = None
+    handshake: bytes = b""
+    key: str = ""
+    attempt: int = 0
+    opening: bool = False
+    started_ns: int = 0
+    ever_connected: bool = False
+    lost_ns: int = 0
 
-    def __init__(
-        self, number: int, role: int = 0, attentive: bool = True, stream: npt.NDArray[np.int64] | None = None
-    ) -> None:
-        self.stream = np.zeros(STREAM_WORDS, np.int64) if stream is None else stream
-        self.stream[ROLE] = role
-        self.number = number
-        self.role = role
-        self.attentive = attentive
-        self.wanted = False
-        self.away = False
-        self.script: Script | None = None
-        self.lost_ns = 0
-        self.life = LifeCycle()
-        self.socket: socket.socket | None = None
-        self.reader: FrameReader | None = None
-        self.handshake = b""
-        self.key = ""
-        self.attempt = 0
-        self.opening = False
-        self.started_ns = 0
-        self.ever_connected = False
-        self.forget_rounds()
+    sequence = _StreamWord(SEQUENCE)
+    after_graph = _StreamWord(AFTER_GRAPH)
+    settled = _StreamWord(SETTLED)
+    interval_us = _StreamWord(INTERVAL_US)
+    due_us = _StreamWord(DUE_US)
+    whole_bytes = _StreamWord(WHOLE_BYTES)
 
-    @property
-    def sequence(self) -> int:
-        return int(self.stream[SEQUENCE])
+    def __post_init__(self) -> None:
+        self.stream[ROLE] = self.role
+        self.restart_stream()
 
-    @sequence.setter
-    def sequence(self, value: int) -> None:
-        self.stream[SEQUENCE] = value
-
-    @property
-    def due_us(self) -> int:
-        return int(self.stream[DUE_US])
-
-    @due_us.setter
-    def due_us(self, value: int) -> None:
-        self.stream[DUE_US] = value
-
-    @property
-    def interval_us(self) -> int:
-        return int(self.stream[INTERVAL_US])
-
-    @interval_us.setter
-    def interval_us(self, value: int) -> None:
-        self.stream[INTERVAL_US] = value
-
-    @property
-    def whole_bytes(self) -> int:
-        return int(self.stream[WHOLE_BYTES])
-
-    @whole_bytes.setter
-    def whole_bytes(self, value: int) -> None:
-        self.stream[WHOLE_BYTES] = value
-
-    @property
-    def after_graph(self) -> bool:
-        return bool(self.stream[AFTER_GRAPH])
-
-    @after_graph.setter
-    def after_graph(self, value: bool) -> None:
-        self.stream[AFTER_GRAPH] = value
-
-    @property
-    def settled(self) -> bool:
-        return bool(self.stream[SETTLED])
-
-    @settled.setter
-    def settled(self, value: bool) -> None:
-        self.stream[SETTLED] = value
-
-    def expect_nothing(self) -> None:
-        """It has left by itself: no round is owed to it."""
+    def cancel_due_update(self) -> None:
+        """The client leaves by itself, so no update is due."""
         self.due_us = self.interval_us = 0
 
-    def forget_rounds(self) -> None:
-        """A new connection: its rounds may be another gateway's. When the next one is due stays: it was promised."""
+    def restart_stream(self) -> None:
+        """Begin a new connection, perhaps to another gateway with other sequence numbers. The next update stays due,
+        because it was announced.
+        """
         self.sequence = -1
         self.after_graph = False
 
-    def full_graph(self, sequence: int) -> None:
-        """A FullGraph restarts the count."""
+    def on_full_graph(self, sequence: int) -> None:
+        """A FullGraph restarts the sequence."""
         self.sequence = sequence
         self.after_graph = True
 
-    def position_update(self, sequence: int) -> tuple[int, int, int]:
-        """Take note of a round: how many are missing before it, and whether it is a repetition or comes too late.
+    def on_update(self, sequence: int) -> tuple[int, int, int]:
+        """Check the sequence number of an update.
 
-        The first one behind a FullGraph has its number, if this client's turn in that round was still to come, or
-        the next.
+        The first update after a FullGraph has the same number if this client was still due in that interval, else
+        the next number.
 
         Returns:
-            (missing, repeated, reordered), the latter two 0 or 1.
+            (missing, repeated, reordered): updates missing before this one; whether it repeats the last one; whether
+            it is older. The latter two are 0 or 1.
         """
-        last, fresh = self.sequence, self.after_graph
+        last, after_graph = self.sequence, self.after_graph
         self.after_graph = False
         if last < 0 or sequence > last:
             self.sequence = sequence
             return (0 if last < 0 else sequence - last - 1), 0, 0
         if sequence == last:
-            return 0, int(not fresh), 0
+            return 0, int(not after_graph), 0
         return 0, 0, 1

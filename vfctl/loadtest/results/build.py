@@ -12,9 +12,15 @@ from typing import Any, Final
 
 from vfctl import __version__
 from vfctl.errors import PeerError, VfctlError
-from vfctl.loadtest.generator.health import Verdict, judge_generator
-from vfctl.loadtest.generator.latency_windows import LatencyBlocks
-from vfctl.loadtest.generator.observations import Connects, Observations, Outcome, StageSeen, merged
+from vfctl.loadtest.generator.health import GeneratorVerdict, judge_generator
+from vfctl.loadtest.generator.observations import (
+    ConnectStats,
+    LatencyWindows,
+    Observations,
+    Outcome,
+    StageObservations,
+    merged,
+)
 from vfctl.loadtest.results.performance import Performance
 from vfctl.loadtest.scenario.gates import Gate, judge
 from vfctl.loadtest.scenario.gates import Verdict as GateVerdict
@@ -65,7 +71,7 @@ class Results:
             merged(self._stages[number].roles[index] for number in measured) for index in range(len(roles))
         ]
         self.headline = merged(self._attentive(self._by_role))
-        self.connects = Connects()
+        self.connects = ConnectStats()
         for report in performance.reports:
             self.connects.merge(report.connects)
 
@@ -143,8 +149,8 @@ class Results:
             "blocks": [
                 {
                     "stage": played.step.name,
-                    "width_s": stage.blocks.width_s,
-                    "latency_ms": [each.encoded() for each in stage.blocks.histograms],
+                    "width_s": stage.windows.width_s,
+                    "latency_ms": [each.encoded() for each in stage.windows.histograms],
                 }
                 for stage, played in zip(self._stages, self._played, strict=True)
                 if played.step.measured
@@ -152,7 +158,7 @@ class Results:
         }
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> GeneratorVerdict:
         """Whether the generator was the bottleneck."""
         healths = [report.health for report in self.performance.reports]
         return judge_generator(healths, self.headline.full_buffers)
@@ -214,13 +220,15 @@ def not_run(url: str, scenario: Scenario, failure: VfctlError | None) -> Results
     return Results(url, "unknown", scenario.roles, performance, scenario.described())
 
 
-def _together(parts: Sequence[StageSeen]) -> StageSeen:
+def _together(parts: Sequence[StageObservations]) -> StageObservations:
     """One stage, of all shards."""
     outcomes = [sum(same_role, Outcome()) for same_role in zip(*(part.outcomes for part in parts), strict=True)]
-    blocks = LatencyBlocks()
+    windows = LatencyWindows()
     for part in parts:
-        blocks.merge(part.blocks)
-    return StageSeen(outcomes, [merged(same) for same in zip(*(part.roles for part in parts), strict=True)], blocks)
+        windows.merge(part.windows)
+    return StageObservations(
+        outcomes, [merged(same) for same in zip(*(part.roles for part in parts), strict=True)], windows
+    )
 
 
 def set_verdicts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vfctl.errors import VfctlError
-from vfctl.loadtest.generator.clock_offset import ClockSample
+from vfctl.loadtest.generator.heartbeats import ClockSample
 from vfctl.loadtest.generator.shard_process import Report
 from vfctl.loadtest.scenario.gates import Verdict
 from vfctl.loadtest.scenario.stages import Step

@@ -13,9 +13,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from vfctl.errors import UsageError
 from vfctl.loadtest.results.gate_paths import check_path
-from vfctl.loadtest.scenario.filter_json import JsonFilter
 from vfctl.loadtest.scenario.gates import Gate, parse_abort_gate, parse_gate
-from vfctl.loadtest.scenario.roles import Role, Viewer
+from vfctl.loadtest.scenario.roles import JsonFilter, Role, Viewer
 from vfctl.loadtest.scenario.stages import Hold, Ramp, Stage, Step, scaled, work_out
 from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
 from vfctl.physics.device import Device

@@ -1,31 +1,69 @@
-"""Who takes part in a load test: what kinds of clients there are, and how many of each.
+"""The roles of simulated clients: what kinds there are, and how many clients play each.
 
-Plain data that crosses to the generator processes; `vfctl.loadtest.generator.behaviour` has what they do.
+Plain data that is sent to the generator processes; `vfctl.loadtest.generator.behaviour` has what the roles do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from annotated_types import Ge, Gt
 
-from vfctl.loadtest.scenario.filter_json import JsonFilter
+from vfctl.errors import UsageError
+from vfctl.protocol import Filter
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
 
 MIN_RECEIVE_BUFFER_BYTES: Final = 2304
-"""Linux makes no SO_RCVBUF smaller (SOCK_MIN_RCVBUF)."""
+"""Linux allows no smaller SO_RCVBUF (SOCK_MIN_RCVBUF)."""
+
+
+def parse_filter(criteria: object) -> Filter:
+    """A filter from its JSON (or TOML) form.
+
+    Raises:
+        UsageError: it is no filter.
+    """
+    try:
+        return Filter.from_json(criteria)
+    except ValueError as error:
+        raise UsageError(f"filter: {error}", hint='for example {"kind":["class"],"depth":[0,3]}') from None
+
+
+class _FromJson:
+    """The pydantic schema of a filter. Only the parent process asks for it, because generators do not load pydantic."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(_validate)
+
+
+def _validate(criteria: object) -> Filter:
+    if isinstance(criteria, Filter):
+        return criteria
+    try:
+        return parse_filter(criteria)
+    except UsageError as error:
+        raise ValueError(f"{error.message.removeprefix('filter: ')}; {error.hint}") from None
+
+
+JsonFilter = Annotated[Filter, _FromJson()]
+"""A Filter that pydantic reads from its JSON form."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Role:
-    """What all roles have.
+    """The attributes of every role.
 
     Attributes:
-        name: under which results list it; empty for the role's own.
-        share: of all clients, relative to the others' shares.
-        voice: also asks to hear the others' speech.
-        attentive: reads as fast as it can. Only such clients count in the results' headline figures.
+        name: its name in the results; empty for the name of the role.
+        share: its share of all clients, relative to the other shares.
+        voice: whether it also receives the speech of others.
+        attentive: whether it reads as fast as it can. Only these clients count in the results' headline metrics.
     """
 
     attentive: ClassVar[bool] = True
@@ -37,16 +75,16 @@ class _Role:
 
     @property
     def label(self) -> str:
-        """What results call it."""
+        """Its name in the results."""
         return self.name or self.role
 
 
 @dataclass(frozen=True, kw_only=True)
 class Viewer(_Role):
-    """Watches.
+    """Watches the graph.
 
     Attributes:
-        filter: what it asks to see; None sends no FilterUpdate.
+        filter: the filter that it sends; None sends no FilterUpdate.
     """
 
     role: Literal["viewer"] = "viewer"
@@ -55,12 +93,12 @@ class Viewer(_Role):
 
 @dataclass(frozen=True, kw_only=True)
 class FilteredViewer(_Role):
-    """Watches a subset: a filter that is drawn from so many different ones.
+    """Watches a subset of the nodes, with a filter drawn at random.
 
     Attributes:
-        filters: how many different ones there are.
-        nodes: each of them leaves at least and at most so many nodes.
-        change_every_s: draws another one this often; None keeps it.
+        filters: number of different filters.
+        nodes: the smallest and the largest number of nodes that a filter selects.
+        change_every_s: time until it draws another filter; None keeps the first.
     """
 
     role: Literal["filtered-viewer"] = "filtered-viewer"
@@ -71,11 +109,11 @@ class FilteredViewer(_Role):
 
 @dataclass(frozen=True, kw_only=True)
 class Dragger(_Role):
-    """Takes a node, moves it in a circle, lets it go, rests, takes another.
+    """Drags a node in a circle, releases it, pauses, and drags another one.
 
     Attributes:
         rate_hz: NodeDrags a second while it drags.
-        hold_s, pause_s: how long it drags, and rests.
+        hold_s, pause_s: length of a drag, and of a pause.
     """
 
     role: Literal["dragger"] = "dragger"
@@ -86,10 +124,10 @@ class Dragger(_Role):
 
 @dataclass(frozen=True, kw_only=True)
 class Speaker(_Role):
-    """Talks, in VoiceData of 20 ms each at 16 kHz, and hears the others.
+    """Sends speech, in VoiceData of 20 ms at 16 kHz, and receives the speech of others.
 
     Attributes:
-        talk_s, pause_s: how long it talks, and is silent.
+        talk_s, pause_s: length of speech, and of silence.
     """
 
     role: Literal["speaker"] = "speaker"
@@ -100,11 +138,11 @@ class Speaker(_Role):
 
 @dataclass(frozen=True, kw_only=True)
 class SlowReader(_Role):
-    """Reads too slowly, or not at all, into a small receive buffer. It is right for a server to cut it.
+    """Reads too slowly, or not at all, into a small receive buffer. A server may close its connection.
 
     Attributes:
-        bytes_per_s: what it reads.
-        receive_buffer_bytes: its SO_RCVBUF (Linux allows twice that, for its own book-keeping).
+        bytes_per_s: its reading rate.
+        receive_buffer_bytes: its SO_RCVBUF (Linux doubles it for bookkeeping).
     """
 
     attentive: ClassVar[bool] = False
@@ -116,10 +154,10 @@ class SlowReader(_Role):
 
 @dataclass(frozen=True, kw_only=True)
 class Flapping(_Role):
-    """Comes and goes: its connection breaks off again and again, and it comes back a little later.
+    """Loses its connection again and again, and reconnects a little later.
 
     Attributes:
-        stay_s, away_s: how long it is there, and away; drawn between half and one and a half times that.
+        stay_s, away_s: mean time connected, and disconnected; drawn between 0.5 and 1.5 times the mean.
     """
 
     role: Literal["flapping"] = "flapping"
@@ -129,10 +167,10 @@ class Flapping(_Role):
 
 @dataclass(frozen=True, kw_only=True)
 class ReconnectStorm(_Role):
-    """All lose their connections at the same moment, as when a network goes down; they come back by the life cycle.
+    """All clients of the role lose their connections at the same moment, as in a network outage, and then retry.
 
     Attributes:
-        every_s: time between two such moments; the first is this long after the first measured stage has begun.
+        every_s: time between two outages, and from the beginning of a measured stage to the first one.
     """
 
     role: Literal["reconnect-storm"] = "reconnect-storm"
@@ -141,10 +179,10 @@ class ReconnectStorm(_Role):
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded(_Role):
-    """Does what clients did in a recording: their drags, filters, selections and speech, over and over.
+    """Repeats what clients did in a recording: their drags, filters, selections and speech.
 
     Attributes:
-        traffic: path of the recording; in a scenario file relative to that file.
+        traffic: path of the recording; in a scenario file, relative to that file.
     """
 
     role: Literal["recorded"] = "recorded"
@@ -155,11 +193,11 @@ Role = Viewer | FilteredViewer | Dragger | Speaker | SlowReader | Flapping | Rec
 ROLES: Final = (Viewer, FilteredViewer, Dragger, Speaker, SlowReader, Flapping, ReconnectStorm, Recorded)
 
 
-def cast(roles: Sequence[Role], clients: int) -> bytes:
-    """Which role each client plays: one byte a client, an index into `roles` (at most 256 of them).
+def assign_roles(roles: Sequence[Role], clients: int) -> bytes:
+    """The role of each client: one byte per client, an index into `roles` (at most 256 roles).
 
-    Every prefix has the roles' shares, give or take a client, so a ramp brings in all of them evenly: the next client
-    plays the role that is furthest behind its share.
+    The next client gets the role that is furthest behind its share. So every prefix has the shares of the roles, to
+    within one client, and a ramp adds all roles evenly.
     """
     if len(roles) == 1:
         return bytes(clients)

@@ -11,7 +11,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from vfctl.errors import ProtocolError
-from vfctl.loadtest.generator.handshake import MAX_RESPONSE_BYTES, check_response, new_key, request
+from vfctl.loadtest.generator.dialer import MAX_RESPONSE_BYTES, check_response, new_key, request
 from vfctl.protocol.websocket import accept_key
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
