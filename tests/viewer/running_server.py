@@ -1,4 +1,4 @@
-"""A server in processes of its own, and a relay to it. The benchmark of the viewer and the pictures use the server as well."""
+"""A server in processes of its own, and a relay to it. The viewer benchmark and the pictures use the server too."""
 
 from __future__ import annotations
 
