@@ -39,8 +39,8 @@ FIND = ("--find", "clients", "--until", "clients.lost == 0")
         (["serve", "--host", "not.an.address.invalid"], 2, "cannot listen"),
         (["serve", "--port", "99999"], 2, "--port"),
         (["watch", "ws://127.0.0.1:1/ws"], 4, "nothing listens"),
-        (["watch", "ws://127.0.0.1:1/ws", "--duration", "nan"], 2, "--duration is nan"),
-        (["record", "ws://127.0.0.1:1/ws", "OUT.mcap", "--duration", "-3"], 2, "--duration is -3"),
+        (["watch", "ws://127.0.0.1:1/ws", "--duration", "nan"], 2, "--duration is 'nan'"),
+        (["record", "ws://127.0.0.1:1/ws", "OUT.mcap", "--duration", "-3"], 2, "--duration is '-3'"),
         (["record", "ws://127.0.0.1:1/ws", "OUT.mcap", "--rotate", "often"], 2, "--rotate is 'often'"),
         (["record", "ws://127.0.0.1:1/ws", "OUT.mcap", "--max-size", "3"], 2, "--max-size is '3'"),
         (["serve", "--rotate", "10min"], 2, "--rotate is for a recording"),
@@ -128,7 +128,7 @@ def test_serve_replaces_no_recording_and_does_not_say_that_it_could(
     assert run(["serve", "--port", "0", "--record", str(recording)]) == 1
     errors = capfd.readouterr().err
     assert "already exists" in errors
-    assert "choose another name or remove it" in errors
+    assert "choose another name, or remove the file" in errors
     assert "--overwrite" not in errors
 
 

@@ -95,7 +95,7 @@ def test_a_recording_of_any_encoding(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert run(["bandwidth", str(path), "--json"]) == 0
     out, err = capfd.readouterr()
     document = json.loads(out)
-    assert err.count("careful: the recording is COMPACT") == compact
+    assert err.count("warning: the recording is COMPACT") == compact
     assert (document["nodes"], document["key_frames"]) == (300, 1)
     assert [document["phases"][phase]["raw"]["frames"] for phase in ("moving", "at_rest")] == [16, 4]
     error = document["phases"]["moving"]["compact"]["worst_error_units"]

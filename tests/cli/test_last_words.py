@@ -9,23 +9,23 @@ from typing import Any
 import pytest
 import typer
 
-from vfctl.cli.replay import _report
-from vfctl.cli.serve import _say_what_was_recorded
+from vfctl.cli.replay import print_sent
+from vfctl.cli.serve import print_recorded
 from vfctl.client.playback import PlaybackSummary
 from vfctl.errors import InputError, VfctlError
 from vfctl.server.options import RecordTo
 
 
 def test_nothing_sent_has_no_kinds(capfd: pytest.CaptureFixture[str]) -> None:
-    _report(PlaybackSummary(connections=1, duration_s=2.0))
+    print_sent(PlaybackSummary(connections=1, duration_s=2.0))
     assert capfd.readouterr().err.splitlines()[0] == "sent 0 messages on 1 connection in 2.0 s"
 
 
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
-        (None, "missing from it: 2 messages, which came faster than they could be taken down"),
-        (InputError("cannot write own.mcap: No space left on device"), "missing from it: 2 messages"),
+        (None, "missing from the recording: 2 messages, because they arrived faster than they could be written"),
+        (InputError("cannot write own.mcap: No space left on device"), "missing from the recording: 2 messages"),
     ],
 )
 def test_what_a_failed_recording_lacks_did_not_come_too_fast(
@@ -34,5 +34,5 @@ def test_what_a_failed_recording_lacks_did_not_come_too_fast(
     figures = SimpleNamespace(messages=5, files=1, dropped=2)
     server: Any = SimpleNamespace(scoreboard=SimpleNamespace(recording=figures), recording_failure=failure)
     with pytest.raises(typer.Exit) if failure else nullcontext():
-        _say_what_was_recorded(server, RecordTo("own.mcap"))
+        print_recorded(server, RecordTo("own.mcap"))
     assert capfd.readouterr().err.splitlines()[1] == said

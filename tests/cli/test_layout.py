@@ -129,7 +129,7 @@ def test_what_is_not_at_rest_in_time_is_written_and_says_so(
 def test_the_graph_itself_is_not_replaced(graph: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = graph.read_bytes()
     assert run(["layout", str(graph), "--out", str(graph)]) == 2
-    assert "is the graph itself" in capfd.readouterr().err
+    assert "is the graph file itself" in capfd.readouterr().err
     assert graph.read_bytes() == before
 
 

@@ -23,7 +23,10 @@ from vfctl.capture.timeline import DecodedMessage, decoded
 from vfctl.cli.options import (
     DeviceOption,
     GeneratorOption,
+    JsonOption,
+    MaxStepsOption,
     NodesOption,
+    PlotOption,
     SeedOption,
     SetOption,
     live_graph,
@@ -55,8 +58,9 @@ def command(
     source: Annotated[
         Path | None,
         typer.Argument(
-            help="Graph file or recording; its content tells which. Without it, a bundled ontology of 316 nodes.",
-            metavar="[GRAPH|RECORDING]",
+            help="Graph file or recording, detected from the content.",
+            metavar="GRAPH|RECORDING",
+            show_default="a bundled ontology of 316 nodes",
         ),
     ] = None,
     nodes: NodesOption = None,
@@ -64,20 +68,21 @@ def command(
     seed: SeedOption = 0,
     settings: SetOption = None,
     device: DeviceOption = "auto",
-    max_steps: Annotated[int, typer.Option(help="Let the physics take so many steps at most.", min=1)] = 20_000,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Plot bytes a node over time: .png, .svg or .pdf. Needs vfctl\\[plot].", metavar="FILE"),
-    ] = None,
+    max_steps: MaxStepsOption = 20_000,
+    json_output: JsonOption = False,
+    plot: PlotOption = None,
 ) -> None:
-    """Compare the encodings: bytes, time and error of the same layout as raw, lz4 and compact.
+    """Compare the encodings raw, lz4 and compact: bytes, time and error for the same layout.
 
-    A graph is laid out from its first step to rest, sampled 20 times a second as one client would see it. A recording
-    is taken frame by frame, of its first connection with positions; of a damaged one what is whole is measured, with
-    exit code 5. Ctrl-C ends the sampling; what was measured is printed, with exit code 130.
+    A graph is laid out until it settles, and sampled 20 times per second as for one client. Of a recording, every frame
+    of its first connection with positions is measured. If it is damaged, vfctl measures what is intact and exits with
+    code 5. Ctrl-C stops; vfctl prints what was measured and exits with code 130.
+
+    Examples:
+        vfctl bandwidth graph.ttl
+        vfctl bandwidth run.mcap --plot bytes.png
+        vfctl bandwidth --nodes 10k --json
     """
-
     picture = picture_format(plot) if plot is not None else ""
     if plot is not None:
         check_writable(plot, overwrite=True)
@@ -86,9 +91,7 @@ def command(
             given = context.get_parameter_source(name)
             if given is not None and given.name == "COMMANDLINE":
                 option = "--set" if name == "settings" else f"--{name.replace('_', '-')}"
-                raise UsageError(
-                    f"{source} is a recording: its graph and physics are what they were, {option} is for graphs"
-                )
+                raise UsageError(f"{source} is a recording: {option} is for graphs")
         name, states = f"{source}", _recorded(str(source))
     else:
         name, states = _computed(source, nodes, generator, seed, settings, device, max_steps)
@@ -129,7 +132,6 @@ def command(
 
 def _is_recording(source: Path | None) -> bool:
     """By what it begins with, unpacked: a graph file is text; of recordings only HAR and HTTP upgrades begin so."""
-
     if source is None:
         return False
     if str(source) == "-":
@@ -155,24 +157,23 @@ def _is_recording(source: Path | None) -> bool:
 
 
 def _recorded(path: str) -> Iterator[SampledState]:
-
     with open_capture(path) as capture:
         yield from recorded_states(
-            _saying_what_was_left_out(decoded(capture)),
+            _with_warning(decoded(capture)),
             lambda first, other: log_line(
-                f"careful: the recording has several connections with positions: {first} is measured, {other} is not"
+                f"warning: the recording has several connections with positions: {first} is measured, {other} is not"
             ),
         )
 
 
-def _saying_what_was_left_out(items: Iterator[DecodedMessage]) -> Iterator[DecodedMessage]:
-
+def _with_warning(items: Iterator[DecodedMessage]) -> Iterator[DecodedMessage]:
     told = False
     for item in items:
         if not told and isinstance(item.message, PositionUpdate) and item.message.compact:
             told = True
             log_line(
-                "careful: the recording is COMPACT: raw and lz4 have no velocities, and positions are on a grid already"
+                "warning: the recording is COMPACT: raw and lz4 have no velocities, and "
+                "positions are already rounded to a grid"
             )
         yield item
 
@@ -187,7 +188,6 @@ def _computed(
     max_steps: int,
 ) -> tuple[str, Iterator[SampledState]]:
     """The name of the graph, and its states from the first step to rest, and some at rest."""
-
     live = live_graph(source, nodes, generator, seed)
     parameters = with_settings(DEFAULT_PARAMETERS, settings)
     graph = build_graph(live, lambda _: None)
@@ -216,7 +216,6 @@ def _computed(
 
 
 def _table(phase: str, uses: dict[str, dict[str, Any]]) -> Table:
-
     table = Table(title=f"{phase}, {uses['raw']['frames']:,} frames")
     table.add_column("", no_wrap=True)
     for title in ("B/node", "of raw", "at 20 Hz", "enc ms", "dec ms", "error ≤", "extent"):
@@ -237,7 +236,6 @@ def _table(phase: str, uses: dict[str, dict[str, Any]]) -> Table:
 
 
 def _draw(comparison: EncodingComparison, name: str, path: Path, format: str) -> None:
-
     buffer = io.BytesIO()
     draw(comparison, f"{name}, {comparison.nodes:,} nodes", buffer, format)
     replace_file(path, buffer.getvalue())

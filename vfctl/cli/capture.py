@@ -1,4 +1,4 @@
-"""`vfctl capture`: what there is to do with recordings besides decoding and replaying them."""
+"""`vfctl capture`: inspect, check, repair, cut, merge and convert recordings."""
 
 from __future__ import annotations
 
@@ -26,30 +26,38 @@ from vfctl.capture.tools.merge import merge as combine
 from vfctl.capture.tools.repair import repair as recover
 from vfctl.cli.decode import print_format, print_losses
 from vfctl.cli.help import Command, Group
+from vfctl.cli.options import (
+    FromOption,
+    JsonOption,
+    OutArgument,
+    OverwriteOption,
+    RecordingArgument,
+    ToOption,
+    check_range,
+)
 from vfctl.cli.progress import Progress, length_of
 from vfctl.cli.signals import clean_up_on_sigterm
 from vfctl.errors import CaptureError, InputError, UsageError, VfctlError
-from vfctl.quantities import format_count, format_size, parse_duration_s
+from vfctl.quantities import format_count, format_size
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
 
 group = typer.Typer(
     cls=Group,
     rich_markup_mode=None,
+    add_completion=False,
     no_args_is_help=True,
-    help="Look into recordings, mend, cut, merge and convert them.",
+    help="Inspect, check, repair, cut, merge and convert recordings.",
 )
 
 
-FileArgument = Annotated[str, typer.Argument(help="A recording in any format that vfctl knows; - is stdin.")]
-OutArgument = Annotated[Path, typer.Argument(help="File to write: .mcap, or .bin for the server's plain messages.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="As one JSON object on stdout.")]
-
-
 @group.command(cls=Command, name="info")
-def info(file: FileArgument, json_output: JsonOption = False) -> None:
-    """What a recording is and holds. A damaged one is summed up as far as it is intact; the exit code is 5."""
+def info(file: RecordingArgument, json_output: JsonOption = False) -> None:
+    """Print what a recording contains. The summary of a damaged one covers what is intact; the exit code is 5.
 
+    Examples:
+        vfctl capture info run.mcap
+        vfctl capture info run.mcap --json
+    """
     with _opened(file, "reading") as (capture, progress):
         summary = summary_of(capture, progress)
     with until_stdout_closes():
@@ -62,18 +70,21 @@ def info(file: FileArgument, json_output: JsonOption = False) -> None:
 
 @group.command(cls=Command, name="check")
 def check(
-    file: FileArgument,
+    file: RecordingArgument,
     json_output: JsonOption = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Missing rounds, and times that run backwards, are failures as well.")
+        bool, typer.Option("--strict", help="Also fail if updates are missing, or times run backwards.")
     ] = False,
 ) -> None:
-    """Read and decode all of a recording. Exit code 0: whole; 5: damaged; 1: no recording, or nothing is intact."""
+    """Read and decode a whole recording. Exit code 0: intact; 5: damaged; 1: no recording, or nothing is intact.
 
+    Examples:
+        vfctl capture check run.mcap --strict
+    """
     try:
         with _opened(file, "checking") as (capture, progress):
             report = examine(capture, progress)
-    except CaptureError as error:  # it was not even recognised
+    except CaptureError as error:  # its format is unknown
         raise InputError(error.message, hint=error.hint) from None
     with until_stdout_closes():
         if json_output:
@@ -88,16 +99,19 @@ def check(
 
 
 @group.command(cls=Command, name="repair")
-def repair(file: FileArgument, out: OutArgument, overwrite: OverwriteOption = False) -> None:
-    """Recover every intact message into a new .mcap. Exit code 0: all; 5: some are lost, it says where; 1: nothing."""
+def repair(file: RecordingArgument, out: OutArgument, overwrite: OverwriteOption = False) -> None:
+    """Recover every intact message into a new .mcap. Exit code 0: all; 5: some are lost; 1: nothing.
 
+    Examples:
+        vfctl capture repair broken.mcap repaired.mcap
+    """
     try:
         with _opened(file, "repairing") as (capture, progress):
             report = recover(capture, out, overwrite=overwrite, on_offset=progress)
     except CaptureError as error:
         raise InputError(error.message, hint=error.hint) from None
     log_line(f"{out}: {format_count(report.messages, 'message')}")
-    _tell_of_times(report)
+    _warn_of_made_up_times(report)
     print_losses(report.losses, report.undecodable)
     if report.lost_nothing:
         return
@@ -108,67 +122,77 @@ def repair(file: FileArgument, out: OutArgument, overwrite: OverwriteOption = Fa
 
 @group.command(cls=Command, name="cut")
 def cut(
-    file: FileArgument,
+    file: RecordingArgument,
     out: OutArgument,
-    from_: Annotated[
-        str, typer.Option("--from", help="Begin there: seconds of the recording, or 10s, 1.5min.", metavar="TIME")
-    ] = "0",
-    to: Annotated[str | None, typer.Option(help="End before there.", metavar="TIME")] = None,
+    from_: FromOption = None,
+    to: ToOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Copy a stretch of a recording. In front stands the graph and the positions that held when it begins."""
+    """Copy a part of a recording. The output starts with a snapshot at --from.
 
-    from_s = parse_duration_s(from_, "--from")
-    to_s = None if to is None else parse_duration_s(to, "--to")
-    if to_s is not None and to_s <= from_s:
-        raise UsageError(f"--to {to} is not behind --from {from_}: nothing is between them")
+    Examples:
+        vfctl capture cut run.mcap part.mcap --from 10s --to 1.5min
+    """
+    check_range(from_, to)
     with _opened(file, "cutting") as (capture, progress):
-        report = copy(capture, out, from_s, to_s, overwrite=overwrite, on_offset=progress)
-    _finish(out, report, "of clients, for which a .bin has no room")
+        report = copy(capture, out, from_ or 0.0, to, overwrite=overwrite, on_offset=progress)
+    _finish(out, report, "from clients, which a .bin cannot store")
 
 
 @group.command(cls=Command, name="merge")
 def merge(
-    files: Annotated[list[str], typer.Argument(help="The recordings, in any order; then the file to write.")],
+    files: Annotated[
+        list[str], typer.Argument(help="The recordings, in any order, then the file to write.", metavar="FILE... OUT")
+    ],
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Put recordings together by arrival: FILE FILE… OUT. The files of a rotated series become one recording again."""
+    """Merge recordings, sorted by arrival time. The files of a rotated series become one recording again.
 
+    Examples:
+        vfctl capture merge run-0001.mcap run-0002.mcap run.mcap
+    """
     *paths, out = files
     if not paths:
-        raise UsageError("merging takes recordings and the file to write: vfctl capture merge A.mcap B.mcap OUT.mcap")
+        raise UsageError(
+            "merge takes two or more recordings and the file to write",
+            hint="vfctl capture merge A.mcap B.mcap OUT.mcap",
+        )
     lengths = [length_of(path) for path in paths]
     total = sum(length or 0 for length in lengths) if all(lengths) else None
     with clean_up_on_sigterm(), Progress("merging", total) as progress:
         report = combine(paths, Path(out), overwrite=overwrite, on_offset=progress)
-    _finish(Path(out), report, "of clients, for which a .bin has no room")
+    _finish(Path(out), report, "from clients, which a .bin cannot store")
 
 
 @group.command(cls=Command, name="convert")
 def convert(
-    file: FileArgument,
+    file: RecordingArgument,
     out: OutArgument,
     encoding: Annotated[
         converting.Encoding | None,
-        typer.Option(help="Write graphs and positions so; else every message stays as it is."),
+        typer.Option(help="Encoding of graphs and positions in the output.", show_default="unchanged"),
     ] = None,
     connection: Annotated[
-        int | None, typer.Option(help="Only this connection of a packet capture or HAR.", min=0, metavar="N")
+        int | None,
+        typer.Option(help="Only this connection of a packet capture or HAR.", min=0, metavar="N", show_default="all"),
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write a recording in another format: any to .mcap, or to .bin (what the server sent, one after another)."""
+    """Convert a recording to .mcap, or to .bin (the messages that the server sent, concatenated).
 
+    Examples:
+        vfctl capture convert session.pcap run.mcap --connection 2
+        vfctl capture convert run.mcap run.bin --encoding raw
+    """
     with _opened(file, "converting") as (capture, progress):
         report = converting.convert(
             capture, out, encoding=encoding, connection=connection, overwrite=overwrite, on_offset=progress
         )
-    _finish(out, report, "of clients or other connections")
+    _finish(out, report, "from clients or other connections")
 
 
 @contextmanager
 def _opened(file: str, what: str) -> Iterator[tuple[Capture, Progress]]:
-
     with open_capture(file) as capture:
         print_format(capture, file)
         with clean_up_on_sigterm(), Progress(what, length_of(file)) as progress:
@@ -180,17 +204,19 @@ def _finish(out: Path, report: CopyReport, where: str) -> None:
     log_line(f"{out}: {format_count(report.messages, 'message')}{size}")
     if report.left_out:
         log_line(f"{format_count(report.left_out, 'message')} left out ({where})")
-    _tell_of_times(report)
+    _warn_of_made_up_times(report)
     if len(report.losses) + len(report.undecodable) > 1 or report.undecodable:
         print_losses(report.losses, report.undecodable)
     _end(report.damage)
     if report.undecodable:
-        raise CaptureError(f"left out, as not to be decoded: {format_count(report.undecodable.places, 'message')}")
+        raise CaptureError(
+            f"left out because they cannot be decoded: {format_count(report.undecodable.places, 'message')}"
+        )
 
 
-def _tell_of_times(report: CopyReport) -> None:
+def _warn_of_made_up_times(report: CopyReport) -> None:
     if report.made_up_times:
-        log_line("the recording does not tell when its messages arrived: 50 ms a frame, from 1970 on")
+        log_line("the recording has no arrival times: the output has 50 ms per frame, starting in 1970")
 
 
 def _end(damage: VfctlError | None) -> None:
@@ -224,7 +250,6 @@ def _check_document(report: CheckReport) -> dict[str, Any]:
 
 
 def _print_info(summary: CaptureInfo) -> None:
-
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(overflow="fold")  # a URL is one word, and should be there whole
@@ -234,7 +259,7 @@ def _print_info(summary: CaptureInfo) -> None:
         rows.append(("began", f"{datetime.fromtimestamp(summary.began_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S.%f} UTC"))
     rows.append(("duration", f"{summary.duration_s:.3f} s"))
     if summary.updates_per_s is not None:
-        rows.append(("updates", f"{summary.updates_per_s:.3g} a second"))
+        rows.append(("updates", f"{summary.updates_per_s:.3g}/s"))
     if summary.encodings:
         rows.append(("encodings", ", ".join(f"{count:,} {name}" for name, count in summary.encodings.items())))
     if summary.nodes is not None:
@@ -251,7 +276,7 @@ def _print_info(summary: CaptureInfo) -> None:
     if len(summary.losses) > 20:
         rows.append(("", f"… and {len(summary.losses) - 20:,} more places"))
     for name, value in rows:
-        # What a peer or a file says is shown without the control characters by which it could steer a terminal.
+        # Without control characters, because text of a peer or a file must not control the terminal.
         shown = "".join(character if character.isprintable() else "�" for character in value)
         table.add_row(f"[bold]{escape(name)}[/]", escape(shown))
     stdout_console().print(table)
@@ -260,9 +285,9 @@ def _print_info(summary: CaptureInfo) -> None:
 def _print_check(report: CheckReport) -> None:
     lines = [f"{format_count(report.messages, 'message')} read and decoded"]
     for number, missing in sorted(report.missing_rounds.items()):
-        lines.append(f"connection {number}: {format_count(missing, 'round')} did not come")
+        lines.append(f"connection {number}: {format_count(missing, 'update')} missing")
     if report.backwards:
-        lines.append(f"{format_count(report.backwards, 'message')} arrived before the one in front")
+        lines.append(f"{format_count(report.backwards, 'message')} arrived earlier than the message before")
     lines += [f"connection {number} has positions and no FullGraph" for number in report.graphless]
     lines.append("damaged" if report.damage else "whole")
     typer.echo("\n".join(lines))

@@ -15,14 +15,15 @@ from vfctl.capture.exporters.as_parquet import check_parquet
 from vfctl.capture.exporters.plot import CapturePlot
 from vfctl.capture.losses import LossLog
 from vfctl.capture.runs import with_runs
-from vfctl.capture.selection import Selection, select, types_named
+from vfctl.capture.selection import TYPES, Selection, select, types_named
 from vfctl.capture.timeline import decoded_items
+from vfctl.cli.options import FromOption, OverwriteOption, RecordingArgument, ToOption, check_range, count
 from vfctl.cli.progress import Progress, length_of, stdout_is_watched
 from vfctl.cli.signals import clean_up_on_sigterm
 from vfctl.errors import UsageError, VfctlError
 from vfctl.files import check_writable, replacing
 from vfctl.graph.picture import picture_format
-from vfctl.quantities import format_count, format_size, parse_count_or_duration, parse_duration_s
+from vfctl.quantities import format_count, format_size, parse_count_or_duration
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
 
 Format = StrEnum("Format", {name.upper(): name for name in ("table", *FORMATS)})  # type: ignore[misc]
@@ -30,48 +31,65 @@ _BINARY = ("npz", "parquet")
 
 
 def command(
-    file: Annotated[str, typer.Argument(help="A recording in any format that vfctl knows; - is stdin.")],
-    format: Annotated[
-        Format | None, typer.Option(help="How to print it; a table if nothing is said.", show_default=False)
-    ] = None,
+    file: RecordingArgument,
+    format: Annotated[Format | None, typer.Option(help="Output format.", show_default="table")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to, in place of stdout.", metavar="FILE")
+        Path | None, typer.Option("--output", "-o", help="File to write.", metavar="FILE", show_default="stdout")
     ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
-            help="Draw it instead: where nodes went, how large and how far apart the frames were. .png, .svg or .pdf.",
+            help="Plot the paths of nodes, and the sizes and intervals of frames, to this .png, .svg or .pdf file.",
             metavar="FILE",
         ),
     ] = None,
+    overwrite: OverwriteOption = False,
     type: Annotated[
         list[str] | None,
-        typer.Option(help="Only messages of this type, for example PositionUpdate. Several at will.", metavar="NAME"),
+        typer.Option(
+            help="Only messages of this type, for example PositionUpdate.",
+            metavar="NAME",
+            autocompletion=lambda: list(TYPES),
+            show_default="all types",
+            rich_help_panel="Selection",
+        ),
     ] = None,
     node: Annotated[
         list[str] | None,
-        typer.Option(help="Only this node, by its id or its label. Several at will.", metavar="ID|LABEL"),
+        typer.Option(
+            help="Only this node, by its id or label.",
+            metavar="ID|LABEL",
+            show_default="all nodes",
+            rich_help_panel="Selection",
+        ),
     ] = None,
-    from_: Annotated[
-        str | None,
-        typer.Option("--from", help="Begin there: seconds of the recording, or 10s, 1.5min.", metavar="TIME"),
-    ] = None,
-    to: Annotated[str | None, typer.Option(help="End before there.", metavar="TIME")] = None,
+    from_: FromOption = None,
+    to: ToOption = None,
     every: Annotated[
         str | None,
-        typer.Option(help="Only each N-th PositionUpdate, or one in each 10s; other messages stay.", metavar="N|TIME"),
+        typer.Option(
+            help="Only each N-th PositionUpdate, or one per 10s. Other messages stay.",
+            metavar="COUNT|TIME",
+            show_default="all",
+            rich_help_panel="Selection",
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Only so many messages.", min=0)] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    limit: Annotated[
+        int | None, count(help="Stop after this many messages.", show_default="no limit", rich_help_panel="Selection")
+    ] = None,
 ) -> None:
-    """Print what a recording holds, or draw it.
+    """Print the messages of a recording, or plot them.
 
-    What kind of file it is, its content tells, whatever it is called. A damaged one gives everything that is intact,
-    then says where the rest is; the exit code is 5.
+    The format is detected from the content. Of a damaged file, vfctl prints everything that is intact, then where the
+    damage is. The exit code is 5 then.
+
+    Examples:
+        vfctl decode run.mcap --limit 20
+        vfctl decode run.mcap --format csv -o run.csv --node Left --from 10s --to 1min
+        vfctl decode session.pcap --plot run.png
     """
-
     if plot is not None and (format is not None or output is not None):
-        raise UsageError("--plot draws in place of --format and --output", hint="run it twice for both")
+        raise UsageError("--plot replaces --format and --output", hint="run vfctl decode twice to get both")
     chosen = format or Format("table")
     if chosen in _BINARY and output is None and sys.stdout.isatty():
         raise UsageError(f"{chosen} is binary, and stdout is a terminal", hint=f"--output out.{chosen}")
@@ -100,14 +118,13 @@ def command(
 
 
 def print_format(capture: Capture, file: str) -> None:
-    """The first line: what the file was recognised as."""
-
+    """Print the format of the file, and its size."""
     length = length_of(file)
     log_line(f"{capture.name}: {capture.description}{f', {format_size(length)}' if length else ''}")
 
 
 def print_losses(*logs: LossLog, most: int = 20) -> None:
-    """Each place that could not be read, by its offset; of many the first."""
+    """Print each place that could not be read, in the order of offsets, and of many only the first."""
     losses = sorted((loss for log in logs for loss in log), key=lambda loss: loss.offset)
     for loss in losses[:most]:
         lost = f" ({loss.bytes:,} bytes lost)" if loss.bytes else ""
@@ -124,25 +141,19 @@ def _shares_terminal(target: Path | None, plot: Path | None) -> bool:
 def _selection(
     types: list[str] | None,
     nodes: list[str] | None,
-    from_: str | None,
-    to: str | None,
+    from_s: float | None,
+    to_s: float | None,
     every: str | None,
     limit: int | None,
 ) -> Selection:
-
-    from_s = None if from_ is None else parse_duration_s(from_, "--from")
-    to_s = None if to is None else parse_duration_s(to, "--to")
-    if to_s is not None and to_s <= (from_s or 0.0):
-        raise UsageError(f"--to {to} is not behind --from {from_ or 0}: nothing is between them")
+    check_range(from_s, to_s)
     every_count, every_s = (None, None) if every is None else parse_count_or_duration(every, "--every")
-    names = types_named(types or [])
-    return Selection(names, tuple(nodes or ()), from_s, to_s, every_count, every_s, limit)
+    return Selection(types_named(types or []), tuple(nodes or ()), from_s, to_s, every_count, every_s, limit)
 
 
 def _to_file(
     capture: Capture, format: Format, selection: Selection, target: Path, overwrite: bool, progress: Progress
 ) -> None:
-
     damage: VfctlError | None = None
     with replacing(target, overwrite=overwrite) as draft, draft.open("wb") as out:
         try:
@@ -156,7 +167,6 @@ def _to_file(
 
 
 def _print(capture: Capture, format: Format, selection: Selection, out: BinaryIO, progress: Progress) -> None:
-
     undecodable = LossLog()
     try:
         if format == "table":
@@ -176,7 +186,6 @@ def _tell_rest(capture: Capture, undecodable: LossLog) -> None:
 
 
 def _plot(capture: Capture, selection: Selection, plot: Path, overwrite: bool, progress: Progress) -> None:
-
     picture = CapturePlot(chosen=bool(selection.nodes))
     undecodable = LossLog()
     damage: VfctlError | None = None
@@ -202,7 +211,6 @@ def _print_table(
     capture: Capture, selection: Selection, undecodable: LossLog, out: BinaryIO, progress: Progress
 ) -> None:
     """Line by line, so that a recording of any length begins to print at once."""
-
     title = "".join(title.ljust(width) for title, width in zip(_COLUMNS, _WIDTHS, strict=True))
     if out is sys.stdout.buffer:
         stdout_console().print(title, style="bold")

@@ -20,7 +20,9 @@ from vfctl.cli.options import (
     DeviceOption,
     GeneratorOption,
     GraphArgument,
+    MaxStepsOption,
     NodesOption,
+    PlotOption,
     SeedOption,
     SetOption,
     live_graph,
@@ -41,14 +43,14 @@ if TYPE_CHECKING:
     from vfctl.physics.offline_layout import LayoutProgress  # loads JAX
 
 PLAIN_FIRST_S: Final = 1.0
-"""What is done sooner needs no line."""
+"""No line is printed for a computation that is faster."""
 
 PLAIN_PERIOD_S: Final = 5.0
 REDRAWS_PER_S: Final = 10
 
 
 class LayoutDisplay(LiveDisplay):
-    """Shows how far a layout has come."""
+    """Shows the progress of a layout: a bar on a terminal, elsewhere a line every five seconds."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -57,7 +59,7 @@ class LayoutDisplay(LiveDisplay):
             self._next_s = self._began_s + PLAIN_FIRST_S
 
     def show(self, progress: LayoutProgress) -> None:
-        """Take in how far it is; as often as you like."""
+        """Redraw, or print a line, if it is time to; may be called at any rate."""
         now_s = time.monotonic()
         if now_s < self._next_s:
             return
@@ -70,7 +72,7 @@ class LayoutDisplay(LiveDisplay):
 
 
 def bar(progress: LayoutProgress, elapsed_s: float) -> Table:
-    """The live picture: how far on the way to rest, in one line of 80 columns."""
+    """The bar, in one line of 80 columns."""
     shown = Table.grid(padding=(0, 1))
     way = ProgressBar(total=1.0, completed=progress.share, width=24)
     shown.add_row("settling", way, f"[dim]{_figures(progress, elapsed_s)}[/]")
@@ -78,7 +80,7 @@ def bar(progress: LayoutProgress, elapsed_s: float) -> Table:
 
 
 def plain_line(progress: LayoutProgress, elapsed_s: float) -> str:
-    """The same without a terminal."""
+    """The progress as text."""
     return f"settling, {100 * progress.share:.0f} % of the way: {_figures(progress, elapsed_s)}"
 
 
@@ -94,25 +96,25 @@ def command(
         Path | None,
         typer.Option(help="File to write: .npz, .json (node-link) or .graphml; - is JSON on stdout.", metavar="FILE"),
     ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Draw a picture to this file: .png, .svg or .pdf. Needs vfctl\\[plot].", metavar="FILE"),
-    ] = None,
+    plot: PlotOption = None,
     nodes: NodesOption = None,
     generator: GeneratorOption = None,
     seed: SeedOption = 0,
-    max_steps: Annotated[int, typer.Option(help="Give up after so many steps.", min=1)] = 20_000,
     settings: SetOption = None,
     device: DeviceOption = "auto",
+    max_steps: MaxStepsOption = 20_000,
 ) -> None:
-    """Lay a graph out: run the physics to rest, without a server, and write the positions.
+    """Compute the layout of a graph without a server: run the physics until it settles, and write the positions.
 
-    Exit code 1 if the layout is not at rest after --max-steps, 130 after Ctrl-C; what there is is written then too,
-    and says that it is not at rest. The second Ctrl-C stops at once.
+    If the layout has not settled after --max-steps, it is written with `at_rest: false`, and the exit code is 1. Ctrl-C
+    writes the present state in the same way, with exit code 130. The second Ctrl-C stops at once.
+
+    Examples:
+        vfctl layout graph.ttl --out positions.npz
+        vfctl layout --nodes 5k --generator tree --plot tree.png --set rest_length=30
     """
-
     if out is None and plot is None:
-        raise UsageError("there is nothing to write", hint="give --out positions.npz, or --plot picture.png")
+        raise UsageError("there is nothing to write", hint="add --out positions.npz, or --plot picture.png")
     source = live_graph(graph, nodes, generator, seed)
     parameters = with_settings(DEFAULT_PARAMETERS, settings)
     format = format_of(out) if out is not None else ""
@@ -132,19 +134,17 @@ def command(
 
 
 def _check_target(path: Path | None, graph: Path | None) -> None:
-    """What cannot be written should be known before the computing, not after it."""
-
+    """Find out before the computation whether the result can be written."""
     if path is not None and str(path) != "-":
         check_writable(path, overwrite=True)
     if path is not None and graph is not None and path.exists() and graph.exists() and path.samefile(graph):
-        raise UsageError(f"{path} is the graph itself, and would be replaced", hint="write to another file")
+        raise UsageError(f"{path} is the graph file itself, and would be replaced", hint="write to another file")
 
 
 def _compute(
     graph: Graph, parameters: PhysicsParameters, seed: int, max_steps: int, device: Device
 ) -> tuple[PlacedGraph, bool]:
-    """The layout, and whether Ctrl-C ended it. While there is nothing to save yet, Ctrl-C just ends the command."""
-
+    """The layout, and whether Ctrl-C ended it. During compilation Ctrl-C ends the command: there is nothing to save."""
     with stderr_console().status("looking for a device"):
         name = use_device(device)
     log_line(f"{len(graph):,} nodes, {len(graph.edges):,} edges; physics on {name}")
@@ -186,7 +186,7 @@ def _compute(
     how = "at rest" if placed.at_rest else "interrupted, not at rest" if stopped else "not at rest"
     log_line(f"{how} after {placed.steps:,} steps, {time.monotonic() - began_s:.1f} s")
     if not placed.at_rest and not stopped:
-        log_line("more --max-steps may bring it to rest; a higher --set cooling certainly does")
+        log_line("try more --max-steps, or a higher --set cooling")
     return placed, bool(stopped) and not placed.at_rest
 
 

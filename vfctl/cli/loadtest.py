@@ -14,7 +14,7 @@ from vfctl.cli.loadtest_reports import ReportPaths, write_reports
 from vfctl.cli.loadtest_runs import Session, end, exit_code, open_session, search_load, side_by_side
 from vfctl.cli.loadtest_tables import results_tables
 from vfctl.cli.mistakes import check_url
-from vfctl.cli.options import Generator, duration, takes_options
+from vfctl.cli.options import Generator, count, duration, positive_duration, takes_options
 from vfctl.errors import UsageError
 from vfctl.loadtest.results.ab import check_gates
 from vfctl.loadtest.results.build import Results, set_verdicts
@@ -60,7 +60,7 @@ class LoadtestOptions:
     ] = None
     duration: Annotated[
         float | None,
-        duration(help="How long to measure, after the ramp.", show_default="30s", rich_help_panel="Load"),
+        positive_duration(help="How long to measure, after the ramp.", show_default="30s", rich_help_panel="Load"),
     ] = None
     ramp: Annotated[
         float | None,
@@ -141,10 +141,9 @@ class LoadtestOptions:
     ] = False
     repeat: Annotated[
         int,
-        typer.Option(
+        count(
             help="Run the test this many times. Metrics and gates use the median.",
             min=1,
-            metavar="COUNT",
             rich_help_panel="Several runs",
         ),
     ] = 1
@@ -198,9 +197,7 @@ class LoadtestOptions:
     ] = None
     nodes: Annotated[
         int | None,
-        typer.Option(
-            help="Generate a graph of this many nodes.", min=1, metavar="COUNT", rich_help_panel="Embedded server"
-        ),
+        count(help="Generate a graph of this many nodes.", min=1, rich_help_panel="Embedded server"),
     ] = None
     generator: Annotated[
         Generator | None,
@@ -345,7 +342,7 @@ def command(options: LoadtestOptions) -> None:
     has no data, 4 if nothing was measured. The first Ctrl-C ends the run and still reports. The second stops at once.
 
     Examples:
-        vfctl loadtest --clients 5000 --duration 60 --gate 'latency_ms.p95 < 30ms'
+        vfctl loadtest --clients 5k --duration 1min --gate 'latency_ms.p95 < 30ms'
         vfctl loadtest ws://10.0.0.5:8765/ws --scenario smoke --json results.json --html report.html
         vfctl loadtest --ab ws://127.0.0.1:8765/ws ws://127.0.0.1:8766/ws
         vfctl loadtest --find clients --until 'latency_ms.p95 < 30ms'

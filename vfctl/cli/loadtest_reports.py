@@ -43,7 +43,6 @@ class ReportPaths:
             UsageError: two reports are to go to the same place.
             InputError: a file cannot be written.
         """
-
         seen: dict[str, str] = {}
         for name, path in self.named().items():
             place = "-" if str(path) == "-" else os.path.realpath(path)

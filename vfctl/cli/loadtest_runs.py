@@ -89,7 +89,6 @@ def end(code: int, results: Sequence[Results]) -> NoReturn:
     Raises:
         VfctlError: the run has failed. That nobody is connected any more is told, but a gate that says so goes first.
     """
-
     for each in results:
         if each.failure is not None:
             if each.performance.failure is not None or code != GateError.exit_code:
@@ -105,7 +104,6 @@ def open_session(metrics_port: int | None) -> Iterator[Session]:
     Raises:
         VfctlError: the port is taken.
     """
-
     stop = Stop()
 
     def on_signal(*_: object) -> None:
@@ -202,7 +200,6 @@ def side_by_side(
 
 def print_ab(document: dict[str, Any]) -> None:
     """Both servers in a table, then the gates and the answer, on stderr."""
-
     a, b = document["a"], document["b"]
     if a["failure"] and not a["stages"]:
         return  # nothing to show: the error says why
@@ -229,7 +226,6 @@ def ab_exit_code(document: dict[str, Any], strict: bool) -> int:
     """3 if B is slower, one of its gates has failed or --strict finds fault; else 130 if interrupted, 4 if nothing was
     compared.
     """
-
     comparison, both = document["comparison"], (document["a"], document["b"])
     failed = not all(gate["passed"] for gate in document["gates"])
     faulty = any(each["generator"]["advice"] or each["clients"]["failed"] or each["clients"]["lost"] for each in both)

@@ -136,7 +136,6 @@ _SPREAD_SHOWN: Final = {
 
 def gates_table(gates: list[dict[str, Any]]) -> Table:
     """What each gate says."""
-
     table = Table("gate", "value", "limit", "", title="gates")
     for gate in gates:
         value = gate["reason"] or gate_value(gate)

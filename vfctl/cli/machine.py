@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vfctl.cli.loadtest_display import LoadtestDisplay
+from vfctl.cli.options import JsonOption, count, rate, size
 from vfctl.errors import PeerError
 from vfctl.loadtest.control.conductor import Stop
 from vfctl.loadtest.control.noise import measure, score
@@ -20,19 +21,27 @@ from vfctl.terminal.output import log_line, stderr_console, stdout_console, unti
 
 
 def doctor(
-    clients: Annotated[int, typer.Option(help="Simulated clients that the machine is to hold.", min=1)] = 50_000,
-    frame_bytes: Annotated[int, typer.Option(help="Size of a frame; 8856 are 316 nodes, raw.", min=1)] = 8_856,
-    rate: Annotated[float, typer.Option(help="Frames a second and client.", min=0.001)] = 1.0,
+    clients: Annotated[int, count(help="Simulated clients that the machine must hold.", min=1)] = 50_000,
+    frame_bytes: Annotated[
+        int, size("--frame-bytes", help="Size of a frame.", show_default="8856B, which is 316 nodes as raw")
+    ] = 8_856,
+    frames_per_s: Annotated[
+        float, rate("--rate", help="Frames per second to each client.", min=0.001, show_default="1")
+    ] = 1.0,
     source_ip: Annotated[
-        str | None, typer.Option(help="Addresses of this machine to connect from.", metavar="CIDR")
+        str | None,
+        typer.Option(help="Addresses of this machine to connect from, for example 10.0.0.16/28.", metavar="CIDR"),
     ] = None,
     remote: Annotated[bool, typer.Option("--remote", help="The server runs on another machine.")] = False,
 ) -> None:
-    """Check whether this machine can hold a load test, and say what lifts a limit that is too low.
+    """Check whether this machine can hold a load test, and print how to raise limits that are too low.
 
-    Exit code 1 if something does not suffice.
+    Exit code 1 if a limit is too low.
+
+    Examples:
+        vfctl doctor --clients 20k
+        vfctl doctor --remote --frame-bytes 64KiB --rate 20Hz
     """
-
     sources = source_addresses(REMOTE_EXAMPLE if remote else LOOPBACK_EXAMPLE, clients, source_ip)
     checks = preflight(
         clients,
@@ -40,7 +49,7 @@ def doctor(
         sources=max(1, len(sources)),
         server_here=not remote,
         frame_bytes=frame_bytes,
-        frames_per_s=rate,
+        frames_per_s=frames_per_s,
     )
     table = Table("", "needed", "there", "", title=f"{clients:,} clients")
     for check in checks:
@@ -55,13 +64,16 @@ def doctor(
 
 
 def noise(
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    json_output: JsonOption = False,
 ) -> None:
-    """Measure for 20 s how much runs of one server differ on this machine, and say what regression they can show.
+    """Measure for 20 s how much runs of one server differ on this machine, and which regressions they can show.
 
     Nothing else should run meanwhile that does not run during your tests.
-    """
 
+    Examples:
+        vfctl noise
+        vfctl noise --json > noise.json
+    """
     with LoadtestDisplay(stderr_console()) as display:
         runs, before, after = measure(log_line, display.show, Stop())
     if not all(run.headline.latency.count for run in runs):
@@ -75,14 +87,13 @@ def noise(
 
 
 def _print(document: dict[str, Any]) -> None:
-
     stdout_console().print(_table(document))
     p95 = document["latency_ms"]["p95"]
     shows = p95["detectable_ms"]
     differ_ms = max(Question().min_ms, p95["two_runs_differ_ms"])
     steal = document["steal_percent"]
     taken = "" if steal is None else f"; {steal:g} % of the CPU time was taken by the host"
-    stdout_console().print(f"batches began up to {document['scheduling_lag_p99_ms']:.2f} ms late (P99){taken}")
+    stdout_console().print(f"batches started up to {document['scheduling_lag_p99_ms']:.2f} ms late (P99){taken}")
     stdout_console().print(
         f"regressions of P95 that show: {shows['1']:.2f} ms between single runs, {shows['5']:.2f} ms with "
         f"--repeat 5. Two runs of one server differ by up to {p95['two_runs_differ_ms']:.2f} ms: for single runs, "
@@ -91,9 +102,8 @@ def _print(document: dict[str, Any]) -> None:
 
 
 def _table(document: dict[str, Any]) -> Table:
-
     title = f"{document['runs']} runs of the same test, {document['clients']} clients; ms"
-    table = Table(title=title, caption="right: the regression that shows with so many runs on each side")
+    table = Table(title=title, caption="right: minimum detectable regression with this many runs on each side")
     table.add_column("latency")
     for name in ("least", "median", "most", "deviation"):
         table.add_column(name, justify="right")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, cast, get_type_hints
 
 import typer
 
@@ -15,7 +16,7 @@ from vfctl.errors import UsageError
 from vfctl.graph.generators import GENERATORS
 from vfctl.physics import PARAMETERS, PhysicsParameters
 from vfctl.physics.device import Device
-from vfctl.quantities import parse_duration_s
+from vfctl.quantities import parse_count, parse_duration_s, parse_positive_duration_s, parse_rate_hz, parse_size_bytes
 from vfctl.server.options import LiveGraph
 
 DEFAULT_NODES: Final = 1000
@@ -44,18 +45,46 @@ def takes_options(kind: type[Options]) -> Callable[[Callable[[Options], None]], 
     return decorate
 
 
-def duration(*names: str, help: str, metavar: str = "TIME", **more: Any) -> Any:
-    """An option whose value is a time such as 10s or 1.5min; the command gets seconds (float).
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _quantity(
+    parse: Callable[[str, str], float],
+    metavar: str,
+    *names: str,
+    help: str,
+    min: float | None = None,
+    max: float | None = None,
+    **more: Any,
+) -> Any:
+    """An option whose value has a unit; the command gets the number in the base unit.
 
     Args:
+        parse: of `vfctl.quantities`; gets the text and the name of the option.
+        min, max: in the base unit.
         more: further arguments of `typer.Option`.
     """
 
-    def seconds(parameter: typer.CallbackParam, value: str | None) -> float | None:
-        return None if value is None else parse_duration_s(value, parameter.opts[-1])
+    def convert(parameter: typer.CallbackParam, value: Any) -> float | None:
+        if not isinstance(value, str):
+            return cast("float | None", value)  # a default, which is in the base unit
+        parsed = parse(value, parameter.opts[-1])
+        if (min is not None and parsed < min) or (max is not None and parsed > max):
+            expected = f"{min:g} or more" if max is None else f"{min:g} to {max:g}"
+            raise UsageError(f"{parameter.opts[-1]} is {value}, expected {expected}")
+        return parsed
 
-    return typer.Option(*names, parser=str, callback=seconds, metavar=metavar, help=help, **more)
+    return typer.Option(
+        *names, parser=_unchanged, callback=convert, metavar=metavar, help=help, min=min, max=max, **more
+    )
 
+
+duration = partial(_quantity, parse_duration_s, "TIME")
+positive_duration = partial(_quantity, parse_positive_duration_s, "TIME")
+count = partial(_quantity, parse_count, "COUNT")
+size = partial(_quantity, parse_size_bytes, "SIZE")
+rate = partial(_quantity, parse_rate_hz, "RATE")
 
 UrlArgument = Annotated[
     str,
@@ -69,9 +98,20 @@ OutArgument = Annotated[
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-ForOption = Annotated[
-    float | None, duration("--duration", help="Stop after this time.", show_default="runs until Ctrl-C")
+DurationOption = Annotated[
+    float | None, positive_duration("--duration", help="Stop after this time.", show_default="until Ctrl-C")
 ]
+FromOption = Annotated[
+    float | None, duration("--from", help="Start at this time of the recording.", show_default="the beginning")
+]
+ToOption = Annotated[
+    float | None, duration("--to", help="Stop before this time of the recording.", show_default="the end")
+]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option(help="Write a picture to this .png, .svg or .pdf file. Needs vfctl[plot].", metavar="FILE"),
+]
+MaxStepsOption = Annotated[int, count(help="Stop the physics after this many steps.", min=1, rich_help_panel="Physics")]
 RotateOption = Annotated[
     str | None,
     typer.Option(
@@ -107,10 +147,9 @@ GraphArgument = Annotated[
 ]
 NodesOption = Annotated[
     int | None,
-    typer.Option(
+    count(
         help="Generate a graph of this many nodes instead.",
         min=1,
-        metavar="COUNT",
         show_default=f"{DEFAULT_NODES} with --generator",
         rich_help_panel="Graph",
     ),
@@ -139,6 +178,16 @@ DeviceOption = Annotated[
         help="Where to compute. `auto` uses a working GPU. `gpu` fails without one.", rich_help_panel="Physics"
     ),
 ]
+
+
+def check_range(from_s: float | None, to_s: float | None) -> None:
+    """Refuse --from and --to with nothing between them.
+
+    Raises:
+        UsageError: --to is not after --from.
+    """
+    if to_s is not None and to_s <= (from_s or 0.0):
+        raise UsageError(f"--to is {to_s:g}s, expected more than --from, which is {from_s or 0.0:g}s")
 
 
 def live_graph(graph: Path | None, nodes: int | None, generator: Generator | None, seed: int) -> LiveGraph:

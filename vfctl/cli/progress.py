@@ -52,7 +52,6 @@ class Progress:
         log_line(f"{self._what}: {self._far(offset)}, {now_s - self._started_s:.0f} s")
 
     def _far(self, offset: int) -> str:
-
         if not self._total_bytes:
             return format_size(offset)
         share = min(100, 100 * offset // self._total_bytes)

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from vfctl.cli.options import AllowOriginOption, HostOption, PortOption
+from vfctl.cli.mistakes import check_url
+from vfctl.cli.options import AllowOriginOption, HostOption, PortOption, duration
 from vfctl.cli.replay_display import ReplayDisplay, steer
 from vfctl.cli.serve import allowed_origins, serve
 from vfctl.cli.signals import stop_on_signals
@@ -25,42 +26,51 @@ def command(
     files: Annotated[
         list[str],
         typer.Argument(
-            help="Recording to play, whatever vfctl can open; several files or a pattern are one recording."
+            help="Recording in any format that vfctl reads. Several files, or a pattern, are one recording.",
+            metavar="FILE",
         ),
     ],
+    speed: Annotated[
+        float, typer.Option(help="Playback speed; 2 is twice as fast as recorded.", metavar="FACTOR")
+    ] = 1.0,
+    start: Annotated[float, duration(help="Start at this time of the recording.", show_default="0s")] = 0.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False,
+    paused: Annotated[bool, typer.Option("--paused", help="Start paused. Space or PATCH /replay resumes.")] = False,
     host: HostOption = "127.0.0.1",
     port: PortOption = 8765,
-    speed: Annotated[float, typer.Option(help="2 plays twice as fast as it was.")] = 1.0,
-    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
-    start: Annotated[float, typer.Option(help="Seconds into the recording to begin at.", metavar="S")] = 0.0,
-    paused: Annotated[bool, typer.Option("--paused", help="Begin in pause; space or PATCH /replay goes on.")] = False,
+    allow_origin: AllowOriginOption = None,
     admin: Annotated[
         Admin,
         typer.Option(
-            help="Who may steer it while it runs (PATCH /replay): nobody, programs on this machine, or whoever reaches "
-            "the port."
+            help="Who may control the replay (PATCH /replay): nobody, programs on this machine, or anyone who reaches "
+            "the port.",
+            rich_help_panel="Network",
         ),
     ] = Admin.LOCAL,
-    allow_origin: AllowOriginOption = None,
     to: Annotated[
         str | None,
         typer.Option(
-            help="Do not serve: send what clients sent in the recording to the server there, at the times they did.",
+            help="Send the messages of the recorded clients to this server, at the recorded times, instead of serving.",
             metavar="URL",
+            callback=check_url,
         ),
     ] = None,
 ) -> None:
     """Serve a recording as if it were live.
 
-    Filters and encodings work, and trailers are fresh. On a terminal space pauses, the arrows left and right seek, up
-    and down change the speed; PATCH /replay does the same. At the end the last state stays. Ctrl-C stops.
-    """
+    Filters and encodings work, and time stamps are fresh. On a terminal, space pauses, left and right seek, up and down
+    change the speed. PATCH /replay does the same. After the end, the server keeps the last state. Ctrl-C stops it.
 
+    Examples:
+        vfctl replay run.mcap --speed 2 --loop
+        vfctl replay 'run-*.mcap' --start 1.5min --paused
+        vfctl replay run.mcap --to ws://127.0.0.1:8765/ws
+    """
     paths = _expanded(files)
     if to is not None:
         if loop or paused:
-            raise UsageError("--loop and --paused are for serving, and there is --to")
-        _report(_play_to(to, paths, speed, start))
+            raise UsageError("--loop and --paused are for serving, but --to sends to another server")
+        print_sent(_play_to(to, paths, speed, start))
         return
 
     options = ServerOptions(
@@ -75,8 +85,7 @@ def command(
 
 
 def _expanded(files: list[str]) -> list[str]:
-    """File names, with the patterns among them that no shell has expanded."""
-
+    """The files, with the patterns expanded that no shell has expanded."""
     names: list[str] = []
     for file in files:
         found = [] if Path(file).exists() else sorted(glob.glob(file))  # noqa: PTH207  # Path.glob needs a root
@@ -85,7 +94,6 @@ def _expanded(files: list[str]) -> list[str]:
 
 
 def _play_to(url: str, paths: list[str], speed: float, start_s: float) -> PlaybackSummary:
-
     async def play() -> PlaybackSummary:
         stop = stop_on_signals()
         with stderr_console().status(f"playing to {url}") as status:
@@ -101,8 +109,8 @@ def _play_to(url: str, paths: list[str], speed: float, start_s: float) -> Playba
     return asyncio.run(play())
 
 
-def _report(summary: PlaybackSummary) -> None:
-
+def print_sent(summary: PlaybackSummary) -> None:
+    """Print what was sent, how late, and what was not."""
     kinds = ", ".join(f"{count:,} {name}" for name, count in summary.by_type.most_common())
     log_line(
         f"sent {format_count(summary.sent, 'message')} on {format_count(summary.connections, 'connection')}"
@@ -112,7 +120,7 @@ def _report(summary: PlaybackSummary) -> None:
     if summary.reconnects:
         log_line(f"connections lost and opened again: {summary.reconnects}")
     if summary.unsent:
-        log_line(f"not sent, because their connections were not there: {summary.unsent:,}")
+        log_line(f"not sent, because their connections were lost: {summary.unsent:,}")
     if summary.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED if not summary.sent else 0)
     if summary.unsent and not summary.sent:

@@ -47,7 +47,6 @@ class ReplayDisplay(ServeDisplay):
 
 async def steer(server: Server, display: ServeDisplay) -> None:
     """Keep the display's status up to date, and do what keys say; until cancelled."""
-
     assert isinstance(display, ReplayDisplay)
     remote = ReplayRemote(server.options.host, server.port)
     typed: asyncio.Queue[bytes] = asyncio.Queue()

@@ -24,22 +24,23 @@ from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
 
 
 def gate(
-    results: Annotated[Path, typer.Argument(help="What `vfctl loadtest --json` has written.")],
+    results: Annotated[Path, typer.Argument(help="Results that `vfctl loadtest --json` wrote.", metavar="RESULTS")],
     gate: Annotated[
         list[str],
-        typer.Option(
-            help="What has to hold, e.g. 'latency_ms.p95 <= 1.2 * baseline + 1ms'. Repeatable.", metavar="GATE"
-        ),
+        typer.Option(help="What must hold, for example 'latency_ms.p95 <= 1.2 * baseline + 1ms'.", metavar="GATE"),
     ],
     baseline: Annotated[
         Path | None, typer.Option(help="Results of an earlier run, for gates relative to it.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Judge the results of a load test later.
+    """Check gates against the results of an earlier load test.
 
     Exit code 3 if a gate fails or has no data, 4 if the run failed or measured nothing.
-    """
 
+    Examples:
+        vfctl gate results.json --gate 'latency_ms.p95 < 30ms' --gate 'clients.lost == 0'
+        vfctl gate results.json --baseline main.json --gate 'latency_ms.p95 <= 1.2 * baseline'
+    """
     gates = [parse_gate(expression) for expression in gate]
     check_no_sides(gates)
     document = read_results(results)
@@ -61,28 +62,38 @@ def gate(
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(help="Results to compare with, written by `vfctl loadtest --json`.")],
+    a: Annotated[Path, typer.Argument(help="Results to compare with, from `vfctl loadtest --json`.", metavar="A")],
     b: Annotated[
         Path | None,
-        typer.Argument(help="Results that may be slower. Left out if A is of `vfctl loadtest --ab`, which has both."),
+        typer.Argument(
+            help="Results that may be slower.", metavar="B", show_default="the second server of A, if A is from --ab"
+        ),
     ] = None,
-    percentile: Annotated[float, typer.Option(help="Of latency.", min=0.1, max=99.999, metavar="P")] = 95.0,
+    percentile: Annotated[
+        float, typer.Option(help="Percentile of latency to compare.", min=0.1, max=99.999, metavar="P")
+    ] = 95.0,
     confidence: Annotated[
-        float, typer.Option(help="Of the interval on the difference, in percent.", min=50, max=99.9, metavar="C")
+        float, typer.Option(help="Confidence level of the interval, in percent.", min=50, max=99.9, metavar="C")
     ] = 95.0,
     min_percent: Annotated[
-        float, typer.Option(help="The smallest difference that matters, in percent of A.", min=0, metavar="X")
+        float, typer.Option(help="Smallest difference that matters, in percent of A.", min=0, metavar="X")
     ] = 5.0,
-    min_ms: Annotated[float, typer.Option(help="The same in ms; the larger of both counts.", min=0, metavar="X")] = 0.2,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a sentence.")] = False,
-    report_only: Annotated[bool, typer.Option("--report-only", help="Exit code 0 also if B is slower.")] = False,
+    min_ms: Annotated[
+        float,
+        typer.Option(help="Smallest difference that matters, in ms. The larger of both counts.", min=0, metavar="X"),
+    ] = 0.2,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Exit code 0 even if B is slower.")] = False,
 ) -> None:
-    """Say whether B is slower than A, with a bootstrap confidence interval on the difference of a percentile.
+    """Test whether B is slower than A, with a bootstrap confidence interval on the difference of a percentile.
 
-    Exit code 3 if B is slower, 1 if the two cannot be compared. Files of several runs (`vfctl loadtest --repeat`)
-    tell how much runs differ by themselves; `vfctl noise` tells what this machine can tell apart.
+    Exit code 3 if B is slower, 1 if the two cannot be compared. Results of several runs (`vfctl loadtest --repeat`)
+    show how much runs differ by chance. `vfctl noise` measures it for this machine.
+
+    Examples:
+        vfctl compare main.json branch.json
+        vfctl compare main.json branch.json --percentile 99 --min-ms 1
     """
-
     documents, paired = read_pair(a, b)
     names = ("A", "B") if b is None else (str(a), str(b))
     runs_a, runs_b = (runs_of(document, name) for document, name in zip(documents, names, strict=True))
@@ -104,10 +115,15 @@ Document = StrEnum("Document", {name.upper(): name for name in DOCUMENTS})  # ty
 def schema(
     document: Annotated[
         Document,
-        typer.Argument(help="What writes it: loadtest, loadtest --ab, loadtest --find, noise, compare, bandwidth."),
+        typer.Argument(
+            help="Which document: ab and find are of `vfctl loadtest --ab` and `--find`.", metavar="DOCUMENT"
+        ),
     ],
 ) -> None:
-    """Print the JSON Schema of a document that vfctl writes."""
+    """Print the JSON Schema of a document that vfctl writes.
 
+    Examples:
+        vfctl schema loadtest > loadtest.schema.json
+    """
     with until_stdout_closes():
         sys.stdout.write(json.dumps(schema_of(document.value), indent=2) + "\n")

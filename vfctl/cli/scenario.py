@@ -14,16 +14,28 @@ from vfctl.loadtest.scenario.file import load_scenario, scenario_names, scenario
 from vfctl.terminal.output import stdout_console, until_stdout_closes
 
 group = typer.Typer(
-    cls=Group, rich_markup_mode=None, no_args_is_help=True, help="List, show and check load test scenarios."
+    cls=Group,
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    help="List, show and check load test scenarios.",
 )
 
-NameArgument = Annotated[str, typer.Argument(help="A shipped scenario's name, or a TOML file.", metavar="NAME|FILE")]
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Name of a shipped scenario, or a TOML file.", metavar="NAME|FILE", autocompletion=scenario_names
+    ),
+]
 
 
 @group.command(cls=Command, name="list")
 def list_scenarios() -> None:
-    """List the scenarios that are shipped."""
+    """List the shipped scenarios.
 
+    Examples:
+        vfctl scenario list
+    """
     table = Table("scenario", "clients", "seconds", "gates", "description")
     for name in scenario_names():
         scenario = load_scenario(name)
@@ -36,8 +48,11 @@ def list_scenarios() -> None:
 
 @group.command(cls=Command, name="show")
 def show(name: NameArgument) -> None:
-    """Print a scenario's TOML, to start one of your own from."""
+    """Print a scenario as TOML, to start your own from.
 
+    Examples:
+        vfctl scenario show smoke > mine.toml
+    """
     text = scenario_text(name)
     with until_stdout_closes():
         sys.stdout.write(text)
@@ -45,11 +60,13 @@ def show(name: NameArgument) -> None:
 
 @group.command(cls=Command, name="check")
 def check(name: NameArgument) -> None:
-    """Check a scenario without running it, and print its course.
+    """Check a scenario without running it, and print its stages.
 
-    Exit code 2 if something in it is wrong, with file and line.
+    Exit code 2 if something in it is wrong. The message names file and line.
+
+    Examples:
+        vfctl scenario check mine.toml
     """
-
     scenario = load_scenario(name)
     course = Table("stage", "clients", "from s", "to s", "")
     at_s = 0.0

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urljoin
 
 import typer
 
@@ -28,12 +29,15 @@ from vfctl.cli.options import (
     RotateOption,
     SeedOption,
     SetOption,
+    count,
+    duration,
     live_graph,
+    rate,
     with_settings,
 )
 from vfctl.cli.serve_display import ServeDisplay
 from vfctl.errors import InputError, UsageError
-from vfctl.loadtest.scenario.file import load_scenario
+from vfctl.loadtest.scenario.file import load_scenario, scenario_names
 from vfctl.loadtest.scenario.model import EmbeddedServer
 from vfctl.physics import DEFAULT_PARAMETERS
 from vfctl.quantities import format_count
@@ -46,13 +50,13 @@ from vfctl.stream import Encoding, SlowClientPolicy
 from vfctl.terminal.output import log_line, print_error, stderr_console
 
 WATCH_S: Final = 0.25
-"""Time between two looks at the server's processes: a gateway that dies is missed for no longer."""
+"""Time between two checks of the server's processes, so the longest time that a dead gateway is missed."""
 
 _CONFIG: Final = "vfctl.cli.serve.config"
 
 
 def _read_config(context: typer.Context, name: str | None) -> str | None:
-    """Make what a file says the defaults of the options (click's own way: the command line goes before)."""
+    """Make the values of a file the defaults of the options, so that the command line overrides them."""
     if name is None or context.resilient_parsing:
         return name
 
@@ -77,7 +81,7 @@ def _read_config(context: typer.Context, name: str | None) -> str | None:
 def _one_graph(
     context: typer.Context, graph: Path | None, nodes: int | None, generator: Generator | None
 ) -> tuple[Path | None, int | None, Generator | None]:
-    """A graph of the command line goes before the file's, also where one is read and the other generated."""
+    """A graph of the command line overrides that of the file, also if one is read and the other generated."""
     sources = [context.get_parameter_source(name) for name in ("graph", "nodes", "generator")]
     in_command = [source is not None and source.name == "COMMANDLINE" for source in sources]
     if in_command[0]:
@@ -96,70 +100,101 @@ def command(
         typer.Option(
             callback=_read_config,
             is_eager=True,
-            help="TOML file whose \\[server] table has options, and \\[server.physics] parameters of the physics; what "
-            "the command line says goes before. A scenario's name or file serves what its load test would.",
+            help="TOML file with options in its [server] table and physics parameters in [server.physics], or the name "
+            "of a scenario. Options of the command line override the file.",
             metavar="FILE",
+            autocompletion=scenario_names,
         ),
     ] = None,
     settings: SetOption = None,
     device: DeviceOption = "auto",
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 8765,
-    workers: Annotated[
-        str,
-        typer.Option(help="Gateway processes: a number, or as many as --max-clients ask for.", metavar="N|auto"),
-    ] = "auto",
-    max_clients: Annotated[
-        int | None,
-        typer.Option(
-            help="Connections that all gateways together accept; more are answered 503.  [default: 50000, or what "
-            "fits]",
-            min=1,
-        ),
-    ] = None,
-    physics_hz: Annotated[float, typer.Option(help="Ticks of the simulation a second.", min=1, max=1000)] = 60,
-    active_interval_ms: Annotated[
-        float, typer.Option(help="How often a client is served while the layout moves.", min=1)
-    ] = 50,
-    stable_interval_ms: Annotated[float, typer.Option(help="And once it is stable.", min=1)] = 1000,
-    slow_client: Annotated[
-        SlowClientPolicy,
-        typer.Option(help="What becomes of a client that has not taken its last frames: it skips, or goes."),
-    ] = SlowClientPolicy.SKIP,
-    stall_timeout: Annotated[
-        float, typer.Option(help="Seconds after which a client that takes nothing at all is disconnected.", min=0.1)
-    ] = 20,
-    encoding_limit: Annotated[
-        Encoding,
-        typer.Option(
-            help="Refuse clients whose encoding takes more than this one: lz4 forbids raw (what a URL without "
-            "?encoding= asks for), compact also lz4."
-        ),
-    ] = Encoding.RAW,
+    physics_hz: Annotated[
+        float,
+        rate(help="Ticks of the simulation per second.", min=1, max=1000, show_default="60", rich_help_panel="Physics"),
+    ] = 60,
     admin: Annotated[
         Admin,
         typer.Option(
             help="Who may change the physics while it runs (PATCH /physics): nobody, programs on this machine, or "
-            "whoever reaches the port."
+            "anyone who reaches the port.",
+            rich_help_panel="Physics",
         ),
     ] = Admin.LOCAL,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8765,
     allow_origin: AllowOriginOption = None,
+    workers: Annotated[
+        str,
+        typer.Option(
+            help="Gateway processes. `auto` starts as many as --max-clients needs.",
+            metavar="COUNT|auto",
+            rich_help_panel="Clients",
+        ),
+    ] = "auto",
+    max_clients: Annotated[
+        int | None,
+        count(
+            help="Most connections of all gateways together. Further clients get HTTP 503.",
+            min=1,
+            show_default=f"{DEFAULT_MAX_CLIENTS}, or what fits",
+            rich_help_panel="Clients",
+        ),
+    ] = None,
+    active_interval_ms: Annotated[
+        float,
+        typer.Option(
+            help="Time between two frames of a client while the layout moves, in ms.",
+            min=1,
+            metavar="MS",
+            rich_help_panel="Clients",
+        ),
+    ] = 50,
+    stable_interval_ms: Annotated[
+        float,
+        typer.Option(help="The same after the layout has settled.", min=1, metavar="MS", rich_help_panel="Clients"),
+    ] = 1000,
+    slow_client: Annotated[
+        SlowClientPolicy,
+        typer.Option(help="Backpressure policy: skip updates, or disconnect.", rich_help_panel="Clients"),
+    ] = SlowClientPolicy.SKIP,
+    stall_timeout: Annotated[
+        float,
+        duration(
+            help="Disconnect a client that has read nothing for this time.",
+            min=0.1,
+            show_default="20s",
+            rich_help_panel="Clients",
+        ),
+    ] = 20,
+    encoding_limit: Annotated[
+        Encoding,
+        typer.Option(
+            help="Refuse clients whose encoding needs more bandwidth: lz4 refuses raw, which is the default of "
+            "clients; compact also refuses lz4.",
+            rich_help_panel="Clients",
+        ),
+    ] = Encoding.RAW,
     record: Annotated[
         Path | None,
         typer.Option(
-            help="Record to this file (.mcap or .bin) what is served and, in an .mcap, what clients send; it never "
-            "slows them down.",
+            help="Record the served messages to this file (.mcap or .bin), and in an .mcap also those that clients "
+            "send. Recording never slows clients down.",
             metavar="FILE",
+            rich_help_panel="Recording",
         ),
     ] = None,
     rotate: RotateOption = None,
 ) -> None:
-    """Serve a living graph to WebSocket clients.
+    """Serve a graph that moves to WebSocket clients.
 
-    The layout is simulated at --physics-hz; each client sees it move at most every --active-interval-ms, and every
-    --stable-interval-ms once it has come to rest. Ctrl-C stops.
+    The physics runs at --physics-hz. A client gets a frame every --active-interval-ms while the layout moves, and every
+    --stable-interval-ms after it has settled. Ctrl-C stops the server.
+
+    Examples:
+        vfctl serve
+        vfctl serve graph.ttl --set spring_k=120 --record run.mcap
+        vfctl serve --nodes 5k --host 0.0.0.0 --max-clients 20k
     """
-
     if config is not None:
         graph, nodes, generator = _one_graph(context, graph, nodes, generator)
     table: EmbeddedServer | None = context.meta.get(_CONFIG)
@@ -187,33 +222,31 @@ def command(
         record=_record_to(record, rotate),
     )
     if max_clients is not None:
-        _say_if_clients_do_not_fit(options)
+        warn_if_clients_do_not_fit(options)
     serve(options)
 
 
 def allowed_origins(origins: list[str] | None) -> tuple[str, ...]:
-    """What --allow-origin says.
+    """The origins of --allow-origin.
 
     Raises:
         UsageError: one of them is no origin.
     """
-
     return tuple(check_origin(origin) for origin in origins or ())
 
 
 def serve(
     options: ServerOptions,
-    display_kind: type[ServeDisplay] | None = None,
+    display_kind: type[ServeDisplay] = ServeDisplay,
     beside: Callable[[Server, ServeDisplay], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
-    """Run a server until Ctrl-C or SIGTERM; `vfctl replay` does the same with a recording.
+    """Run a server until Ctrl-C or SIGTERM. `vfctl replay` does the same with a recording.
 
     Args:
-        display_kind: what it shows; None is what every server does.
-        beside: run as long as the server does.
+        display_kind: shows the state of the server.
+        beside: runs as long as the server does.
     """
-
-    for number in (signal.SIGTERM, signal.SIGHUP):  # also while it starts: clear up, as for Ctrl-C
+    for number in (signal.SIGTERM, signal.SIGHUP):  # clean up during the start, too, as after Ctrl-C
         signal.signal(number, signal.default_int_handler)
 
     with ExitStack() as stack:
@@ -223,13 +256,14 @@ def serve(
         asyncio.run(_until_stopped(server, display_kind, beside))
         log_line("stopping")
     if options.record is not None:
-        _say_what_was_recorded(server, options.record)
+        print_recorded(server, options.record)
 
 
 def _announce(server: Server) -> None:
     gateways = len(server.scoreboard)
     log_line(f"serving {server.details['source']} on {server.url}")
-    log_line(f"{gateways} gateway{'s' if gateways > 1 else ''}, up to {server.max_clients:,} clients")
+    log_line(f"viewer: {page_address(server.url)}")
+    log_line(f"{format_count(gateways, 'gateway')}, up to {server.max_clients:,} clients")
     if server.options.record is not None:
         log_line(f"recording to {server.options.record.file}")
     if server.device is not None:
@@ -238,31 +272,33 @@ def _announce(server: Server) -> None:
     log_line(f"try: vfctl watch {url}, or vfctl loadtest {url} --clients 1000; Ctrl-C stops")
 
 
-def suggested_url(url: str, limit: Encoding) -> str:
-    """What to connect to, as a shell takes it: with the encoding if the one that clients ask for by themselves is not
-    served."""
+def page_address(url: str) -> str:
+    """The address of the viewer page of the server with this WebSocket URL."""
+    return urljoin(url.replace("ws", "http", 1), "/")
 
+
+def suggested_url(url: str, limit: Encoding) -> str:
+    """A URL to connect to, quoted for a shell. It names an encoding if the server refuses raw."""
     if limit is Encoding.RAW:
         return url
     return shlex.quote(f"{url}?encoding={limit}")
 
 
-def _say_if_clients_do_not_fit(options: ServerOptions) -> None:
-
+def warn_if_clients_do_not_fit(options: ServerOptions) -> None:
+    """Print what to change if the gateways cannot hold --max-clients, because of the open-file limit."""
     capacity = client_capacity(raise_descriptor_limit())
     if capacity * options.workers < options.max_clients:
         needed = workers_here(options.max_clients)
-        remedy = f"--workers {needed} hold more" if needed > options.workers else "a higher ulimit -Hn lifts that"
-        log_line(f"--max-clients {options.max_clients} do not fit: a gateway holds {capacity} here; {remedy}")
+        remedy = f"use --workers {needed}" if needed > options.workers else "raise the limit with ulimit -Hn"
+        log_line(f"--max-clients {options.max_clients} does not fit: a gateway holds {capacity} connections; {remedy}")
 
 
 async def _until_stopped(
     server: Server,
-    display_kind: type[ServeDisplay] | None,
+    display_kind: type[ServeDisplay],
     beside: Callable[[Server, ServeDisplay], Coroutine[Any, Any, None]] | None,
 ) -> None:
-    """Until the first Ctrl-C or SIGTERM; the second Ctrl-C ends even an orderly stop."""
-
+    """Return after the first Ctrl-C or SIGTERM. The second Ctrl-C interrupts an orderly stop, too."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
@@ -272,8 +308,8 @@ async def _until_stopped(
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)
-    _announce(server)  # not before: whoever reads it may stop us at once
-    with (display_kind or ServeDisplay)(stderr_console()) as display:
+    _announce(server)  # after the handlers are set, because a reader may stop the server at once
+    with display_kind(stderr_console()) as display:
         steering = asyncio.create_task(beside(server, display)) if beside is not None else None
         while not stop.is_set():
             server.watch(0, log_line)
@@ -286,39 +322,38 @@ async def _until_stopped(
 
 
 def _record_to(file: Path | None, rotate: str | None) -> RecordTo | None:
-
     if file is None:
         if rotate is not None:
-            raise UsageError("--rotate is for a recording, and there is none", hint="add --record FILE")
+            raise UsageError("--rotate is for a recording, but there is none", hint="add --record FILE")
         return None
     rotation = parse_rotation(rotate) if rotate is not None else None
     try:
         check_series(file, rotation)
     except InputError as error:
-        # There is no --overwrite here: a server that is started again must not replace what was recorded before.
-        hint = "choose another name or remove it" if file.exists() else error.hint
+        # There is no --overwrite here, because a restarted server must not replace an earlier recording.
+        hint = "choose another name, or remove the file" if file.exists() else error.hint
         raise InputError(error.message, hint=hint) from None
     if rotation is None:
         return RecordTo(str(file))
     return RecordTo(str(file), rotation.max_bytes, rotation.max_s)
 
 
-def _say_what_was_recorded(server: Server, record: RecordTo) -> None:
+def print_recorded(server: Server, record: RecordTo) -> None:
+    """Print what was recorded, and what is missing. A failed recording ends the command with exit code 1."""
     figures = server.scoreboard.recording
     files = f" in {figures.files} files" if figures.files > 1 else ""
     log_line(f"recorded {format_count(figures.messages, 'message')} to {record.file}{files}")
     if figures.dropped:
-        why = "" if server.recording_failure else ", which came faster than they could be taken down"
-        log_line(f"missing from it: {format_count(figures.dropped, 'message')}{why}")
+        why = "" if server.recording_failure else ", because they arrived faster than they could be written"
+        log_line(f"missing from the recording: {format_count(figures.dropped, 'message')}{why}")
     if server.recording_failure is not None:
         print_error(server.recording_failure)
         raise typer.Exit(1)
 
 
 def _workers(text: str, max_clients: int) -> int:
-
     if text == "auto":
         return workers_here(max_clients)
     if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
-        raise UsageError(f"--workers takes a number from 1 to {MAX_WORKERS}, or auto, not {text!r}")
+        raise UsageError(f"--workers is {text!r}, expected a number from 1 to {MAX_WORKERS}, or auto")
     return int(text)

@@ -14,7 +14,6 @@ from typing import Final
 
 def stop_on_signals() -> asyncio.Event:
     """An event of the running loop that is set by the first Ctrl-C, and by SIGTERM. The second Ctrl-C stops at once."""
-
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

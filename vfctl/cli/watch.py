@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-import typer
-
+from vfctl.cli.options import DurationOption, UrlArgument
 from vfctl.cli.signals import stop_on_signals
 from vfctl.client import Connection, connect
 from vfctl.client.lifecycle import State
@@ -16,7 +15,7 @@ from vfctl.client.url import encoding_of, shown
 from vfctl.errors import PeerError
 from vfctl.protocol import PositionDecoder, decode
 from vfctl.terminal.live_display import read_keys, split_keys
-from vfctl.terminal.output import check_duration, log_line, stderr_console
+from vfctl.terminal.output import log_line, stderr_console
 from vfctl.terminal.watch_display import Link, WatchDisplay, last_line
 from vfctl.terminal.watch_metrics import Figures
 from vfctl.terminal.watch_scene import WatchedScene
@@ -27,22 +26,20 @@ HEARTBEAT_S: Final = 5.0
 """They tell what the clocks of two machines differ by."""
 
 
-def command(
-    url: Annotated[str, typer.Argument(help="What to watch, for example ws://127.0.0.1:8765/ws.")],
-    duration: Annotated[float | None, typer.Option(help="Seconds to watch; else until Ctrl-C.", metavar="S")] = None,
-) -> None:
-    """Show live what a server sends to one client: frames, latency, life cycle, and the graph as it moves.
+def command(url: UrlArgument, duration: DurationOption = None) -> None:
+    """Show live what a server sends to one client: frames, latency, connection state, and the graph.
 
-    On a terminal the graph is drawn in braille dots; arrows turn it, space stops it, q quits. Elsewhere there is a line
-    every five seconds. ?encoding=lz4 or compact in the URL is watched as well.
+    On a terminal, the graph is drawn in braille dots. Arrows rotate it, space stops the rotation, q quits. Without a
+    terminal, vfctl prints a line every five seconds. ?encoding=lz4 or compact in the URL is watched as well.
+
+    Examples:
+        vfctl watch ws://127.0.0.1:8765/ws
+        vfctl watch 'ws://127.0.0.1:8765/ws?encoding=compact' --duration 10s
     """
-
-    check_duration(duration)
     asyncio.run(_watch(url, duration))
 
 
 async def _watch(url: str, duration_s: float | None) -> None:
-
     began_s = time.monotonic()
     figures, scene, reason = Figures(began_s), WatchedScene(), _Reason()
     display = WatchDisplay(stderr_console(), figures, scene)
@@ -91,7 +88,6 @@ class _Reason:
 
 async def _take_all(connection: Connection, figures: Figures, scene: WatchedScene | None) -> None:
     """Until the connection has ended. Positions are worked out only for somebody to see them."""
-
     positions = PositionDecoder()
     reconnects = 0
     async for payload, arrival_ns in connection.payloads():
@@ -117,14 +113,12 @@ def _clock_offset_us(connection: Connection) -> int:
 
 
 async def _show(connection: Connection, reason: _Reason, display: WatchDisplay) -> None:
-
     while True:
         display.show(_link(connection, reason.text), time.monotonic())
         await asyncio.sleep(LOOK_S)
 
 
 def _link(connection: Connection, reason: str) -> Link:
-
     parts = urlsplit(shown(connection.url))
     retries, retry_in_s = connection.retry
     return Link(

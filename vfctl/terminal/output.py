@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import math
 import os
 import sys
 from collections.abc import Iterator
@@ -112,15 +111,3 @@ class _Lossy(io.FileIO):
             except OSError:
                 break
         return size
-
-
-def check_duration(duration_s: float | None) -> None:
-    """Refuse a --duration that is no time.
-
-    Raises:
-        UsageError: not positive, or not finite.
-    """
-    from vfctl.errors import UsageError
-
-    if duration_s is not None and not (math.isfinite(duration_s) and duration_s > 0):
-        raise UsageError(f"--duration is {duration_s:g}, it takes a positive number of seconds")
