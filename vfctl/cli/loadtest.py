@@ -21,10 +21,10 @@ from vfctl.loadtest.results.build import Results, set_verdicts
 from vfctl.loadtest.results.comparable import check_baseline_fits
 from vfctl.loadtest.results.file import read_results
 from vfctl.loadtest.results.repeats import ended_early, fold, middle_run
+from vfctl.loadtest.scenario.field_types import parse_filter
 from vfctl.loadtest.scenario.file import load_scenario, scenario_names
 from vfctl.loadtest.scenario.gates import check_baseline, check_no_sides, judge, parse_abort_gate, parse_gate
 from vfctl.loadtest.scenario.model import Scenario
-from vfctl.loadtest.scenario.roles import parse_filter
 from vfctl.loadtest.scenario.traffic import recorded_mix
 from vfctl.stream import Encoding
 from vfctl.terminal.output import log_line, stderr_console

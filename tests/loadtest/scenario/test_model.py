@@ -10,7 +10,7 @@ import pytest
 from vfctl.errors import InputError, UsageError, VfctlError
 from vfctl.loadtest.scenario.file import load_scenario, scenario_names, scenario_text
 from vfctl.loadtest.scenario.model import EmbeddedServer, Scenario
-from vfctl.loadtest.scenario.roles import FilteredViewer, SlowReader, Viewer
+from vfctl.loadtest.scenario.roles import Dragger, FilteredViewer, SlowReader, Viewer
 from vfctl.loadtest.scenario.stages import Hold, Ramp, Spike
 from vfctl.physics import PhysicsParameters
 from vfctl.protocol import Filter
@@ -50,6 +50,40 @@ def test_a_file(tmp_path: Path) -> None:
     assert (source.generator, source.nodes, source.keep_awake, source.at_rest) == ("scale-free", 50, True, False)
 
 
+def test_quantities_have_units(tmp_path: Path) -> None:
+    text = """
+        clients = "1k"
+        [[stages]]
+        kind = "ramp"
+        duration_s = "500 ms"
+        [[stages]]
+        kind = "spike"
+        clients = "1.5k"
+        duration_s = "2min"
+        measured = true
+        [[mix]]
+        role = "slow-reader"
+        bytes_per_s = "20kB/s"
+        receive_buffer_bytes = "4KiB"
+        [[mix]]
+        role = "dragger"
+        rate_hz = "30/min"
+        pause_s = "1.5s"
+        [server]
+        active_interval_ms = "0.1s"
+        stall_timeout_s = "1min"
+        physics_hz = "30Hz"
+    """
+    scenario = load_scenario(write(tmp_path, text))
+    assert scenario.clients == 1000
+    assert scenario.stages == (Ramp(duration_s=0.5), Spike(clients=1500, duration_s=120, measured=True))
+    assert scenario.mix == (
+        SlowReader(bytes_per_s=20_000, receive_buffer_bytes=4096),
+        Dragger(rate_hz=0.5, pause_s=1.5),
+    )
+    assert scenario.server == EmbeddedServer(active_interval_ms=100, stall_timeout_s=60, physics_hz=30)
+
+
 def test_keys_that_do_not_go_together_are_found_at_the_first(tmp_path: Path) -> None:
     path = write(tmp_path, "clients = 5\n\nfilter = {}\n[[mix]]\nrole = 'viewer'")
     with pytest.raises(VfctlError, match=r":3: filter is for clients that all do the same"):
@@ -65,6 +99,10 @@ def test_keys_that_do_not_go_together_are_found_at_the_first(tmp_path: Path) -> 
         ("clients = 2.5", "clients is 2.5"),
         ("clients = true", "clients is True"),
         ("clients = '5'", "clients is '5'"),
+        ("clients = '1x'", "clients is '1x', expected a count: a whole number.* for example 500, 1k"),
+        ("duration_s = '10'", "duration_s is '10'"),
+        ("duration_s = '10 horses'", "duration_s is '10 horses', expected a duration"),
+        ("[[stages]]\nkind = 'hold'\nduration_s = '0s'", "stages\\[0\\].duration_s is 0.0: .* greater than 0"),
         ("duration_s = inf", "duration_s is inf"),
         ("ramp_s = -1", "ramp_s is -1"),
         ("encoding = 'gzip'", "encoding is 'gzip'"),

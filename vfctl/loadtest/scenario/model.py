@@ -13,8 +13,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from vfctl.errors import UsageError
 from vfctl.loadtest.results.gate_paths import check_path
+from vfctl.loadtest.scenario.field_types import COUNT, HERTZ, MILLISECONDS, SECONDS, JsonFilter
 from vfctl.loadtest.scenario.gates import Gate, parse_abort_gate, parse_gate
-from vfctl.loadtest.scenario.roles import JsonFilter, Role, Viewer
+from vfctl.loadtest.scenario.roles import Role, Viewer
 from vfctl.loadtest.scenario.stages import Hold, Ramp, Stage, Step, scaled, work_out
 from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
 from vfctl.physics.device import Device
@@ -23,8 +24,6 @@ from vfctl.server.options import DEFAULT_MAX_CLIENTS, LiveGraph, ServerOptions
 from vfctl.server.process.workers import workers_here
 
 _STRICT: Final = ConfigDict(extra="forbid", revalidate_instances="always", allow_inf_nan=False)
-
-Positive = Annotated[float, Gt(0)]
 
 RECONNECT_ROOM: Final = 2
 """Places of the embedded server for each client, at least, unless a scenario sets a limit to test it: in a storm, all
@@ -87,15 +86,15 @@ class EmbeddedServer:
 
     graph: str | None = None
     generator: str | None = None
-    nodes: Annotated[int, Ge(1)] | None = None
+    nodes: Annotated[int, Ge(1), COUNT] | None = None
     seed: Annotated[int, Ge(0)] = 0
     state: Literal["rest", "active"] | None = None
     workers: Annotated[int, Ge(1)] | None = None
-    physics_hz: Positive = 60.0
-    active_interval_ms: Positive = 50.0
-    stable_interval_ms: Positive = 1000.0
-    stall_timeout_s: Positive = 20.0
-    max_clients: Annotated[int, Ge(1)] | None = None
+    physics_hz: Annotated[float, Gt(0), HERTZ] = 60.0
+    active_interval_ms: Annotated[float, Gt(0), MILLISECONDS] = 50.0
+    stable_interval_ms: Annotated[float, Gt(0), MILLISECONDS] = 1000.0
+    stall_timeout_s: Annotated[float, Gt(0), SECONDS] = 20.0
+    max_clients: Annotated[int, Ge(1), COUNT] | None = None
     device: Device = "auto"
     physics: Annotated[PhysicsParameters, PlainValidator(_as_physics)] = DEFAULT_PARAMETERS
 
@@ -157,9 +156,9 @@ class Scenario:
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     description: str = ""
-    clients: Annotated[int, Ge(1)] = 1000
-    duration_s: Annotated[float, Ge(0.1)] = 30.0
-    ramp_s: Annotated[float, Ge(0)] | None = None
+    clients: Annotated[int, Ge(1), COUNT] = 1000
+    duration_s: Annotated[float, Ge(0.1), SECONDS] = 30.0
+    ramp_s: Annotated[float, Ge(0), SECONDS] | None = None
     encoding: Literal["raw", "lz4", "compact"] | None = None
     filter: JsonFilter | None = None
     mix: Annotated[tuple[Annotated[Role, Field(discriminator="role")], ...], Len(0, 256)] = ()

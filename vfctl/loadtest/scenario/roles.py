@@ -7,52 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from annotated_types import Ge, Gt
 
-from vfctl.errors import UsageError
-from vfctl.protocol import Filter
-
-if TYPE_CHECKING:
-    from pydantic_core import CoreSchema
+from vfctl.loadtest.scenario.field_types import BYTES, BYTES_PER_S, COUNT, HERTZ, SECONDS, JsonFilter
 
 MIN_RECEIVE_BUFFER_BYTES: Final = 2304
 """Linux allows no smaller SO_RCVBUF (SOCK_MIN_RCVBUF)."""
-
-
-def parse_filter(criteria: object) -> Filter:
-    """A filter from its JSON (or TOML) form.
-
-    Raises:
-        UsageError: it is no filter.
-    """
-    try:
-        return Filter.from_json(criteria)
-    except ValueError as error:
-        raise UsageError(f"filter: {error}", hint='for example {"kind":["class"],"depth":[0,3]}') from None
-
-
-class _FromJson:
-    """The pydantic schema of a filter. Only the parent process asks for it, because generators do not load pydantic."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_plain_validator_function(_validate)
-
-
-def _validate(criteria: object) -> Filter:
-    if isinstance(criteria, Filter):
-        return criteria
-    try:
-        return parse_filter(criteria)
-    except UsageError as error:
-        raise ValueError(f"{error.message.removeprefix('filter: ')}; {error.hint}") from None
-
-
-JsonFilter = Annotated[Filter, _FromJson()]
-"""A Filter that pydantic reads from its JSON form."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +64,9 @@ class FilteredViewer(_Role):
     """
 
     role: Literal["filtered-viewer"] = "filtered-viewer"
-    filters: Annotated[int, Ge(1)] = 200
+    filters: Annotated[int, Ge(1), COUNT] = 200
     nodes: tuple[Annotated[int, Ge(0)], Annotated[int, Ge(1)]] = (50, 100)
-    change_every_s: Annotated[float, Gt(0)] | None = None
+    change_every_s: Annotated[float, Gt(0), SECONDS] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +79,9 @@ class Dragger(_Role):
     """
 
     role: Literal["dragger"] = "dragger"
-    rate_hz: Annotated[float, Gt(0)] = 20.0
-    hold_s: Annotated[float, Gt(0)] = 3.0
-    pause_s: Annotated[float, Ge(0)] = 2.0
+    rate_hz: Annotated[float, Gt(0), HERTZ] = 20.0
+    hold_s: Annotated[float, Gt(0), SECONDS] = 3.0
+    pause_s: Annotated[float, Ge(0), SECONDS] = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +94,8 @@ class Speaker(_Role):
 
     role: Literal["speaker"] = "speaker"
     voice: bool = True
-    talk_s: Annotated[float, Gt(0)] = 3.0
-    pause_s: Annotated[float, Ge(0)] = 5.0
+    talk_s: Annotated[float, Gt(0), SECONDS] = 3.0
+    pause_s: Annotated[float, Ge(0), SECONDS] = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +110,8 @@ class SlowReader(_Role):
     attentive: ClassVar[bool] = False
 
     role: Literal["slow-reader"] = "slow-reader"
-    bytes_per_s: Annotated[int, Ge(0)] = 0
-    receive_buffer_bytes: Annotated[int, Ge(MIN_RECEIVE_BUFFER_BYTES)] = 4096
+    bytes_per_s: Annotated[int, Ge(0), BYTES_PER_S] = 0
+    receive_buffer_bytes: Annotated[int, Ge(MIN_RECEIVE_BUFFER_BYTES), BYTES] = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +123,8 @@ class Flapping(_Role):
     """
 
     role: Literal["flapping"] = "flapping"
-    stay_s: Annotated[float, Gt(0)] = 5.0
-    away_s: Annotated[float, Gt(0)] = 1.0
+    stay_s: Annotated[float, Gt(0), SECONDS] = 5.0
+    away_s: Annotated[float, Gt(0), SECONDS] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +136,7 @@ class ReconnectStorm(_Role):
     """
 
     role: Literal["reconnect-storm"] = "reconnect-storm"
-    every_s: Annotated[float, Gt(0)] = 10.0
+    every_s: Annotated[float, Gt(0), SECONDS] = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)

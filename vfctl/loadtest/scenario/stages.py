@@ -9,6 +9,8 @@ from typing import Annotated, Final, Literal
 
 from annotated_types import Ge, Gt
 
+from vfctl.loadtest.scenario.field_types import COUNT, SECONDS
+
 CONNECTS_PER_S: Final = 500
 """The ramp that is chosen when none is asked for: what a busy server on the same machine shakes hands with."""
 
@@ -47,8 +49,8 @@ class Ramp(_Stage):
     """
 
     kind: Literal["ramp"] = "ramp"
-    clients: Annotated[int, Ge(0)] | None = None
-    duration_s: Annotated[float, Ge(0)] | None = None
+    clients: Annotated[int, Ge(0), COUNT] | None = None
+    duration_s: Annotated[float, Ge(0), SECONDS] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ class Hold(_Stage):
     """As many clients as before, for a while."""
 
     kind: Literal["hold"] = "hold"
-    duration_s: Annotated[float, Gt(0)] = 30.0
+    duration_s: Annotated[float, Gt(0), SECONDS] = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +66,8 @@ class Spike(_Stage):
     """So many clients at once; those who came for it leave at its end."""
 
     kind: Literal["spike"] = "spike"
-    clients: Annotated[int, Ge(1)]
-    duration_s: Annotated[float, Gt(0)] = 10.0
+    clients: Annotated[int, Ge(1), COUNT]
+    duration_s: Annotated[float, Gt(0), SECONDS] = 10.0
 
 
 Stage = Ramp | Hold | Spike
