@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 NODE_STAMP := node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser system demo test lint format docs pictures bench clean
+.PHONY: help setup browser system demo test coverage lint format docs pictures bench clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ system: browser  ## what the tests want of the system: a Chromium, and tcpdump t
 
 test: $(STAMP) system  ## the whole test suite
 	@$(BIN)/python -m pytest
+
+coverage: $(STAMP) system  ## the whole test suite, and how much of each module it runs
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 lint: $(STAMP) $(NODE_STAMP)  ## ruff, mypy and import-linter; tsc and ESLint for the viewer
 	@$(BIN)/ruff check .
