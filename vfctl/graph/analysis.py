@@ -75,8 +75,8 @@ def degrees(count: int, ends: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
 
 
 LOUVAIN_MAX_EDGES = 10_000
-"""Up to here Louvain takes a second or two at worst (scale-free graphs are the worst); twice the edges take four
-times as long, and a server that starts should not wait half a minute for colours."""
+"""Up to here Louvain takes two seconds at most (scale-free graphs take the longest). Twice the edges take four times as
+long, and a server should not need half a minute to start."""
 
 _SEED = 4
 _MAX_HUBS = 32
@@ -85,10 +85,10 @@ _MAX_HUBS = 32
 def find_communities(
     count: int, ends: npt.NDArray[np.int32], weights: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.int32]:
-    """A community number for each node, the largest community first; the same graph always gets the same ones.
+    """Find a community for each node. Community 0 is the largest. The same graph always gets the same communities.
 
-    Louvain by networkx up to LOUVAIN_MAX_EDGES edges. Larger graphs are parted by the nearest of up to 32
-    well-linked nodes, none next to another: coarser, but linear in time.
+    Up to LOUVAIN_MAX_EDGES edges networkx finds them by the Louvain method. In larger graphs a community is the nodes
+    that are nearest to one of up to 32 hubs, which are not neighbours: coarser, but linear in time.
 
     Args:
         count: number of nodes.
@@ -104,7 +104,7 @@ def find_communities(
 
 
 def _louvain(count: int, ends: npt.NDArray[np.int32], weights: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-    import networkx  # a fifth of a second, and most graphs bring their clusters
+    import networkx  # loading it takes a fifth of a second, and most files have clusters
 
     graph = networkx.Graph()
     graph.add_nodes_from(range(count))
@@ -131,7 +131,7 @@ def _nearest_hubs(count: int, ends: npt.NDArray[np.int32]) -> npt.NDArray[np.int
 
 
 def _by_size(numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Number the communities anew, the largest 0; of two equally large the one with the earlier node first."""
+    """Renumber the communities by size, the largest is 0. Of two of one size the one with the earlier node is first."""
     _, firsts, inverse, sizes = np.unique(numbers, return_index=True, return_inverse=True, return_counts=True)
     ranks = np.empty(len(sizes), np.int32)
     ranks[np.lexsort((firsts, -sizes))] = np.arange(len(sizes), dtype=np.int32)

@@ -1,7 +1,7 @@
 """Seeded graphs of any size, for tests and load runs: the same arguments give the same graph, byte for byte.
 
-Only `random.Random.random` is drawn from: of all generators at hand it is the one whose sequence is promised
-never to change between versions (numpy promises none for its own).
+Random numbers come from `random.Random.random` only, because Python promises that its sequence never changes between
+versions. numpy gives no such promise.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from vfctl.protocol import NODE_DTYPE
 from vfctl.protocol.wire import MAX_MESSAGE_BYTES
 
 MAX_NODES = MAX_MESSAGE_BYTES // NODE_DTYPE.itemsize // 4
-"""2.4 million: with three edges a node and their labels, these still fit one FullGraph."""
+"""2.4 million. With three edges per node and labels these still fit one FullGraph."""
 
 _HUBS = 8
 _LINKS_OF_A_NEW_NODE = 2  # scale-free
 _EDGES_PER_NODE = 3  # random
-_GRID_PARTS = 3  # a grid's clusters are the surroundings of 3 × 3 nodes
+_GRID_PARTS = 3  # the clusters of a grid are around 3 × 3 nodes
 
 Ends = npt.NDArray[np.int32]
 
@@ -33,24 +33,24 @@ Ends = npt.NDArray[np.int32]
 def generate(generator: str, nodes: int, seed: int) -> Graph:
     """A connected graph of exactly `nodes` nodes, all weights 1.
 
-    `scale-free` attaches every new node to two old ones, the better linked the likelier (Barabási–Albert).
-    `tree` hangs every new node below any old one. `grid` takes the first nodes, row by row, of the smallest
-    square that holds them; the seed changes nothing. `random` has about three edges a node, between any two.
+    `scale-free` links every new node to two old ones, with a probability proportional to their degree
+    (Barabási–Albert). `tree` links every new node to any old one as its parent. `grid` is the first nodes, row by row,
+    of the smallest square that holds them; the seed changes nothing. `random` has about three edges per node.
 
-    Depths are the hops from the root (tree, grid: node 0) or from the best-linked node. Clusters are the
-    branches below the root (tree), or the surroundings of the nearest of a handful of hubs. The quarter of the
-    nodes at the lowest depths is `class`, of the rest every sixth `property`, the others `individual`.
+    Depths are the hops from the root (tree, grid: node 0) or from the node of highest degree. Clusters are
+    the branches below the root (tree), or the nodes nearest to one of eight hubs. The quarter of the nodes with the
+    lowest depths is `class`. Of the rest every sixth is `property`, the others are `individual`.
 
     Args:
         generator: one of GENERATORS.
         seed: any integer.
 
     Raises:
-        UsageError: no such generator, or a number of nodes that cannot be.
+        UsageError: the generator is unknown, or the number of nodes is out of range.
     """
     make = _GENERATORS.get(generator)
     if make is None:
-        raise UsageError(f"no generator is called {generator!r}", hint=f"the generators are {', '.join(GENERATORS)}")
+        raise UsageError(f"unknown generator {generator!r}", hint=f"the generators are {', '.join(GENERATORS)}")
     if not 1 <= nodes <= MAX_NODES:
         raise UsageError(f"a graph of {nodes} nodes cannot be generated", hint=f"ask for 1 to {MAX_NODES} nodes")
     ends, root, hubs = make(nodes, Random(f"{generator} {seed}"))
@@ -73,7 +73,7 @@ def _scale_free(nodes: int, random: Random) -> tuple[Ends, int, list[int]]:
     draw = random.random
     ends: list[int] = [1, 0] if nodes > 1 else []  # source, target, source, target, …
     for node in range(2, nodes):
-        # A node stands in `ends` once for each of its edges, so any entry is the better-linked the likelier.
+        # A node is in `ends` once for each of its edges, so a random entry is chosen in proportion to its degree.
         first = second = ends[int(draw() * len(ends))]
         while second == first:
             second = ends[int(draw() * len(ends))]
@@ -86,7 +86,7 @@ def _scale_free(nodes: int, random: Random) -> tuple[Ends, int, list[int]]:
 def _tree(nodes: int, random: Random) -> tuple[Ends, int, list[int]]:
     parents = [int(random.random() * node) for node in range(1, nodes)]
     pairs = np.stack([np.arange(1, nodes), np.array(parents, np.int64)], axis=1).astype(np.int32)
-    # The root joins its first branch.
+    # The root belongs to its first branch.
     branches = [node for node, parent in enumerate(parents, start=1) if parent == 0] or [0]
     return pairs, 0, branches
 
@@ -104,8 +104,8 @@ def _grid(nodes: int, _: Random) -> tuple[Ends, int, list[int]]:
 
 def _random(nodes: int, random: Random) -> tuple[Ends, int, list[int]]:
     draw = random.random
-    # A random tree first, so that no node is left alone; then edges between any two. An edge is one number,
-    # lower end × nodes + upper end: half the time and a third of the memory of a pair.
+    # A random tree first, so the graph is connected, then edges between any two nodes. An edge is one number,
+    # lower end × nodes + upper end, because that takes half the time and a third of the memory of a pair.
     seen = {int(draw() * node) * nodes + node for node in range(1, nodes)}
     wanted = min(_EDGES_PER_NODE * nodes, nodes * (nodes - 1) // 2)
     while len(seen) < wanted:
@@ -126,7 +126,7 @@ _GENERATORS: dict[str, Callable[[int, Random], tuple[Ends, int, list[int]]]] = {
     "random": _random,
 }
 GENERATORS = tuple(_GENERATORS)
-"""The names that `generate` takes."""
+"""The names that `generate` accepts."""
 
 
 def _pairs(ends: list[int]) -> Ends:
@@ -134,7 +134,7 @@ def _pairs(ends: list[int]) -> Ends:
 
 
 def _best_linked(nodes: int, ends: Ends) -> list[int]:
-    """The handful of nodes with the most edges, best first."""
+    """The eight nodes of highest degree, the highest first."""
     hubs: list[int] = np.argsort(-degrees(nodes, ends), kind="stable")[:_HUBS].tolist()
     return hubs
 

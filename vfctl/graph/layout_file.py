@@ -21,16 +21,16 @@ from vfctl.protocol import Nodes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlacedGraph:
-    """A graph, and where its nodes are.
+    """A graph and the positions of its nodes.
 
     Attributes:
-        graph: what is placed.
+        graph: nodes and edges.
         nodes: NODE_DTYPE [nodes], in the graph's node order; positions in units.
         at_rest: whether the layout had settled.
-        steps: of the simulation that led there.
+        steps: steps of the simulation that computed it.
 
     Raises:
-        InputError: `nodes` are not the graph's.
+        InputError: `nodes` have other ids than the graph.
     """
 
     graph: Graph
@@ -40,17 +40,17 @@ class PlacedGraph:
 
     def __post_init__(self) -> None:
         if self.nodes["id"].tolist() != self.graph.ids.tolist():
-            raise InputError(f"{self.graph.name}: the positions are those of other nodes")
+            raise InputError(f"{self.graph.name}: the positions have other node ids than the graph")
 
     def file_ids(self) -> list[Any]:
-        """The id of each node as its file has it; the graph's own where there is no file."""
+        """The id of each node as in its file; without a file the id in the graph."""
         ids = self.graph.ids.tolist()
         attributes = self.graph.attributes or ({},) * len(ids)
         return [said.get("id", node_id) for said, node_id in zip(attributes, ids, strict=True)]
 
     def attributes(self) -> Iterator[dict[str, Any]]:
-        """For each node what its file says of it, `id` left out; what it does not say of `label`, `kind`, `depth` and
-        `cluster`, as vfctl takes it; and its `x`, `y` and `z`."""
+        """Yield the attributes of each node: those in its file except `id`; then `label`, `kind`, `depth` and `cluster`
+        of the graph where the file has none; then `x`, `y` and `z`."""
         graph = self.graph
         ours = zip(graph.labels, graph.kinds, graph.depths.tolist(), graph.clusters.tolist(), strict=True)
         places = zip(*(self.nodes[axis].tolist() for axis in "xyz"), strict=True)
@@ -64,13 +64,16 @@ class PlacedGraph:
 log = logging.getLogger(__name__)
 
 MAX_TEXT_BYTES: Final = 2**29
-"""Of a column of texts in memory: numpy gives each as much room as the longest."""
+"""Limit of a column of texts in memory, because numpy gives each text the size of the longest."""
 
 
 def write_npz(placed: PlacedGraph, out: BinaryIO) -> None:
-    """Columns with one entry a node: `ids` uint32; `positions` float32 [nodes, 3], units; `labels`, `kinds` and
-    `file_ids` (the ids as the file has them) text; `depths` and `clusters` int32. `edges`: EDGE_DTYPE [edges], by
-    `ids`. `at_rest` bool [], `steps` int64 []. Nothing is pickled."""
+    """Write columns for `numpy.load`, without pickled objects.
+
+    Columns with one entry per node: `ids` uint32; `positions` float32 [nodes, 3], units; `labels`, `kinds` and
+    `file_ids` (the ids as in the file) text; `depths` and `clusters` int32. Others: `edges` EDGE_DTYPE [edges], by
+    `ids`; `at_rest` bool []; `steps` int64 [].
+    """
     graph, nodes = placed.graph, placed.nodes
     columns: dict[str, npt.NDArray[Any]] = {
         "ids": graph.ids,
@@ -102,8 +105,8 @@ SCHEMA: Final = "vfctl.layout/1"
 
 
 def write_json(placed: PlacedGraph, out: BinaryIO) -> None:
-    """`{"schema", "directed": false, "multigraph": false, "graph": {"name", "at_rest", "steps"}, "nodes": [{"id", …,
-    "x", "y", "z"}, …], "links": [{"source", "target", "weight"}, …]}`, UTF-8, a node or link a line."""
+    """Write `{"schema", "directed": false, "multigraph": false, "graph": {"name", "at_rest", "steps"}, "nodes": [{"id",
+    …, "x", "y", "z"}, …], "links": [{"source", "target", "weight"}, …]}`, UTF-8, one node or link per line."""
     graph = placed.graph
     ids = placed.file_ids()
     index_of = {node_id: index for index, node_id in enumerate(graph.ids.tolist())}
@@ -126,18 +129,20 @@ def write_json(placed: PlacedGraph, out: BinaryIO) -> None:
 
 
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 cannot say at all, not even escaped."""
+"""Characters that XML 1.0 does not allow, not even escaped."""
 
 
 def write_graphml(placed: PlacedGraph, out: BinaryIO) -> None:
-    """Nodes with their attributes, `x`, `y` and `z` among them; edges with `weight`; the graph with `name`, `at_rest`
-    and `steps`. What is neither text, number nor boolean is written as JSON text; characters that XML does not know
-    become U+FFFD."""
+    """Write nodes with their attributes, edges with `weight`, and the graph with `name`, `at_rest` and `steps`.
+
+    A value that is no text, number or boolean is written as JSON text. A character that XML does not allow becomes
+    U+FFFD.
+    """
     import networkx
 
     graph = placed.graph
     keys = [_clean(_text(node_id)) for node_id in placed.file_ids()]
-    if len(set(keys)) < len(keys):  # 1 and "1", which JSON tells apart and XML does not
+    if len(set(keys)) < len(keys):  # 1 and "1" are different in JSON and equal in XML
         keys = [str(node_id) for node_id in graph.ids.tolist()]
     network = networkx.Graph(name=_clean(graph.name), at_rest=placed.at_rest, steps=placed.steps)
     for key, said in zip(keys, placed.attributes(), strict=True):
@@ -146,7 +151,9 @@ def write_graphml(placed: PlacedGraph, out: BinaryIO) -> None:
     key_of = dict(zip(graph.ids.tolist(), keys, strict=True))
     for source, target, weight in graph.edges.tolist():
         network.add_edge(key_of[source], key_of[target], weight=weight)
-    networkx.write_graphml_xml(network, out)  # not lxml's writer: the same bytes whether or not it is installed
+    networkx.write_graphml_xml(
+        network, out
+    )  # not lxml's writer, because the bytes must not depend on what is installed
 
 
 def _value(value: Any) -> str | int | float | bool:
@@ -167,26 +174,26 @@ FORMATS: Final = ("npz", "json", "graphml")
 
 
 def format_of(path: PurePath) -> str:
-    """One of FORMATS; `-`, for stdout, is `json`.
+    """Return the format of a path, one of FORMATS, by its extension. `-`, for stdout, is `json`.
 
     Raises:
-        UsageError: another extension.
+        UsageError: an unknown extension.
     """
     if str(path) == "-":
         return "json"
     extension = path.suffix.lower().removeprefix(".")
     if extension not in FORMATS:
         known = ", ".join(f".{name}" for name in FORMATS)
-        raise UsageError(f"{path}: what to write is told by the extension: {known}; or - for JSON on stdout")
+        raise UsageError(f"{path}: unknown extension, expected {known}; or - for JSON on stdout")
     return extension
 
 
 def write(placed: PlacedGraph, out: BinaryIO, format: str) -> None:
-    """Write a placed graph.
+    """Write a graph with its positions.
 
-    `json` and `graphml` have the ids, and all attributes, that the nodes have in the file that the graph was read from;
-    vfctl, networkx and (JSON) d3 read them. Edges are those of the graph: undirected, parallel ones merged. The same
-    layout always gives the same bytes.
+    `json` and `graphml` keep the ids and all attributes of the nodes in the file that the graph was read from. vfctl,
+    networkx and (JSON) d3 read them. Edges are those of the graph: undirected, parallel ones merged. The same layout
+    always gives the same bytes.
 
     Args:
         format: one of FORMATS.

@@ -1,4 +1,4 @@
-"""The graph that is served: who is there and who is linked to whom. Positions are not part of it."""
+"""The graph that is served: nodes and edges, without positions. Its forms as FullGraph message and node-link JSON."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from vfctl.errors import InputError
 from vfctl.protocol import EDGE_DTYPE, Edges, FullGraph, Metadata, Nodes, Trailer
 
 KINDS = ("class", "individual", "property", "other")
-"""The kinds a node can be of."""
+"""The kinds of nodes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """An undirected graph as frozen arrays, one entry a node, in node order.
+    """An undirected graph as read-only arrays with one entry per node, in node order.
 
     Attributes:
-        name: what it is called, for people (a file name, `bundled`, …).
+        name: for people: a file name, `bundled`, …
         ids: uint32 [nodes], distinct.
         labels: str [nodes].
         kinds: str [nodes], each one of KINDS.
         depths: int32 [nodes], level in the hierarchy; roots are 0.
         clusters: int32 [nodes], community numbers.
         edges: EDGE_DTYPE [edges]; `source` and `target` are node ids, `weight` is positive and finite.
-        attributes: [nodes], or none: what the file says of each node in its own words, its `id` there included.
-            Clients never see them; they are for those who write the graph to a file again.
+        attributes: [nodes], or empty. All attributes of each node in the graph's file, its `id` there included.
+            Clients never see them. They are written again with a layout.
 
     Raises:
-        InputError: the columns differ in length, an id occurs twice, an edge ends nowhere, a kind is unknown or a
-            weight is not positive and finite.
+        InputError: the columns differ in length, an id occurs twice, the end of an edge does not exist, a kind is
+            unknown, or a weight is not positive and finite.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Graph:
         return len(self.ids)
 
     def edge_indices(self) -> npt.NDArray[np.int32]:
-        """Edges by node *index* instead of id, int32 [edges, 2]."""
+        """Edges by node *index* instead of id, int32 [edges, 2]: source and target."""
         order = np.argsort(self.ids, kind="stable")
         ends = np.stack([self.edges["source"], self.edges["target"]], axis=1)
         return order[np.searchsorted(self.ids, ends, sorter=order)].astype(np.int32).reshape(-1, 2)
@@ -87,10 +87,10 @@ def build_graph(
     depths: Sequence[int] | None = None,
     clusters: Sequence[int] | None = None,
 ) -> Graph:
-    """A Graph with ids 0 … n-1 from plain columns; what is left out is `other`, depth 0, cluster 0.
+    """Make a Graph with ids 0 … n-1 from plain columns. Defaults are kind `other`, depth 0 and cluster 0.
 
     Args:
-        edges: (source index, target index, weight) each.
+        edges: source index, target index and weight of each edge.
 
     Raises:
         InputError: as for Graph.
@@ -111,20 +111,20 @@ def build_graph(
 
 
 def to_full_graph(graph: Graph, nodes: Nodes, *, trailer: Trailer | None = None, metadata: bool = True) -> FullGraph:
-    """The FullGraph message of the whole graph.
+    """Make the FullGraph message of the whole graph.
 
     Args:
-        nodes: NODE_DTYPE [nodes], the present positions, in the graph's node order.
+        nodes: NODE_DTYPE [nodes], the current positions, in the graph's node order.
     """
     columns = Metadata(graph.labels, graph.kinds, tuple(graph.depths.tolist()), tuple(graph.clusters.tolist()))
     return FullGraph(nodes, graph.edges, columns if metadata else None, trailer)
 
 
 def from_full_graph(message: FullGraph, name: str) -> Graph:
-    """The Graph that a FullGraph describes. Without METADATA labels are the ids, and all are `other`, depth 0.
+    """Make the Graph that a FullGraph describes. Without METADATA labels are the ids, kinds `other`, and depths 0.
 
     Raises:
-        InputError: as for Graph (the message may come from a foreign recording).
+        InputError: as for Graph. The message may come from a recording of another server.
     """
     count = len(message.nodes)
     ids = message.nodes["id"].copy()
@@ -146,7 +146,7 @@ def from_full_graph(message: FullGraph, name: str) -> Graph:
 
 
 def to_node_link(graph: Graph, nodes: Nodes | None = None) -> dict[str, Any]:
-    """The node-link form, of plain Python values only; read back it gives an equal graph.
+    """Make the node-link form that `/graph.json` serves, of plain Python values. Read back, it gives an equal graph.
 
     Args:
         nodes: NODE_DTYPE [nodes], positions in the graph's node order; adds `x`, `y` and `z` to each node.
@@ -156,13 +156,13 @@ def to_node_link(graph: Graph, nodes: Nodes | None = None) -> dict[str, Any]:
         "depth", "cluster"}, …], "links": [{"source", "target", "weight"}, …]}`; `source` and `target` are ids.
 
     Raises:
-        InputError: `nodes` are not the graph's.
+        InputError: `nodes` have other ids than the graph.
     """
     columns = [graph.ids.tolist(), graph.labels, graph.kinds, graph.depths.tolist(), graph.clusters.tolist()]
     keys = ["id", "label", "kind", "depth", "cluster"]
     if nodes is not None:
         if nodes["id"].tolist() != columns[0]:
-            raise InputError(f"{graph.name}: the positions are those of other nodes")
+            raise InputError(f"{graph.name}: the positions have other node ids than the graph")
         keys += "xyz"
         columns += [nodes[axis].tolist() for axis in "xyz"]
     return {

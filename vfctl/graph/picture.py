@@ -1,4 +1,4 @@
-"""A picture of a placed graph: seen along its shortest axis, nodes in the colours of their clusters or kinds."""
+"""A picture of a layout along its shortest axis, with nodes in the colours of their clusters or kinds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LEGEND_ROWS: Final = 12
 _BACKGROUND: Final = "#fbfbfd"
 _EDGES: Final = "#46506a"
 _REST: Final = "#b4b9c4"
-# Tableau's ten, then their lighter sisters: neighbours in the list are easily told apart.
+# Tableau's ten colours, then the lighter ones: neighbours in the list are easy to distinguish.
 _COLOURS: Final = (
     "#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#2f4b7c",
     "#a0cbe8", "#ffbe7d", "#ff6f69", "#a5d8d3", "#8cd17d", "#d4a6c8", "#d7b5a6", "#7f9fc6", "#b6992d", "#499894",
@@ -51,16 +51,16 @@ def draw(placed: PlacedGraph, out: BinaryIO, format: str) -> None:
     """Draw the graph. The same layout always gives the same picture.
 
     Args:
-        format: one of FORMATS; what `picture_format` has checked.
+        format: one of FORMATS, as `picture_format` returned it.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells that it builds its font cache
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs that it builds its font cache
     import matplotlib
     from matplotlib.figure import Figure
 
     places = principal_axes(placed)
     low, high = places[:, :2].min(axis=0), places[:, :2].max(axis=0)
     width, height = np.maximum(high - low, 1e-6)
-    # Not beyond a sheet of paper laid across, however flat the layout is.
+    # At most as wide as a sheet of paper in landscape, however flat the layout is.
     figure = Figure(figsize=(_SIDE_INCHES, _SIDE_INCHES * float(np.clip(height / width, 0.6, 1.0))), dpi=_DPI)
     figure.set_facecolor(_BACKGROUND)
     axes = figure.add_axes((0.02, 0.04, 0.96, 0.94))
@@ -76,14 +76,14 @@ def draw(placed: PlacedGraph, out: BinaryIO, format: str) -> None:
 
 
 def caption(placed: PlacedGraph) -> str:
-    """How large it is, and whether it is at rest."""
+    """Its size, and whether it is at rest."""
     how = "at rest" if placed.at_rest else "not at rest"
     return f"{len(placed.graph):,} nodes, {len(placed.graph.edges):,} edges; {how} after {placed.steps:,} steps"
 
 
 def principal_axes(placed: PlacedGraph) -> npt.NDArray[np.float64]:
-    """Positions along the layout's own axes, the longest first; float64 [nodes, 3], centred. Signs are chosen so that
-    the node furthest out on an axis is on its positive side."""
+    """Positions along the principal axes, the longest first; float64 [nodes, 3], centred. The outermost node of each
+    axis is on its positive side."""
     positions = np.stack([placed.nodes[axis] for axis in "xyz"], axis=1).astype(np.float64)
     positions -= positions.mean(axis=0)
     _, axes = np.linalg.eigh(positions.T @ positions)  # ascending
@@ -96,11 +96,11 @@ def _draw_edges(axes: Axes, placed: PlacedGraph, places: npt.NDArray[np.float64]
     from matplotlib.collections import LineCollection
 
     ends = placed.graph.edge_indices()
-    # The more there are, the fainter each: what shows is where many run.
+    # The more edges, the fainter each one is, so that bundles of edges stand out.
     alpha = float(np.clip(12.0 / np.sqrt(len(ends) + 1), 0.03, 0.5))
     width = float(np.clip(20.0 / np.sqrt(len(ends) + 1), 0.15, 0.9))
     lines = LineCollection(places[ends][:, :, :2], colors=_EDGES, linewidths=width, alpha=alpha, zorder=1)  # type: ignore[arg-type]
-    lines.set_rasterized(len(ends) > 20_000)  # an SVG of a hundred thousand lines opens nowhere
+    lines.set_rasterized(len(ends) > 20_000)  # no viewer opens an SVG of a hundred thousand lines
     axes.add_collection(lines)
 
 
@@ -110,7 +110,7 @@ def _draw_nodes(axes: Axes, placed: PlacedGraph, places: npt.NDArray[np.float64]
     degree = degrees(len(graph), graph.edge_indices())
     size = float(np.clip(20_000 / len(graph), 0.6, 70))
     sizes = size * np.clip(np.sqrt((degree + 1) / (degree.mean() + 1)), 0.5, 5)
-    order = np.argsort(places[:, 2], kind="stable")  # those in front last
+    order = np.argsort(places[:, 2], kind="stable")  # nodes in front are drawn last
     colours = np.array([*_COLOURS[: len(names)], *[_REST] * (len(names) - len(_COLOURS))])[numbers]
     axes.scatter(
         places[order, 0],
@@ -140,10 +140,10 @@ def _draw_legend(axes: Axes, names: list[str], counts: list[int]) -> None:
 
 
 def groups(placed: PlacedGraph) -> tuple[list[str], npt.NDArray[np.intp]]:
-    """What the colours mean: clusters, or kinds where all is one cluster.
+    """The groups that colours stand for: clusters, or kinds if there is one cluster.
 
     Returns:
-        the names, the largest group first, and the group of each node, intp [nodes].
+        The names, the largest group first, and the group of each node, intp [nodes].
     """
     graph = placed.graph
     by_cluster = len(np.unique(graph.clusters)) > 1

@@ -1,4 +1,4 @@
-"""Graph files: node-link JSON, GraphML, edge lists, and ontologies as Turtle, N-Triples or RDF/XML."""
+"""Read graph files: node-link JSON, GraphML, edge lists, and ontologies as Turtle, N-Triples or RDF/XML."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "
 
 
 def load_graph(path: Path | str) -> Graph:
-    """The graph that a file describes; its format is told by content and extension.
+    """Read the graph of a file. The format is detected from the content and the extension.
 
-    What becomes of ids, edges, kinds, depths and clusters is the same for all formats and is said in
-    `vfctl.graph.loaders.builder`. What is dropped or changed is logged as a warning.
+    `vfctl.graph.loaders.builder` has the rules for ids, edges, kinds, depths and clusters, which are the same for all
+    formats. What is dropped or changed is logged as a warning.
 
     Raises:
-        InputError: the file cannot be read, or is not a graph; names the file and, where it can, the line or element.
+        InputError: the file cannot be read, or is not a graph. Names the file and, where possible, the line or element.
     """
     path = Path(path)
     data = _read(path)
@@ -33,7 +33,7 @@ def load_graph(path: Path | str) -> Graph:
     if name == "graphml":
         return load_graphml(path, data)
     if name == "rdf-xml":
-        from vfctl.graph.loaders.rdf import load_rdf  # rdflib is needed for nothing else
+        from vfctl.graph.loaders.rdf import load_rdf  # only here, because it loads rdflib
 
         refuse_xml_bomb(path, data)
         return load_rdf(path, data, "xml")
@@ -68,7 +68,7 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(data: bytes) -> tuple[str | None, str]:
-    """The text, or None and why not."""
+    """The text, or None and the reason."""
     encoding = "utf-16" if data.startswith(_UTF16_MARKS) else "utf-8-sig"
     try:
         text = data.decode(encoding)
@@ -82,9 +82,10 @@ _FILE = "data/bundled.json"
 
 
 def bundled_graph() -> Graph:
-    """316 nodes: classes at depths 0 to 5, their individuals and properties, in seven clusters; connected.
+    """Return the graph that is served when none is named: the knowledge graph of a fictitious ocean institute.
 
-    Read from node-link JSON, so that neither networkx nor rdflib is loaded.
+    It is connected and has 316 nodes: classes at depths 0 to 5, their individuals and properties, in seven clusters. It
+    is read from node-link JSON, so that neither networkx nor rdflib is loaded.
     """
     text = resources.files("vfctl.graph").joinpath(_FILE).read_text(encoding="utf-8")
     return load_node_link(Path(_FILE), text)

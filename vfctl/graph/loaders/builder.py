@@ -1,17 +1,17 @@
-"""A graph as its file tells it, piece by piece, and the Graph that becomes of it: what all loaders share.
+"""Builds a Graph from the nodes and edges that a loader reads. All loaders share it.
 
-The rules, the same for every format:
+The rules are the same for every format:
 
-- **Ids** stay if all of them are whole numbers that fit u32 (0xFFFFFFFF does not: it is how V4 says "no node"),
-  else they become 0 … n-1 in file order. A node without a label is called by its id.
-- **Edges** are undirected. Those between the same two nodes, whichever way, become one with the sum of their
-  weights. A loop at a node is dropped, with a warning: a layout has no place for it.
+- **Ids** are kept if all of them are whole numbers that fit u32. (0xFFFFFFFF does not, because V4 uses it for "no
+  node".) Otherwise they become 0 … n-1 in file order. The label of a node without one is its id.
+- **Edges** are undirected. Several between the same two nodes, in either direction, become one with the sum of their
+  weights. An edge from a node to itself is dropped with a warning, because a layout has no use for it.
 - **Kinds** that vfctl does not know become `other`, with a warning.
-- **Depths** come from the file; a node without one is at 0. If no node has one and the edges are a directed
-  forest, they are the hops from its roots, else 0.
-- **Clusters** come from the file: numbers stay if all of them are whole and fit int32, else all are numbered in file
-  order, as names are; nodes without one share a further number. If no node has one, `vfctl.graph.analysis` finds
-  some.
+- **Depths** come from the file. The default is 0. If no node has one and the edges are a directed forest, depths are
+  the hops from its roots.
+- **Clusters** come from the file. Numbers are kept if all of them are whole and fit int32; otherwise all, and names,
+  are numbered in file order. Nodes without one share a further number. If no node has one, `vfctl.graph.analysis` finds
+  communities.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ _KINDS = {
 
 
 class GraphBuilder:
-    """Collects nodes and edges as a loader meets them; `graph()` makes a Graph of them.
+    """Collects nodes and edges in file order. `graph()` makes a Graph of them.
 
     Args:
         path: the file, named in every error and warning.
         node_place: how an error names a node by its number, such as `nodes[{}]` or `line {}`.
         edge_place: the same for an edge.
-        directed: whether source and target of an edge mean something; matters for depths only.
+        directed: whether edges have a direction. It matters for depths only.
     """
 
     def __init__(self, path: Path, node_place: str, edge_place: str, *, directed: bool) -> None:
@@ -90,13 +90,13 @@ class GraphBuilder:
         cluster: object = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add a node; what is None the file does not say.
+        """Add a node. None is for values that the file does not have.
 
         Args:
-            attributes: all that the file says of the node, to be written out again; its id as in the file is `id`.
+            attributes: all attributes in the file, to be written again with a layout; `id` is the id in the file.
 
         Raises:
-            InputError: an id that is there already, or an attribute that is not what it should be.
+            InputError: the id exists already, or an attribute has the wrong type.
         """
         place = self._node_place.format(number)
         if node_id in self._index:
@@ -109,7 +109,7 @@ class GraphBuilder:
         self._clusters.append(None if cluster is None else self._cluster(cluster, place))
 
     def add_edge(self, source: Hashable, target: Hashable, number: int, weight: object = None) -> None:
-        """Add an edge between two nodes that are, or will be, there; without a weight it weighs 1.
+        """Add an edge between two nodes, which may be added later. The default weight is 1.
 
         Raises:
             InputError: a weight that is not a positive, finite number.
@@ -122,11 +122,11 @@ class GraphBuilder:
         raise InputError(f"{self.path}: {place}: {message}" if place else f"{self.path}: {message}", hint=hint)
 
     def graph(self, name: str | None = None) -> Graph:
-        """The Graph of all that was added, called `name` or after its file.
+        """Make the Graph. Its default name is that of the file.
 
         Raises:
-            InputError: no node at all, an edge that ends nowhere, weights that add up to infinity, or a label that
-                no UTF-8 can hold.
+            InputError: there is no node, the end of an edge does not exist, the sum of weights overflows, or a label
+                is not valid Unicode.
         """
         if not self._labels:
             self.fail("holds no node")
@@ -238,7 +238,7 @@ class GraphBuilder:
 
     def _ids(self) -> npt.NDArray[np.uint32]:
         numbers = [whole_number(node_id) for node_id in self._index]
-        # Without `is not None` a range compares None with all of its four billion numbers.
+        # Without `is not None`, `None in range` compares None with each of four billion numbers.
         fit = all(number is not None and number in _U32_IDS for number in numbers)
         if fit and len(set(numbers)) == len(numbers):
             return np.array(numbers, np.uint32)
@@ -256,7 +256,7 @@ class GraphBuilder:
 
 
 def whole_number(value: object) -> int | None:
-    """The whole number that a value is or spells, without leading zeros or spaces; None for anything else."""
+    """The value as a whole number, or None. A text must have no leading zeros or spaces."""
     if isinstance(value, str):
         return int(value) if _WHOLE.fullmatch(value) and value != "-0" else None
     if isinstance(value, float):
@@ -265,7 +265,7 @@ def whole_number(value: object) -> int | None:
 
 
 def quoted(value: object) -> str:
-    """A value as an error shows it: short, and on one line."""
+    """A value for an error message: short and on one line."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an int of more digits than Python prints
@@ -283,7 +283,7 @@ def _text_of(value: Hashable) -> str:
 
 
 def _forest_depths(count: int, ends: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Hops from the roots if every edge leads from a parent to its child, or every one from a child to its parent."""
+    """Hops from the roots if all edges lead from parent to child, or all from child to parent; else 0."""
     for child in (1, 0):
         parents = np.bincount(ends[:, child], minlength=count)
         if parents.max() <= 1:
@@ -314,10 +314,10 @@ _GROUP_KINDS = ("class", "individual", "property")
 
 
 def node_attributes(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What `GraphBuilder.add_node` takes, found among the attributes of a node; empty ones count as missing.
+    """Find the arguments of `GraphBuilder.add_node` among the attributes of a node. Empty values count as missing.
 
-    Names are compared without case, spaces and hyphens. `group` is a cluster, unless it says `class`,
-    `individual` or `property` and nothing else tells the kind.
+    Names are compared without case, spaces and hyphens. `group` is a cluster, except if it is `class`, `individual` or
+    `property` and there is no other attribute for the kind.
     """
     given = {normalised(name): value for name, value in raw.items() if value is not None and value != ""}
     if str(given.get("group")).lower() in _GROUP_KINDS and not any(name in given for name in _NODE_NAMES["kind"]):
@@ -332,8 +332,8 @@ def node_attributes(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def weight_attribute(raw: Mapping[str, Any]) -> Any:
-    """The weight among the attributes of an edge; None if there is none. One that is null or empty is kept as such,
-    for the GraphBuilder to refuse."""
+    """Find the weight among the attributes of an edge, or None. A weight that is null or empty is returned as an empty
+    text, which the GraphBuilder refuses."""
     given = {normalised(name): value for name, value in raw.items()}
     for name in _WEIGHT_NAMES:
         if name in given:
@@ -342,5 +342,5 @@ def weight_attribute(raw: Mapping[str, Any]) -> Any:
 
 
 def normalised(name: str) -> str:
-    """`Modularity Class` as `modularity_class`."""
+    """Lower case, with underscores: `Modularity Class` becomes `modularity_class`."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")

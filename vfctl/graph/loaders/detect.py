@@ -1,4 +1,4 @@
-"""Which format a file is in: what it begins with decides, and its extension where that is not enough."""
+"""Detects the format of a graph file from its first bytes, and from the extension where these are not enough."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _RESAVE = "save it as Turtle or RDF/XML, as Protégé can"
 
 
 def detect_format(path: Path, data: bytes, text: str | None) -> str:
-    """One of FORMATS.
+    """Return the format of a file, one of FORMATS.
 
     Args:
         text: `data` as text, or None if it is neither UTF-8 nor UTF-16 (XML may be in other encodings).
 
     Raises:
-        InputError: a known format that vfctl does not read, or no text at all.
+        InputError: a format that vfctl knows but does not read, or no text.
     """
     extension = path.suffix.lower()
     head = (data[:4096].decode("latin-1") if text is None else text[:4096]).lstrip()
@@ -54,7 +54,7 @@ def detect_format(path: Path, data: bytes, text: str | None) -> str:
 
 def _xml_format(path: Path, data: bytes, extension: str) -> str:
     root = _root_element(data)
-    if root is None:  # not well-formed; the loader will say where
+    if root is None:  # not well-formed; the loader reports where
         return _XML_EXTENSIONS.get(extension, "graphml")
     namespace, _, name = root.rpartition(" ")
     if name == "graphml":
@@ -73,7 +73,7 @@ class _Found(Exception):  # noqa: N818 - not an error
 
 
 def _root_element(data: bytes) -> str | None:
-    """`namespace name` of the outermost element."""
+    """`namespace name` of the root element, or None."""
 
     def found(name: str, _: dict[str, str]) -> None:
         raise _Found(name)

@@ -1,4 +1,4 @@
-"""Edge lists: one edge a line, separated by commas, semicolons, tabs or spaces."""
+"""Edge lists: one edge per line, separated by commas, semicolons, tabs or spaces."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ Row = tuple[int, list[str]]  # line number (of the row's last line, from 1), cel
 
 
 def load_edge_list(path: Path, text: str) -> Graph:
-    """Read source, target and perhaps a weight a line; nodes are numbered as they first occur.
+    """Read source, target and an optional weight from each line. Nodes are in the order of their first occurrence.
 
-    The delimiter is the first of tab, semicolon, comma and space that cuts every one of the first rows into the
-    same number of columns, at least two. Lines before the first row that start with `#` or `%` are comments. The
-    first row is a header if it names a source and a target (`source`, `src`, `from`, …), or if none of its cells is a
-    number while some column holds only numbers below it. Named columns may stand in any order, among others that are
-    not read; without names they are source, target and weight. Edges count as directed when depths are sought.
+    The delimiter is the first of tab, semicolon, comma and space that splits each of the first rows into the same
+    number of columns, at least two. Lines before the first row that start with `#` or `%` are comments. The first row
+    is a header if it names a source and a target (`source`, `src`, `from`, …), or if it has no number while a column
+    has only numbers below it. Named columns may be in any order, and unknown ones are ignored. Columns without names
+    are source, target and weight. For depths, edges count as directed.
 
     Raises:
-        InputError: a row of another length, an empty end, a bad weight, or no edge at all; says in which line.
+        InputError: a row of another length, an empty end, a wrong weight, or no edge. Names the line.
     """
     rows = _rows(path, text)
     header = rows[0][1] if _has_header(rows) else None
     columns = _named_columns(header) if header else {}
     if header:
-        _log.info("%s: the first row, %s, is taken for a header", path, header)
+        _log.info("%s: the first row, %s, is used as a header", path, header)
         width, rows = len(header), rows[1:]
     else:
         width = len(rows[0][1])
@@ -78,7 +78,7 @@ def _rows(path: Path, text: str) -> list[Row]:
         widths = {len(cells) for _, cells in sample}
         if len(widths) == 1 and widths.pop() > 1:
             return _split(path, body, delimiter)
-    # No delimiter fits all rows: take the one that fits the first, for the error to name the row that does not.
+    # No delimiter fits all rows. Use the one that fits the first, so that the error names the row that does not.
     for delimiter in _DELIMITERS:
         rows = _split(path, body, delimiter)
         if len(rows[0][1]) > 1:
@@ -106,7 +106,7 @@ def _has_header(rows: list[Row]) -> bool:
 
 
 def _named_columns(header: list[str]) -> dict[str, int]:
-    """Where source, target and weight stand, if the header names the two ends; else nothing."""
+    """The indices of source, target and weight, if the header names the two ends; else empty."""
     names = [cell.lower() for cell in header]
     columns = {
         column: names.index(alias)

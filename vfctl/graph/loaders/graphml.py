@@ -1,7 +1,7 @@
 """GraphML, as networkx, yEd and Gephi write it.
 
-Read with expat itself: networkx's reader makes nodes up for edges that end nowhere, merges nodes that occur twice and
-knows no line numbers, and all three are errors here.
+vfctl parses it with expat, because networkx's reader invents nodes for edges whose end does not exist, merges nodes
+that occur twice, and has no line numbers for errors.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from vfctl.graph.model import Graph
 def load_graphml(path: Path, data: bytes) -> Graph:
     """Read the nodes and edges of all graphs in the file, nested ones too, with the attributes that vfctl knows.
 
-    Labels are also found where yEd puts them (`y:NodeLabel`). Ports are not read, they only say where on its node an
-    edge ends. Documents that declare entities are refused: no program writes them, and they can grow without
-    end.
+    Labels are also read from yEd's `y:NodeLabel`. Ports are not read, because they only say where on a node an edge
+    ends. Documents that declare entities are refused, because no program writes them and they can expand without
+    bound.
 
     Raises:
         InputError: not well-formed, an id or an end is missing, a hyperedge, an entity, or anything that a GraphBuilder
-            refuses; says in which line.
+            refuses. Names the line.
     """
     reader = _Reader(path)
     reader.read(data)
@@ -43,7 +43,7 @@ def load_graphml(path: Path, data: bytes) -> Graph:
 
 @dataclass(slots=True)
 class _Element:
-    """A node (`ends` is its id) or an edge (`ends` are source and target), with the texts of its `data`."""
+    """A node (`ends` is its id) or an edge (`ends` are source and target), with its `data` as texts."""
 
     ends: tuple[str, ...]
     line: int
@@ -66,7 +66,7 @@ _TYPES: Final[dict[str, Callable[[str], object]]] = {
 
 
 class _Reader:
-    """Turns expat's events into nodes and edges in file order."""
+    """Makes nodes and edges, in file order, of expat's events."""
 
     def __init__(self, path: Path) -> None:
         self.directed = False
@@ -91,14 +91,14 @@ class _Reader:
         parse_xml(self._path, self._parser, data)
 
     def typed(self, name: str, text: str) -> object:
-        """A node's attribute as the type that the file gives it; the text itself if it is not of that type."""
+        """Convert an attribute to its declared type; if that fails, return the text."""
         try:
             return self._types.get(name, str)(text)
         except ValueError:
             return text
 
     def _start(self, qualified: str, attributes: dict[str, str]) -> None:
-        # By local name: files without the namespace, or with a misspelt one, are common.
+        # By local name, because files without the namespace, or with a misspelt one, are common.
         match qualified.rpartition(" ")[2]:
             case "key":
                 self._key = attributes
@@ -132,7 +132,7 @@ class _Reader:
             case "NodeLabel":
                 self._keep("label", self._taken_text())
             case "data" if self._data_key is not None:
-                # yEd's elements have taken the text already.
+                # The text has been read with yEd's own elements already.
                 self._keep(self._names.get(self._data_key, self._data_key), self._taken_text())
                 self._data_key = None
 
@@ -170,31 +170,31 @@ class _Reader:
 
 
 _MAX_GROWTH = 16
-"""Ontologies abbreviate their namespaces by entities, `&pizza;Margherita`, and grow to some three times their size.
-Expat's own limit is a hundredfold, from 8 MB on."""
+"""Ontologies use entities for their namespaces, such as `&pizza;Margherita`, and expand to about three times their
+size. Expat's own limit is a factor of 100, from 8 MB on."""
 
 _FREE_CHARACTERS = 2**20
 
 
 def parse_xml(path: Path, parser: expat.XMLParserType, data: bytes) -> None:
-    """Give the whole document to a parser whose handlers are set.
+    """Parse the whole document with a parser whose handlers are set.
 
     Raises:
-        InputError: not well-formed (says where), or in an encoding that cannot be read; and what handlers raise.
+        InputError: not well-formed (names the line), or in an encoding that cannot be read; and what handlers raise.
     """
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         place = f"line {error.lineno}, column {error.offset + 1}"
         raise InputError(f"{path}: {place}: not XML ({expat.ErrorString(error.code)})") from None
-    except (LookupError, ValueError) as error:  # an encoding that Python lacks, or cannot give to expat
+    except (LookupError, ValueError) as error:  # an encoding that Python does not have, or that expat cannot use
         raise InputError(f"{path}: XML in an encoding that cannot be read ({error})") from None
 
 
 def refuse_xml_bomb(path: Path, data: bytes) -> None:
-    """Unfold the entities, keeping nothing, and stop where a document outgrows its file by far.
+    """Refuse a document that expands to far more than its file.
 
-    For parsers that cannot be stopped: rdflib's would take hours.
+    This protects parsers that have no such limit: rdflib's would run for hours.
 
     Raises:
         InputError: as for `parse_xml`, or more than 16 times as many characters as the file has bytes, the first

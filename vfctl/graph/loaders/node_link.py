@@ -16,14 +16,14 @@ _MAX_ID_DEPTH = 8  # of networkx's tuples within tuples
 
 
 def load_node_link(path: Path, text: str) -> Graph:
-    """Read `{"nodes": [{"id": …}, …], "links": [{"source": …, "target": …}, …]}`; the links may be called `edges`.
+    """Read `{"nodes": [{"id": …}, …], "links": [{"source": …, "target": …}, …]}`. The links may be called `edges`.
 
-    Ids are texts, numbers or lists of them (networkx's tuples); a node without an id goes by its index, as in
-    d3. A link's end may be a node object (d3 writes them once its simulation has run). What the rest becomes
-    is said in `vfctl.graph.loaders.builder`.
+    Ids are texts, numbers or lists of them (networkx's tuples). The default id of a node is its index, as in d3. The
+    end of a link may be a node object, as d3 writes it after its simulation has run. For the rest see
+    `vfctl.graph.loaders.builder`.
 
     Raises:
-        InputError: not JSON, not node-link, or anything that a GraphBuilder refuses; says where.
+        InputError: not JSON, not node-link, or anything that a GraphBuilder refuses. Names the place.
     """
     document = _parse(path, text)
     if not isinstance(document, dict):
@@ -65,7 +65,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _members(path: Path, document: dict[str, Any]) -> tuple[list[Any], list[Any], str]:
-    """Nodes, links and what the latter are called."""
+    """Nodes, links, and the key of the links."""
     if "@context" in document or "@graph" in document:
         raise InputError(f"{path}: JSON-LD is not read", hint="convert it to Turtle (.ttl)")
     keys = [key for key in ("links", "edges") if key in document]

@@ -1,20 +1,20 @@
 """Ontologies: OWL and RDFS in Turtle, N-Triples and RDF/XML, parsed by rdflib.
 
-What becomes a node, and of which kind:
+Nodes and their kinds:
 
-- `class`: an owl:Class or rdfs:Class, whatever has or is a superclass, is a domain or range, or has instances.
-- `property`: an owl:ObjectProperty, owl:DatatypeProperty, owl:AnnotationProperty, rdf:Property and the like, whatever
-  has a domain or range, and both ends of rdfs:subPropertyOf and owl:inverseOf.
-- `individual`: an owl:NamedIndividual, or an instance of a class; blank nodes too.
-- `other`: whatever else is related to something.
+- `class`: an owl:Class or rdfs:Class; anything that has or is a superclass, is a domain or range, or has instances.
+- `property`: an owl:ObjectProperty, owl:DatatypeProperty, owl:AnnotationProperty, rdf:Property and similar; anything
+  that has a domain or range; both ends of rdfs:subPropertyOf and owl:inverseOf.
+- `individual`: an owl:NamedIndividual, or an instance of a class. Blank nodes, too.
+- `other`: anything else that has a relation.
 
-Left out are the terms of RDF, RDFS, OWL, XSD and SWRL themselves (owl:Thing among them), the owl:Ontology header and
-literals. Edges, all of weight 1, come from superclasses and superproperties, equivalents, inverses, owl:sameAs,
-instance-of, domain and range, and from every relation between two nodes. An anonymous class (a restriction, a
-union, a list) stands for the named ones in it: `subClassOf [onProperty p; someValuesFrom C]` is an edge to C.
+The terms of RDF, RDFS, OWL, XSD and SWRL (owl:Thing among them), the owl:Ontology header and literals are no nodes.
+Edges have weight 1. They are superclasses and superproperties, equivalents, inverses, owl:sameAs, instance-of, domain
+and range, and every relation between two nodes. An anonymous class (a restriction, a union, a list) stands for the
+named ones in it: `subClassOf [onProperty p; someValuesFrom C]` is an edge to C.
 
-Classes are one deeper than their shallowest named superclass, properties likewise, individuals one deeper than their
-shallowest class. Nothing is ever fetched: owl:imports are not followed.
+The depth of a class or property is one more than that of its highest named parent. The depth of an individual is one
+more than that of its highest class. Nothing is fetched: owl:imports are not followed.
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ Kinds = dict[Node, str]
 
 
 def load_rdf(path: Path, content: str | bytes, syntax: str) -> Graph:
-    """Read an ontology; the module says what becomes of it, and `vfctl.graph.loaders.builder` the rest.
+    """Read an ontology, by the rules of this module and of `vfctl.graph.loaders.builder`.
 
     Args:
-        content: text, or for RDF/XML the bytes (XML says its encoding itself).
+        content: text, or bytes for RDF/XML, because XML declares its encoding itself.
         syntax: `turtle` (N-Triples are Turtle too) or `xml`.
 
     Raises:
-        InputError: it does not parse (says in which line), or nothing in it becomes a node.
+        InputError: it cannot be parsed (names the line), or has no node.
     """
     store = _parse(path, content, syntax)
     triples = _statements(store)
@@ -105,12 +105,12 @@ def load_rdf(path: Path, content: str | bytes, syntax: str) -> Graph:
 
 
 def _parse(path: Path, content: str | bytes, syntax: str) -> rdflib.Graph:
-    # This store keeps file order; the default one iterates over sets, and node ids would change with every run.
+    # This store keeps file order. The default one iterates over sets, so node ids would change with every run.
     store = rdflib.Graph("SimpleMemory", bind_namespaces="none")
     with _quiet_rdflib():
         try:
             store.parse(data=content, format=syntax, publicID=path.absolute().as_uri())
-        except Exception as error:  # rdflib's parsers let out whatever they stumble over: KeyError, IndexError, …
+        except Exception as error:  # rdflib's parsers raise KeyError, IndexError, …
             place = _line_of(error)
             reason = getattr(error, "_why", None) or getattr(error, "getMessage", lambda: None)() or str(error)
             reason = " ".join(str(reason).split()) or type(error).__name__
@@ -122,7 +122,7 @@ def _parse(path: Path, content: str | bytes, syntax: str) -> rdflib.Graph:
 
 @contextmanager
 def _quiet_rdflib() -> Iterator[None]:
-    """rdflib logs, with tracebacks, literals and addresses that are odd; neither matters to a graph."""
+    """Suppress rdflib's logs about odd literals and addresses, which do not matter to a graph."""
     logger = logging.getLogger("rdflib")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -143,8 +143,8 @@ def _line_of(error: Exception) -> int | None:
 
 
 def _statements(store: rdflib.Graph) -> list[Triple]:
-    """What the file says, subject by subject in file order, but for the ontology header and what only serves other
-    statements: anonymous classes, axioms about axioms."""
+    """The statements by subject in file order, without the ontology header, anonymous classes and axioms about
+    axioms."""
     headers = set(store.subjects(RDF.type, OWL.Ontology))
     annotations = {
         s
@@ -210,7 +210,7 @@ def _edges(store: rdflib.Graph, triples: Iterable[Triple], kinds: Collection[Nod
 
 
 def _named_within(store: rdflib.Graph, anonymous: BNode) -> Iterator[Node]:
-    """The named resources in an anonymous class or list, however deeply; cycles end it."""
+    """The named resources in an anonymous class or list, at any depth."""
     seen: set[Node] = {anonymous}
     waiting: list[Node] = [anonymous]
     while waiting:
@@ -242,7 +242,7 @@ def _depths(triples: Iterable[Triple], kinds: Kinds) -> dict[Node, int]:
 
 
 def _levels(nodes: list[Node], parents: Mapping[Node, list[Node]]) -> dict[Node, int]:
-    """Hops from the nearest root. In a hierarchy that bites its tail the first node in the file is the root."""
+    """Hops from the nearest root. In a cycle the first node in the file is the root."""
     children: dict[Node, list[Node]] = {}
     for child, above in parents.items():
         for parent in above:
@@ -263,7 +263,8 @@ def _levels(nodes: list[Node], parents: Mapping[Node, list[Node]]) -> dict[Node,
 
 
 def _label(store: rdflib.Graph, node: Node) -> str:
-    """The rdfs:label or skos:prefLabel, rather English than without a language than another; else the local name."""
+    """The rdfs:label or skos:prefLabel: in English, else without a language, else in any. Without one, the local
+    name."""
     for predicate in (RDFS.label, SKOS.prefLabel):
         labels = [
             label for label in store.objects(node, predicate) if isinstance(label, Literal) and str(label).strip()
@@ -284,7 +285,7 @@ def _language_rank(label: Literal) -> int:
 
 
 def _local_name(iri: str) -> str:
-    """What stands behind the last `#`, `/` or `:`."""
+    """The part after the last `#`, `/` or `:`."""
     trimmed = iri.rstrip("#/:")
     name = trimmed[max(trimmed.rfind(mark) for mark in "#/:") + 1 :]
     return unquote(name).strip() or quoted(iri)
