@@ -68,7 +68,7 @@ def test_speakers_are_added_up_where_they_spoke() -> None:
     mix.add(VoiceData(2, VOICE_HZ, loud, Trailer(1, 0, 0)), 1.0)
     mix.add(VoiceData(1, VOICE_HZ, loud, Trailer(9, 0, 0)), 3.0)
     mix.add(VoiceData(3, 0, loud), 1.0)
-    first = mix.take(3.5)
+    first = mix.final_part(3.5)
     rest = mix.finish(4.0)
     whole = np.concatenate([first, rest])
     assert len(first) == 1.5 * VOICE_HZ

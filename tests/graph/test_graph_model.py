@@ -93,7 +93,7 @@ def test_node_link_takes_positions_of_its_own_nodes_only():
     node = to_node_link(graph, positions(graph))["nodes"][4]
     assert (node["id"], node["x"], node["y"], node["z"]) == (4, 0.5, 0.0, 0.0)
     json.dumps(node)
-    with pytest.raises(InputError, match="other nodes"):
+    with pytest.raises(InputError, match="other node ids"):
         to_node_link(graph, positions(graph)[1:])
 
 

@@ -1,7 +1,7 @@
-"""Talking to a V4 server: the connection life cycle (sans-IO), the client library on it, the recording loop.
+"""The client of a V4 server: the connection life cycle (sans-IO), the client library, recording and playback.
 
-Load generators import `vfctl.client.lifecycle` and `.url` by the thousand processes' worth of memory, so aiohttp is
-loaded only when `connect` is asked for (PEP 562).
+Load generators import `vfctl.client.lifecycle` and `.url`, and must stay small. So aiohttp is loaded only when
+`connect` is used (PEP 562).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sound in files, as VoiceData has it: mono, s16, at one rate."""
+"""Sound for VoiceData, mono s16 at 16 kHz: read from sound files, and mixed from several speakers."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _BLOCK_FRAMES: Final = 8192
 
 
 class SoundReader:
-    """A sound file of any form that libsndfile knows, read piece by piece and mixed to one channel.
+    """A sound file of any format that libsndfile reads, in pieces, mixed to one channel.
 
     Args:
-        path: of the file.
+        path: the file.
 
     Attributes:
-        duration_s: of what is in it.
+        duration_s: its duration.
 
     Raises:
-        InputError: it cannot be read, or has no sound in it.
+        InputError: it cannot be read, or has no samples.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +54,7 @@ class SoundReader:
             raise InputError(f"{path} has no sound in it")
 
     def messages(self) -> Iterator[Samples]:
-        """int16 [320] each, 20 ms; the last is filled up with silence.
+        """Yield int16 [320] for each 20 ms. The last is padded with silence.
 
         Raises:
             InputError: the file is damaged further on.
@@ -87,19 +87,19 @@ class SoundReader:
 
 
 def to_pcm(samples: NDArray[np.float32]) -> Samples:
-    """From −1 … 1 to s16; what is louder is clipped."""
+    """Convert −1 … 1 to s16. Louder samples are clipped."""
     return np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16)
 
 
 PAUSE_S: Final = 0.2
-"""What comes so much later than it would follow on what the speaker said before begins anew at its time."""
+"""Seconds. A message that comes this much later than the end of the speaker's last one starts at its own time."""
 
 KEPT_S: Final = 2.0
-"""Later than this nothing can be added any more."""
+"""Seconds after which nothing is added to the mix any more."""
 
 
 class _Track:
-    """Where a speaker stands."""
+    """The state of one speaker."""
 
     def __init__(self, rate_hz: int) -> None:
         self.rate_hz = rate_hz
@@ -109,10 +109,10 @@ class _Track:
 
 
 class VoiceMix:
-    """Adds up speakers on one time line at 16 kHz. Each keeps the distances of its own messages.
+    """Mixes speakers on one timeline at 16 kHz. Each keeps the gaps between its messages.
 
     Attributes:
-        speakers: their streams, in the order in which they were first heard.
+        speakers: number of messages by stream, in the order of the first message.
         lost: messages that are missing in the speakers' sequences.
     """
 
@@ -124,7 +124,7 @@ class VoiceMix:
         self._begin = 0
 
     def add(self, message: VoiceData, at_s: float) -> None:
-        """A message that came `at_s` seconds after the beginning."""
+        """Add a message that came `at_s` seconds after the start."""
         if not 8_000 <= message.sample_rate_hz <= 48_000:
             return
         track = self._tracks.get(message.stream)
@@ -144,12 +144,12 @@ class VoiceMix:
         self._put(max(track.end, self._begin), samples)
         track.end = max(track.end, self._begin) + len(samples)
 
-    def take(self, until_s: float) -> Samples:
-        """What nothing can be added to any more at that time: int16, what is too loud clipped."""
+    def final_part(self, until_s: float) -> Samples:
+        """Return the part of the mix that is final at that time: int16 [samples], clipped."""
         return self._cut(round((until_s - KEPT_S) * VOICE_HZ))
 
     def finish(self, until_s: float) -> Samples:
-        """All the rest."""
+        """Return the rest of the mix, int16 [samples]."""
         return self._cut(max(round(until_s * VOICE_HZ), self._begin + len(self._sum)))
 
     def _put(self, at: int, samples: Samples) -> None:

@@ -4,7 +4,7 @@
         async for message in connection:
             ...
 
-What is not read is not received: a connection that nobody iterates stands still, and the server takes it for slow.
+A message is received when it is read. A connection that is not iterated stops, and the server treats it as slow.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _DONE: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
-    """What a heartbeat and its reply tell, NTP style.
+    """The result of a heartbeat and its reply, computed as NTP does.
 
     Attributes:
         round_trip_us: from our heartbeat to its reply.
-        offset_us: what the server's clock is ahead of ours, if both ways took equally long; at most half the round
-            trip off.
+        offset_us: how far the server's clock is ahead of ours, if both directions take equally long. The error is at
+            most half the round trip.
     """
 
     round_trip_us: int
@@ -61,13 +61,13 @@ class RoundTrip:
 
 
 class Connection:
-    """A connection to a V4 server; made by `connect`, opened by `async with`.
+    """A connection to a V4 server. `connect` makes it, `async with` opens it.
 
-    Iterate it for messages, or `payloads` for their bytes. It reconnects by the life cycle of
-    `vfctl.client.lifecycle`; each reconnect brings a FullGraph first. A clean close ends the iteration.
+    Iterate over it for messages, or over `payloads` for their bytes. It reconnects as `vfctl.client.lifecycle` says; a
+    FullGraph is the first message after each reconnect. A clean close ends the iteration.
 
     Attributes:
-        url: what is connected to, options included.
+        url: the server, with options.
         last_arrival_ns: unix time in ns at which the newest message arrived; 0 before the first.
         round_trip: from the newest answered heartbeat; None before the first.
     """
@@ -94,7 +94,7 @@ class Connection:
         self._life = LifeCycle(jitter)
         self._link: Link | None = None
         self._heartbeats: asyncio.Task[None] | None = None
-        self._heartbeat_us: int | None = None  # the one that waits for its reply
+        self._heartbeat_us: int | None = None  # of the heartbeat whose reply is missing
         self._open_at_s: float | None = None  # when the backoff ends, while there is one
         self._reason = ""  # why the connection was last lost or not opened
         self._hint: str | None = None
@@ -104,7 +104,7 @@ class Connection:
 
     @property
     def state(self) -> State:
-        """Where the life cycle stands."""
+        """The state of the life cycle."""
         return self._life.state
 
     @property
@@ -114,7 +114,7 @@ class Connection:
 
     @property
     def retry(self) -> tuple[int, float | None]:
-        """Retries in a row that have begun, waiting included; seconds until the next, None if none is waited for."""
+        """Number of retries in a row, the one that waits included; and seconds until it, or None if none waits."""
         at_s = self._open_at_s
         return self._life.retries, None if at_s is None else max(0.0, at_s - self._clock.monotonic_s())
 
@@ -122,7 +122,7 @@ class Connection:
         """Connect.
 
         Raises:
-            PeerError: the first attempt failed; the life cycle has no retries for it.
+            PeerError: the first attempt failed. It is not retried.
         """
         self._life.connect()
         self._changed()
@@ -141,11 +141,11 @@ class Connection:
         await self.close(_PROTOCOL_ERROR if isinstance(error, ProtocolError) else _DONE)
 
     async def close(self, code: int = _DONE) -> None:
-        """Say goodbye and end; from any state, and for good. An iteration elsewhere ends cleanly, at the latest when
-        the backoff that it waits for is over."""
+        """Close the connection for good, from any state. An iteration that is waiting ends cleanly, after its backoff
+        at the latest."""
         if self._life.disconnect() is not None:
             self._ended_cleanly = True
-            self._reason = "we closed it"
+            self._reason = "closed by the client"
             self._changed()
         await self._drop_link(code)
 
@@ -153,12 +153,12 @@ class Connection:
         return self
 
     async def __anext__(self) -> Message:
-        """The next message; of whatever encoding, updates come with positions. (What `payloads` has taken before is
-        missing for that: of `encoding=compact`, read either messages or payloads.)
+        """Return the next message. Updates have positions, whatever the encoding. (With `encoding=compact` read either
+        messages or payloads, because an update needs the states before it.)
 
         Raises:
             PeerError: the connection ended in failure.
-            ProtocolError: a frame that holds no V4 message; the connection has been closed with 1002.
+            ProtocolError: the frame is no V4 message. The connection has been closed with 1002.
         """
         payload = await self._receive()
         if payload is None:
@@ -170,7 +170,7 @@ class Connection:
             raise
 
     async def payloads(self) -> AsyncIterator[tuple[bytes, int]]:
-        """The messages exactly as received: (bytes, unix time of arrival in ns). Only their frame is checked.
+        """Yield messages exactly as received: (bytes, unix time of arrival in ns). Only header and length are checked.
 
         Raises:
             PeerError, ProtocolError: as for messages.
@@ -182,8 +182,8 @@ class Connection:
         """Send a message.
 
         Raises:
-            PeerError: not connected at this moment.
-            ValueError: the message does not fit the wire.
+            PeerError: there is no connection at this moment.
+            ValueError: a field of the message is out of range.
         """
         payload = encode(message)
         if self._link is None:
@@ -198,21 +198,21 @@ class Connection:
         await self.send(NodeSelect(node_id))
 
     async def drag(self, node_id: int, x: float, y: float, z: float, *, final: bool = False) -> None:
-        """Hold a node at a position; `final` lets it go. Raises as `send`."""
+        """Hold a node at a position; `final` releases it. Raises as `send`."""
         await self.send(NodeDrag(node_id, x, y, z, final))
 
     async def set_filter(self, filter: Filter) -> None:
-        """Watch only what the filter lets through, from now on and after every reconnect.
+        """Receive only nodes that match the filter, from now on and after every reconnect.
 
-        While there is no connection this only notes the filter: it is sent as soon as there is one.
+        Without a connection the filter is sent as soon as there is one.
         """
         self._filter = filter
         if self._link is not None:
-            with contextlib.suppress(PeerError):  # the loss shows up in the iteration, and then in a reconnect
+            with contextlib.suppress(PeerError):  # the iteration notices the loss, and reconnects
                 await self.send(FilterUpdate(filter))
 
     async def heartbeat(self) -> None:
-        """Send a heartbeat now; its reply updates `round_trip` as it is read. Raises as `send`."""
+        """Send a heartbeat now. When its reply is read, `round_trip` is updated. Raises as `send`."""
         self._heartbeat_us = self._clock.unix_ns() // 1000
         await self.send(Heartbeat(self._heartbeat_us))
 
@@ -229,23 +229,23 @@ class Connection:
                 self._reading = False
             match incoming.type:
                 case aiohttp.WSMsgType.BINARY:
-                    return await self._take(incoming.data)
+                    return await self._process(incoming.data)
                 case aiohttp.WSMsgType.CLOSE:
-                    # aiohttp says 0 for a close frame without a code.
+                    # aiohttp reports 0 for a close frame without a code.
                     await self._lost(incoming.data or _NO_CODE, incoming.extra or "")
                 case aiohttp.WSMsgType.TEXT:
                     await self._refuse("a text frame, expected binary ones")
                 case aiohttp.WSMsgType.ERROR if isinstance(incoming.data, aiohttp.WebSocketError):
                     await self._refuse(f"not a WebSocket frame ({incoming.data})")
                 case _:
-                    # No close frame came. (aiohttp calls a bare end of stream 1000: its close_code is of no use.)
+                    # There was no close frame. (aiohttp's close_code is 1000 then, so it cannot be used.)
                     await self._lost(_NO_CLOSE_FRAME)
         if not self._ended_cleanly:
             raise self._failure()
         return None
 
-    async def _take(self, payload: bytes) -> bytes:
-        """What every message passes through, whatever becomes of it."""
+    async def _process(self, payload: bytes) -> bytes:
+        """Check a message, answer heartbeats, and update the life cycle."""
         self.last_arrival_ns = self._clock.unix_ns()
         try:
             needed, whole = measure(payload)
@@ -276,7 +276,7 @@ class Connection:
         raise ProtocolError(what, offset=0)
 
     async def _open(self) -> None:
-        """Wait for the backoff, if there is one, then try once. May be cancelled at any point, and called again."""
+        """Wait for the backoff, if there is one, and try once. May be cancelled at any point, and called again."""
         if self._open_at_s is not None:
             await self._clock.sleep(max(0.0, self._open_at_s - self._clock.monotonic_s()))
             self._open_at_s = None
@@ -301,7 +301,7 @@ class Connection:
         self._heartbeats = asyncio.create_task(self._send_heartbeats(link))
 
     async def _lost(self, code: int, said: str = "") -> None:
-        """The link is gone: go where the life cycle says."""
+        """Apply the life cycle to the loss of the link."""
         if self._life.state is not State.CONNECTED:  # our own close
             return
         reason = "lost without a close frame" if code == _NO_CLOSE_FRAME else f"closed by the server with {code}"
@@ -311,7 +311,7 @@ class Connection:
         await self._drop_link(_DONE if code in (_NO_CODE, _NO_CLOSE_FRAME) else code)  # RFC 6455, 5.5.1: echoed
 
     def _follow(self, action: Action | None, reason: str, *, retryable: bool = True) -> None:
-        """Note why the connection is gone, and what the life cycle makes of it."""
+        """Record why the connection is gone, and apply the action of the life cycle."""
         self._open_at_s = None
         if isinstance(action, StartTimer):
             self._open_at_s = self._clock.monotonic_s() + action.delay_s
@@ -333,9 +333,9 @@ class Connection:
                 await link.close(code)
 
     async def _send_heartbeats(self, link: Link) -> None:
-        """One every interval. A peer from which nothing at all has come since the last one is dead: abort.
+        """Send one every interval. If nothing came since the last one, the peer is dead: abort the link.
 
-        Unless nobody reads: then it is we who are slow, and what it sent waits in a buffer.
+        The link stays if nobody reads, because what the peer sent waits in a buffer.
         """
         heard_ns: int | None = None
         while True:
@@ -372,19 +372,19 @@ def connect(
     on_change: Callable[[State, str], None] | None = None,
     clock: Clock | None = None,
 ) -> Connection:
-    """A connection that opens with `async with`.
+    """Make a connection. `async with` opens it.
 
     Args:
-        url: of the server; the options are added to it, see `vfctl.client.url.with_options`.
-        filter: what to watch; sent after each (re)connect.
-        open_timeout_s: for each attempt.
-        heartbeat_interval_s: between heartbeats; a peer that stays silent for two of them is dead.
-        jitter: what to make of each backoff delay in seconds; None keeps it.
-        on_change: told each state and, in a word, why.
-        clock: the machine's, unless a test brings its own.
+        url: of the server. The options are added to it, see `vfctl.client.url.with_options`.
+        filter: which nodes to receive; sent after each (re)connect.
+        open_timeout_s: of each attempt.
+        heartbeat_interval_s: time between heartbeats. A peer that is silent for two of them is dead.
+        jitter: changes each backoff delay in seconds; None keeps it.
+        on_change: called with each new state and the reason.
+        clock: replaces the system clock in tests.
 
     Raises:
-        UsageError: the URL or the encoding cannot be.
+        UsageError: the URL or the encoding is invalid.
     """
     full = with_options(url, encoding=encoding, timed=timed, metadata=metadata, voice=voice, notices=notices)
     return Connection(
@@ -399,20 +399,20 @@ def connect(
 
 
 class Clock(Protocol):
-    """Where a connection takes the time from."""
+    """The time for a connection. Tests use another one, so that they need not wait."""
 
     def monotonic_s(self) -> float:
-        """Seconds that only ever grow, for intervals."""
+        """Monotonic time in seconds, for intervals."""
 
     def unix_ns(self) -> int:
         """Unix time in ns, for time stamps."""
 
     async def sleep(self, delay_s: float) -> None:
-        """Come back after so many seconds."""
+        """Wait for `delay_s` seconds."""
 
 
 class SystemClock:
-    """The machine's own."""
+    """The clock of the machine."""
 
     def monotonic_s(self) -> float:
         return time.monotonic()

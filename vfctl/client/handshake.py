@@ -1,4 +1,4 @@
-"""Opening one WebSocket with aiohttp, and saying in a sentence why it could not be opened."""
+"""Opens a WebSocket with aiohttp, and explains a failure in one sentence. Asks a server for its name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import aiohttp
 from vfctl.protocol.wire import MAX_MESSAGE_BYTES
 
 CLOSE_TIMEOUT_S = 2.0
-"""How long a peer may take to answer our close frame."""
+"""Seconds that a peer may take to answer our close frame."""
 
 _REASON_BYTES = 512
-"""How much of a refusal's body is read: enough for a sentence, too little to flood a terminal."""
+"""Bytes that are read of the body of a refusal: enough for a sentence, too few to flood a terminal."""
 
 _NOBODY_HINT = "start a server with `vfctl serve`, or check the address"
 
@@ -27,8 +27,8 @@ class OpenError(Exception):
     """The connection could not be opened.
 
     Args:
-        reason: why, for people; goes on from "URL: ".
-        hint: what can be done about it.
+        reason: why, to be printed after "URL: ".
+        hint: what to do about it.
     """
 
     def __init__(self, reason: str, hint: str | None = None) -> None:
@@ -45,7 +45,7 @@ class Link:
     socket: aiohttp.ClientWebSocketResponse[bool]
 
     async def close(self, code: int) -> None:
-        """The closing handshake, then the socket; within CLOSE_TIMEOUT_S even if the peer goes on sending."""
+        """Do the closing handshake, then close the socket: within CLOSE_TIMEOUT_S, even if the peer keeps sending."""
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -54,7 +54,7 @@ class Link:
             await self.session.close()
 
     async def abort(self) -> None:
-        """Close the socket without a word; a pending receive comes back."""
+        """Close the socket without a handshake. A pending receive returns."""
         await self.session.close()
 
 
@@ -62,12 +62,12 @@ async def open_link(url: str, timeout_s: float) -> Link:
     """Open a WebSocket.
 
     Args:
-        timeout_s: for all of it: name, connection, TLS and handshake.
+        timeout_s: for name resolution, connection, TLS and handshake together.
 
     Raises:
-        OpenError: refused, unreachable, too slow, or something that speaks no WebSocket.
+        OpenError: refused, unreachable, too slow, or no WebSocket server.
     """
-    # No compression: V4 compresses itself, and deflate costs a connection some 100 KB. The session is the only
+    # No compression, because V4 compresses itself and deflate needs 100 KB per connection. The session is the only
     # owner of the socket's transport, so closing it is the (public) way to abort.
     session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), raise_for_status=_refuse)
     try:
@@ -94,12 +94,12 @@ async def open_link(url: str, timeout_s: float) -> Link:
 
 
 def one_line(text: str) -> str:
-    """What a peer says, fit for one line of a terminal: no line breaks, no control characters."""
+    """The text of a peer for one line of a terminal: without line breaks and control characters."""
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
 async def _refuse(response: aiohttp.ClientResponse) -> None:
-    """Called for every handshake answer: if it is not the upgrade, say what the server said instead."""
+    """Check the answer to a handshake. If it is not the upgrade, raise the text of the server."""
     if response.status == 101:
         return
     text = ""
@@ -146,8 +146,9 @@ _MOST_CHARACTERS: Final = 200
 
 
 async def server_name(url: str) -> str | None:
-    """Name and version of the server behind a WebSocket URL, as its `/healthz` or its `Server` header has them; None
-    if it does not say.
+    """Return name and version of the server behind a WebSocket URL, from its `/healthz` or its `Server` header.
+
+    None if it has neither.
     """
     parts = urlsplit(url)
     scheme = "https" if parts.scheme == "wss" else "http"

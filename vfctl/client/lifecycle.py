@@ -1,12 +1,12 @@
-"""When a client connects, waits, tries again and gives up. Sans-IO: events and the time go in, an action comes out.
+"""When a client connects, waits, retries and gives up. Sans-IO: events and the time go in, an action comes out.
 
-The table below is the description's state diagram, with what `docs/protocol.md` adds to it; the code runs it, the
-tests compare it with the diagram. A load generator owns one `LifeCycle` per simulated client, so it is small, and
-costs nothing per message once the connection has proved itself.
+The table below is the state diagram of the system's description, with the additions of `docs/protocol.md`. The code
+runs the table, and the tests compare it with the diagram. A load generator has one `LifeCycle` per simulated client, so
+it is small, and costs nothing per message once the connection is proven.
 
-Two habits of the systems before this one are avoided on purpose: a failure that arrives twice (an error, then the
-close it caused) counts once, since the table has no way out of Reconnecting for it; and a bare open does not reset
-the count, else a server that accepts and drops is retried forever.
+A failure that is reported twice (an error, then the close that it caused) counts once, because the table has no
+transition for it from Reconnecting. An open alone does not reset the count of retries, because a server that accepts
+and drops connections would be retried forever.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from typing import Final, NamedTuple
 from vfctl.protocol import MessageType
 
 BACKOFF_MS: Final = (500, 1000, 2000, 4000, 8000)
-"""What is waited before each retry. Then it is over."""
+"""Seconds before each retry. After the last one the client gives up."""
 
 PROOF_S: Final = 5.0
-"""A connection that stayed open this long has proved itself, whatever it sent."""
+"""A connection that was open for this long is proven, whatever it sent."""
 
 CLEAN_CLOSES: Final = frozenset({1000, 1005})
-"""The peer has said that it is done. 1005 is a close frame without a code, which many libraries send for 1000."""
+"""Clean closes. 1005 is a close frame without a code, which many libraries send for 1000."""
 
 RETRYABLE_CLOSES: Final = frozenset({1001, 1006, 1008, 1011, 1012, 1013, 1014})
-"""Close codes that speak of a moment, not of this conversation:
+"""Close codes of temporary conditions:
 
-1001 going away, 1012 restart, 1013 try again later: said by a server that expects us back.
-1006 no close frame at all: a crash, a cut cable, an abort.
-1008 policy: V4 servers say it to a client that was too slow, when it can still be said, and abort (1006) when it
-cannot. The same fate must not have two outcomes.
-1011 internal error, 1014 bad gateway: another attempt may meet a healthy server; five of them end it otherwise.
+1001 going away, 1012 restart, 1013 try again later: the server expects clients to come back.
+1006 no close frame: a crash, a cut cable, an abort.
+1008 policy: V4 servers send it to a client that is too slow, if they still can, and abort (1006) otherwise. Both must
+have the same outcome.
+1011 internal error, 1014 bad gateway: the next attempt may reach a healthy server. Five failures end it otherwise.
 
-The others would end the same way again: 1002, 1003, 1007, 1009 and 1010 say that one side cannot read the other,
-1015 that TLS failed, and 3000–4999 belong to applications: they are meant for this client, and V4 defines none.
+The others would fail again: 1002, 1003, 1007, 1009 and 1010 mean that one side cannot read the other, 1015 that TLS
+failed, and 3000–4999 belong to applications, of which V4 defines none.
 """
 
 
 class State(Enum):
-    """The description's four."""
+    """The four states of the system's description."""
 
     DISCONNECTED = "Disconnected"
     CONNECTING = "Connecting"
@@ -51,7 +51,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What moves a connection from state to state."""
+    """What changes the state of a connection."""
 
     CONNECT = "connect()"
     OPENED = "onopen"
@@ -66,7 +66,7 @@ class Event(Enum):
 
 
 class Transition(NamedTuple):
-    """One arrow of the diagram."""
+    """One transition of the diagram."""
 
     state: State
     event: Event
@@ -85,24 +85,24 @@ TRANSITIONS: Final = (
     Transition(State.RECONNECTING, Event.RETRIES_EXCEEDED, State.DISCONNECTED),
     *(Transition(state, Event.DISCONNECT, State.DISCONNECTED) for state in State),
 )
-"""Every transition there is. An event that has none from the present state is stale and changes nothing."""
+"""All transitions. An event without a transition from the current state is stale and changes nothing."""
 
 _NEXT: Final = {(state, event): next_state for state, event, next_state in TRANSITIONS}
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Open a connection; then tell `opened` or `open_failed`."""
+    """Open a connection, then call `opened` or `open_failed`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the connection that is open, opening, or has just been opened too late; cancel a timer."""
+    """Close the connection that is open, opening or opened too late. Cancel the timer."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartTimer:
-    """Tell `backoff_elapsed` after this many seconds."""
+    """Call `backoff_elapsed` after this many seconds."""
 
     delay_s: float
 
@@ -114,7 +114,7 @@ CLOSE: Final = Close()
 
 
 def is_retryable(close_code: int) -> bool:
-    """Whether a connection that was closed with this code is worth another attempt."""
+    """Whether to retry after a close with this code."""
     return close_code in RETRYABLE_CLOSES
 
 
@@ -122,7 +122,7 @@ def backoff_s(jitter: Callable[[float], float] | None = None) -> Iterator[float]
     """The seconds to wait before each retry, in order; as many as there are retries.
 
     Args:
-        jitter: what to make of each delay, to spread clients that failed together. None waits exactly as described.
+        jitter: changes each delay, to spread clients that failed together. None keeps the delays.
     """
     for delay_ms in BACKOFF_MS:
         delay_s = delay_ms / 1000
@@ -130,16 +130,15 @@ def backoff_s(jitter: Callable[[float], float] | None = None) -> Iterator[float]
 
 
 class LifeCycle:
-    """The life of one client's connection.
+    """The life cycle of one client's connection.
 
-    Every method takes what has happened and returns what to do now, or None. Times are seconds of any monotonic
-    clock.
+    Every method records an event and returns the action to take now, or None. Times are seconds of any monotonic clock.
 
     Attributes:
-        state: where the diagram stands.
-        retries: how many retries in a row have begun (waiting included) since the connection last proved itself.
-        reconnects: how many retries have ended in an open connection, in all.
-        proven: the present connection has proved itself by what it sent; `observe` has no more to learn.
+        state: current state.
+        retries: number of retries in a row, the one that waits included, since the connection was last proven.
+        reconnects: number of retries that opened a connection, in all.
+        proven: the connection was proven by what it sent. `observe` need not be called any more.
     """
 
     __slots__ = ("_delays", "_graph_seen", "_jitter", "_opened_s", "proven", "reconnects", "retries", "state")
@@ -155,14 +154,14 @@ class LifeCycle:
         self._delays: Iterator[float] | None = None
 
     def connect(self) -> Action | None:
-        """The user wants a connection."""
+        """Connect, as the user wants."""
         if not self._move(Event.CONNECT):
             return None
         self._reset()
         return OPEN
 
     def opened(self, now_s: float) -> Action | None:
-        """The WebSocket handshake is done. CLOSE if nobody waits for it any more (timed out, disconnected)."""
+        """Record that the handshake is done. CLOSE if it came too late (timed out, disconnected)."""
         if not self._move(Event.OPENED):
             return CLOSE if self.state is not State.CONNECTED else None
         self.reconnects += self.retries > 0
@@ -171,14 +170,14 @@ class LifeCycle:
         return None
 
     def open_failed(self) -> Action | None:
-        """The connection could not be opened: refused, answered otherwise, timed out."""
+        """Record that the connection could not be opened: refused, no upgrade, timed out."""
         if self.retries == 0:
             self._move(Event.FIRST_FAILED)
             return None
         return self._retry() if self._move(Event.RETRY_FAILED) else None
 
     def observe(self, type_id: int) -> None:
-        """A message has come. Need not be called once `proven` is set.
+        """Record a message. Need not be called once `proven` is set.
 
         Args:
             type_id: its second byte.
@@ -190,7 +189,7 @@ class LifeCycle:
             self._reset()
 
     def closed(self, close_code: int, now_s: float) -> Action | None:
-        """The open connection is gone.
+        """Record that the open connection is gone.
 
         Args:
             close_code: RFC 6455, section 7.4; 1006 if there was no close frame.
@@ -205,11 +204,11 @@ class LifeCycle:
         return self._retry()
 
     def backoff_elapsed(self) -> Action | None:
-        """The timer has run out."""
+        """Record that the timer has expired."""
         return OPEN if self._move(Event.BACKOFF_ELAPSED) else None
 
     def disconnect(self) -> Action | None:
-        """The user wants no connection any more."""
+        """Disconnect, as the user wants."""
         was = self.state
         self._move(Event.DISCONNECT)
         return None if was is State.DISCONNECTED else CLOSE

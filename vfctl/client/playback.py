@@ -1,4 +1,4 @@
-"""Playing what clients sent in a recording against a server, at the times they did."""
+"""Sends the messages that clients sent in a recording to a server, at the recorded times."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from vfctl.errors import PeerError, ProtocolError, UsageError, VfctlError
 from vfctl.protocol import FilterUpdate, decode
 
 MAX_CONNECTIONS: Final = 1000
-"""More recorded connections than this are left out: a load test plays any number."""
+"""Recorded connections beyond this number are left out. A load test plays any number."""
 
 MAX_WAITING: Final = 1000
-"""Messages that wait for one connection, because the server does not take them; beyond it new ones are not sent."""
+"""Messages that may wait for one connection when the server reads slowly. Beyond it new ones are not sent."""
 
 AHEAD_S: Final = 1.0
-"""So long before its first message a connection is opened."""
+"""Seconds before its first message at which a connection is opened."""
 
 FINISH_S: Final = 5.0
-"""How long the last messages have to be taken."""
+"""Seconds that the last messages have to be sent."""
 
 
 @dataclass(slots=True)
 class PlaybackSummary:
-    """What has been played (so far).
+    """What was sent so far.
 
     Attributes:
-        connections: recorded connections that were played, one connection for each.
-        sent: messages sent.
+        connections: number of recorded connections that were played, each on a connection of its own.
+        sent: number of messages.
         by_type: the same per type name.
-        late: of those, sent more than LATE_MS after their time.
-        latest_ms: how late the latest was.
-        unsent: messages that were not sent: their connection was not there, or there were too many connections.
+        late: messages sent more than LATE_MS after their time.
+        latest_ms: largest delay of a message.
+        unsent: messages that were not sent, because there was no connection or too many of them.
         reconnects: connections lost and opened again.
-        position_s: seconds from the recording's start.
-        duration_s: how long it took.
-        interrupted: it was ended before the recording was.
+        position_s: position in the recording.
+        duration_s: duration so far.
+        interrupted: it was stopped before the end of the recording.
     """
 
     LATE_MS: ClassVar[float] = 20.0
@@ -73,22 +73,22 @@ async def play_to(
     stop: asyncio.Event,
     on_progress: Callable[[PlaybackSummary], None] | None = None,
 ) -> PlaybackSummary:
-    """Play selections, drags, filters and speech, each recorded connection on one of its own.
+    """Send recorded selections, drags, filters and voice, each recorded connection on a connection of its own.
 
-    Connections that are lost are opened again, and their filters set once more.
+    Lost connections are opened again, with their filters.
 
     Args:
         paths: files of one recording, in order.
-        speed: 2 plays twice as fast as it was.
-        start_s: seconds into the recording to begin at.
+        speed: 2 is twice as fast as recorded.
+        start_s: position in the recording to start at, in seconds.
         stop: ends it early.
-        on_progress: told the summary so far, several times a second.
+        on_progress: called with the summary so far, several times a second.
 
     Raises:
         PeerError: the server cannot be reached.
-        InputError: a file cannot be read, or has no messages of clients (from `start_s` on).
+        InputError: a file cannot be read, or has no messages of clients from `start_s` on.
         CaptureError: a file is no recording.
-        UsageError: a speed or start that cannot be.
+        UsageError: the speed or start is out of range.
     """
     check_changes({"speed": speed, "position_s": start_s})
     return await _Playback(url, speed, start_s, stop, on_progress).run(client_messages(paths))
@@ -112,7 +112,9 @@ class _Playback:
         self._summary = PlaybackSummary()
 
     async def run(self, messages: Iterator[ClientMessage]) -> PlaybackSummary:
-        ahead: list[tuple[float, int, ClientMessage]] = []  # a heap: recorders are a few ms out of order
+        ahead: list[
+            tuple[float, int, ClientMessage]
+        ] = []  # a heap: messages are a few ms out of order
         numbers = itertools.count()
         upcoming = next((each for each in messages if each.time_s >= self._start_s), None)
         if upcoming is None:
@@ -148,7 +150,7 @@ class _Playback:
             self._summary.unsent += 1
 
     async def _player(self, number: int, *, first: bool = False) -> None:
-        """See that a recorded connection has one of ours."""
+        """Open a connection for a recorded one, if there is none yet."""
         if number in self._players or len(self._players) >= MAX_CONNECTIONS:
             return
         player = self._players[number] = _Player(self._url, self._summary)
@@ -174,7 +176,7 @@ class _Playback:
 
 
 class _Player:
-    """One connection: what it is given is sent in order, what it hears is read and forgotten."""
+    """One connection. It sends messages in order, and discards what it receives."""
 
     def __init__(self, url: str, summary: PlaybackSummary) -> None:
         self._connection = connect(url)
@@ -184,27 +186,27 @@ class _Player:
         self._life = asyncio.create_task(self._live())
 
     async def opened(self) -> None:
-        """Until it is connected.
+        """Wait until it is connected.
 
         Raises:
-            PeerError: it cannot be.
+            PeerError: it cannot be opened.
         """
         await self._open
 
     def put(self, payload: bytes, due_s: float) -> bool:
-        """Have a message sent; False if the connection has gone, or does not take what it has been given."""
+        """Queue a message; False if the connection is gone or its queue is full."""
         if self._life.done() or self._waiting.full():
             return False
         self._waiting.put_nowait((payload, due_s))
         return True
 
     async def close(self) -> None:
-        """Once what waits has been sent, as far as the server takes it."""
+        """Close after the queued messages have been sent, as far as the server reads them."""
         try:
             async with asyncio.timeout(FINISH_S):
                 await self._waiting.join()
         except TimeoutError:
-            pass  # what still waits then is not sent
+            pass  # messages that wait then are not sent
         self._summary.reconnects += self._connection.reconnects
         self._life.cancel()
         await asyncio.wait({self._life})
@@ -223,7 +225,7 @@ class _Player:
         except VfctlError as error:
             if not self._open.done():
                 self._open.set_exception(error)
-                self._open.exception()  # if nobody waits for it, it shows in what is not sent
+                self._open.exception()  # if nobody waits for it, messages count as unsent
         finally:
             while not self._waiting.empty():
                 self._waiting.get_nowait()

@@ -1,4 +1,4 @@
-"""Recording a live stream: every message exactly as it came, across reconnects."""
+"""Records a live stream: every message exactly as received, across reconnects."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from vfctl.client.url import encoding_of, shown
 from vfctl.errors import InputError, VfctlError
 
 FLUSH_LOOK_S: Final = 0.25
-"""How often it is looked whether something has waited too long in memory."""
+"""Seconds between two checks whether messages have waited too long in memory."""
 
 RECONNECT_NOTE: Final = "vfctl.reconnect"
-"""Name of the metadata record that stands where a connection was opened again: `lost_at_ns`, `open_at_ns` (unix time)
-and `reason`. What the server sent in between is missing."""
+"""Name of the metadata record that is written when a connection was opened again. It has `lost_at_ns`, `open_at_ns`
+(unix time) and `reason`. Messages in between are missing."""
 
 
 @dataclass(slots=True)
 class RecordSummary:
-    """What a recording holds (so far).
+    """What was recorded so far.
 
     Attributes:
-        url: what was recorded, options included.
-        messages: how many.
+        url: the server, with options.
+        messages: number of messages.
         bytes: their payload bytes.
-        duration_s: since the connection was open.
+        duration_s: time since the connection was opened.
         by_type: messages per type name.
-        reconnects: how often the connection was lost and opened again; what was sent in between is missing.
+        reconnects: how often the connection was lost and opened again. Messages in between are missing.
         ended_by_server: the server closed the stream cleanly, before the duration or a stop ended it.
-        full: it has reached the size that it may have.
-        files: what was written; several if it was rotated.
+        full: the recording has reached its maximum size.
+        files: the files that were written; several with rotation.
     """
 
     url: str
@@ -70,27 +70,27 @@ async def record(
 ) -> RecordSummary:
     """Record until the duration is over, the size is reached, `stop` is set or the server ends the stream.
 
-    Asks for raw, timed, metadata, voice and notices, where the URL does not say otherwise.
+    The options are raw, timed, metadata, voice and notices, unless the URL has others.
 
     Args:
-        max_bytes: of all files together.
-        rotation: when to go over to a next file.
-        on_progress: told the summary so far after each message.
+        max_bytes: maximum size of all files together.
+        rotation: when to start a new file.
+        on_progress: called with the summary so far after each message.
         overwrite: whether `out_path`, or an earlier series of that name, may be replaced.
 
     Raises:
         PeerError: the server cannot be reached, or is lost for good.
         ProtocolError: it sends what is not V4.
         InputError: `out_path` exists or cannot be written.
-        UsageError: no recording format has the suffix of `out_path`, or the URL cannot be.
-        Whatever had been recorded by then is in `out_path`, whole.
+        UsageError: no recording format has the suffix of `out_path`, or the URL is invalid.
+        In every case `out_path` has all that was recorded before, and is whole.
     """
     changes = _Changes()
     connection = connect(
         url, encoding="raw", timed=True, metadata=True, voice=True, notices=True, on_change=changes.note
     )
     summary = RecordSummary(shown(connection.url))
-    # It opens its file with the first message, so that a server that is not there leaves no empty one.
+    # The first message opens the file, so a missing server leaves no empty one.
     with SeriesWriter(out_path, metadata=_facts(summary.url), rotation=rotation, overwrite=overwrite) as writer:
         summary.files = writer.files
         async with connection:
@@ -101,7 +101,8 @@ async def record(
                 if summary.messages:
                     keep = "keep" if len(writer.files) > 1 else "keeps"
                     files = ", ".join(map(str, writer.files))
-                    # What did not fit on a disk was counted when it came: only the file itself tells how far it goes.
+                    # Messages that did not fit on the disk were counted when they came. Only the file has the true
+                    # count.
                     unsure = isinstance(error, InputError)
                     what = "what had been written" if unsure else f"the {summary.messages} messages that came"
                     error.hint = f"{files} {keep} {what} before"
@@ -114,7 +115,7 @@ def _facts(url: str) -> dict[str, str]:
 
 
 class _Changes:
-    """What becomes of the connection, for the notes in the file."""
+    """The changes of the connection, for the metadata in the file."""
 
     def __init__(self) -> None:
         self.reconnects: list[dict[str, str]] = []
@@ -130,7 +131,7 @@ class _Changes:
             self.reconnects.append({"lost_at_ns": str(lost_ns), "open_at_ns": str(now_ns), "reason": why})
 
     def take(self) -> list[dict[str, str]]:
-        """The reconnects since the last call."""
+        """Return the reconnects since the last call."""
         news, self.reconnects = self.reconnects, []
         return news
 
@@ -155,7 +156,7 @@ class _Recording:
         self._begun = asyncio.Event()
 
     async def run(self, duration_s: float | None, stop: asyncio.Event) -> None:
-        """Until something ends it; what has gone wrong is raised."""
+        """Wait until one of the tasks ends, and raise its error."""
         writing = asyncio.create_task(self._write_all())
         chores = [asyncio.create_task(self._flush_forever()), asyncio.create_task(self._ask_who())]
         stopping = asyncio.create_task(stop.wait())
@@ -199,7 +200,7 @@ class _Recording:
         name = await server_name(self._connection.url)
         if name is not None:
             await self._begun.wait()
-            with contextlib.suppress(InputError):  # the next message says so, too
+            with contextlib.suppress(InputError):  # the next message raises it, too
                 self._writer.note(METADATA_NAME, {"server": name})
 
     def _sum_up(self) -> None:

@@ -1,4 +1,4 @@
-"""The addresses of V4 servers: what a connection speaks is chosen in its URL."""
+"""URLs of V4 servers. The options of a connection are in its URL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, parse_qs, parse_qsl, urlencode, urlsplit, 
 from vfctl.errors import UsageError
 
 ENCODINGS: Final = ("raw", "lz4", "compact")
-"""How positions may travel."""
+"""Encodings of positions."""
 
 DEFAULT_PATH: Final = "/ws"
 
@@ -25,19 +25,19 @@ def with_options(
     voice: bool = False,
     notices: bool = False,
 ) -> str:
-    """The WebSocket URL that asks for these options; what `url` itself already sets stays as it is.
+    """Return the WebSocket URL with these options. Options that `url` has already are kept.
 
     `http` becomes `ws`, `https` becomes `wss`, and a URL without any path gets `/ws`.
 
     Args:
-        encoding: one of ENCODINGS; None leaves it to the server (raw).
-        timed: sequence, time stamp and interval behind each state.
-        metadata: labels, kinds, depths and clusters in FullGraphs.
-        voice: other clients' speech.
-        notices: errors, selections and the like.
+        encoding: one of ENCODINGS; None is the server's default (raw).
+        timed: add sequence, timestamp and interval to each state.
+        metadata: add labels, kinds, depths and clusters to FullGraphs.
+        voice: receive the voice of other clients.
+        notices: receive errors and selections.
 
     Raises:
-        UsageError: not an address that a WebSocket can be opened to, or an unknown encoding.
+        UsageError: not the address of a WebSocket, or an unknown encoding.
     """
     if encoding is not None and encoding not in ENCODINGS:
         raise UsageError(f"unknown encoding {encoding!r}; the encodings are {', '.join(ENCODINGS)}")
@@ -52,12 +52,12 @@ def with_options(
 
 
 def encoding_of(url: str) -> str:
-    """What a server is asked for by this URL, or by its path and query alone; raw if it does not say."""
+    """The encoding in a URL, or in its path and query alone; the default is raw."""
     return parse_qs(urlsplit(url).query).get("encoding", ["raw"])[0]
 
 
 def shown(url: str) -> str:
-    """The URL for people and files: without a user name and password."""
+    """The URL without user name and password, for messages and files."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 

@@ -1,4 +1,4 @@
-"""Speaking to the others on a server, and hearing them, without a browser."""
+"""Sends a sound file as voice, and records the voice of other clients, without a browser."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from vfctl.errors import InputError, PeerError
 from vfctl.protocol import Filter, VoiceData
 
 MESSAGE_S: Final = MESSAGE_SAMPLES / VOICE_HZ
-MOST_BEHIND_S: Final = 0.1
-"""Who is later than this has been held up: he goes on from here instead of saying it all at once."""
+MAX_LATE_S: Final = 0.1
+"""Seconds. A sender that is later than this continues from now on, and does not catch up in a burst."""
 
 _NOTHING: Final = Filter(kinds=frozenset())
-_LOOK_S: Final = 0.5
+_WRITE_PERIOD_S: Final = 0.5
 
 
 class Pacer:
-    """When each message is due: every 20 ms from the first, so that errors do not add up.
+    """Says when each message is due: every 20 ms from the first, so that errors do not add up.
 
     Args:
         now_s: monotonic time.
@@ -36,8 +36,8 @@ class Pacer:
         self._due_s = now_s
 
     def wait_s(self, now_s: float) -> float:
-        """How long until the next message is due, which is counted by this."""
-        if now_s - self._due_s > MOST_BEHIND_S:
+        """Return the seconds until the next message is due, and count it."""
+        if now_s - self._due_s > MAX_LATE_S:
             self._due_s = now_s
         wait_s = self._due_s - now_s
         self._due_s += MESSAGE_S
@@ -46,7 +46,7 @@ class Pacer:
 
 @dataclass(slots=True)
 class Sent:
-    """What has been said: messages, and reconnects in between."""
+    """Number of messages sent, and of reconnects."""
 
     messages: int = 0
     reconnects: int = 0
@@ -54,14 +54,14 @@ class Sent:
 
 @dataclass(slots=True)
 class Heard:
-    """What has been heard.
+    """What was received.
 
     Attributes:
-        duration_s: of the file.
-        messages: of those that are in it, by speaker.
-        lost: missing in the speakers' sequences.
+        duration_s: duration of the file.
+        messages: number of messages in it, by speaker.
+        lost: messages that are missing in the speakers' sequences.
         reconnects: how often the connection was lost and opened again.
-        ended_by_server: it closed the stream.
+        ended_by_server: the server closed the stream.
     """
 
     duration_s: float = 0.0
@@ -74,15 +74,17 @@ class Heard:
 async def send_voice(
     url: str, messages: Iterable[Samples], stop: asyncio.Event, on_progress: Callable[[float], None]
 ) -> Sent:
-    """Say it, in real time. While the connection is lost nothing is said; then it goes on where it was.
+    """Send voice in real time. Sending pauses while the connection is lost.
 
     Args:
+        url: the server.
         messages: int16 [320] at 16 kHz each.
-        on_progress: told the seconds said so far.
+        stop: ends it early.
+        on_progress: called with the seconds sent so far.
 
     Raises:
         PeerError: the server cannot be reached, or is lost for good.
-        ProtocolError: it sends what is not V4.
+        ProtocolError: the server sends something that is not V4.
     """
     sent = Sent()
     opened = asyncio.Event()
@@ -98,7 +100,7 @@ async def send_voice(
                 await asyncio.sleep(pacer.wait_s(time.monotonic()))
                 while True:
                     await opened.wait()
-                    with contextlib.suppress(PeerError):  # lost just now: once more when it is back
+                    with contextlib.suppress(PeerError):  # lost just now: send again after the reconnect
                         await connection.send(VoiceData(0, VOICE_HZ, samples))
                         break
                     opened.clear()
@@ -120,15 +122,19 @@ async def receive_voice(
     stop: asyncio.Event,
     on_progress: Callable[[Heard], None],
 ) -> Heard:
-    """Write what is said into a WAV file (16 kHz, mono, s16), as long as one listens, silence included.
+    """Record voice to a WAV file (16 kHz, mono, s16). It has silence where nobody speaks.
 
     Args:
-        speaker: the only one who is wanted; None mixes all.
-        duration_s: how long; None until `stop`, or the server ends it.
+        url: the server.
+        out_path: the file.
+        speaker: record only this one; None mixes all.
+        duration_s: seconds; None records until `stop`, or until the server ends the stream.
+        stop: ends it early.
+        on_progress: called twice a second.
 
     Raises:
-        PeerError: the server cannot be reached, or is lost for good. The file has what came before.
-        ProtocolError: it sends what is not V4.
+        PeerError: the server cannot be reached, or is lost for good. The file has all voice before that.
+        ProtocolError: the server sends something that is not V4.
         InputError: the file cannot be written.
     """
     heard, mix = Heard(), VoiceMix()
@@ -153,8 +159,8 @@ async def receive_voice(
 
                 async def write_on() -> None:
                     while True:
-                        await asyncio.sleep(_LOOK_S)
-                        write(mix.take(time.monotonic() - began_s))
+                        await asyncio.sleep(_WRITE_PERIOD_S)
+                        write(mix.final_part(time.monotonic() - began_s))
                         on_progress(heard)
 
                 try:
@@ -168,16 +174,16 @@ async def receive_voice(
 
 
 async def _read_on(connection: Connection) -> None:
-    """What nobody reads is not received, and reconnects happen while reading."""
+    """Read and discard messages, because reconnects happen while reading."""
     async for _ in connection.payloads():
         pass
-    raise PeerError("the server closed the connection before all was said")
+    raise PeerError("the server closed the connection before everything was sent")
 
 
 async def _until_first(
     one: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None], stop: asyncio.Event, limit_s: float | None
 ) -> None:
-    """Until one of them has ended, or it is to stop; what has gone wrong is raised."""
+    """Run both until one ends, `stop` is set, or the time is over. Raises the error of either."""
     tasks = [asyncio.create_task(one), asyncio.create_task(other), asyncio.create_task(_stopped(stop))]
     try:
         await asyncio.wait(tasks, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
