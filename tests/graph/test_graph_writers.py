@@ -38,7 +38,7 @@ def written(graph, format):
 
 def test_positions_of_other_nodes_are_refused():
     nodes = np.zeros(2, NODE_DTYPE)
-    with pytest.raises(InputError, match="those of other nodes"):
+    with pytest.raises(InputError, match="other node ids"):
         PlacedGraph(build_graph("g", ["a", "b"], []), nodes, True, 0)
 
 
