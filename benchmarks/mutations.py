@@ -134,12 +134,12 @@ def run(mutations: int, seed: int = 0) -> Counter[tuple[str, str]]:
                     damaged = decode(mutated(message, kind, random, messages, ids_crc))
                     if isinstance(damaged, CompactUpdate):
                         before = decoder.__dict__.copy()
-                        decoder.feed(damaged)
+                        decoder.decode(damaged)
                         decoder.__dict__.update(before)
                     counts[kind, "decoded"] += 1
                 except ProtocolError:
                     counts[kind, "refused"] += 1
-            decoder.feed(decode(message))  # a refused message has changed nothing
+            decoder.decode(decode(message))  # a refused message has changed nothing
     return counts
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vfctl.bus import TIMESTAMP, BusServer, Envelope, Kind, UnixSubscription, subscribe
+from vfctl.bus import TIMESTAMP, BusServer, Envelope, Kind, UnixBusConnection, subscribe
 from vfctl.bus.envelope import ENVELOPE
 from vfctl.bus.unix_socket import MAX_WAITING_EVENTS
 from vfctl.errors import PeerError, ProtocolError
@@ -23,7 +23,7 @@ async def bus(tmp_path: Path) -> AsyncIterator[BusServer]:
     await server.close()
 
 
-async def read(subscription: UnixSubscription, count: int) -> list[Envelope]:
+async def read(subscription: UnixBusConnection, count: int) -> list[Envelope]:
     envelopes = []
     async with asyncio.timeout(5):
         async for envelope in subscription:

@@ -118,7 +118,7 @@ def test_a_message_comes_back_as_it_was(message):
 def test_messages_in_a_row_come_apart(row, piece):
     stream = b"".join(encode(message) for message in row)
     splitter = MessageSplitter()
-    split = [out for at in range(0, len(stream), piece) for out in splitter.feed(stream[at : at + piece])]
+    split = [out for at in range(0, len(stream), piece) for out in splitter.split(stream[at : at + piece])]
     assert [decode(out) for out in split] == row
     splitter.finish()
 
@@ -183,7 +183,7 @@ def test_a_small_message_cannot_ask_for_much_memory(type_id, flags, sizes):
     assert peak_bytes(buffer) < 100_000
     splitter = MessageSplitter()
     try:
-        assert buffer.startswith(b"".join(splitter.feed(buffer)))
+        assert buffer.startswith(b"".join(splitter.split(buffer)))
     except ProtocolError:
         assert decode_or_refuse(buffer) is None
 

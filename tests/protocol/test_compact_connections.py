@@ -89,7 +89,7 @@ class Connection:
         self.filter, self.history = which, None
         nodes = nodes_at(self._seen(self.layout.positions), self._ids(self.filters[which]))
         graph = decode(encode(FullGraph(nodes, NO_EDGES, compressed=True)))
-        assert self.decoder.feed(graph) is graph
+        assert self.decoder.decode(graph) is graph
 
     def reconnect(self) -> None:
         self.decoder = PositionDecoder()
@@ -99,7 +99,7 @@ class Connection:
         section, self.history = encoder.section(view, self.history)
         trailer = Trailer(encoder.position, 2, 3)
         received = decode(encode(CompactUpdate(view.count, section, True, trailer)))
-        update = self.decoder.feed(received)
+        update = self.decoder.decode(received)
         assert isinstance(update, PositionUpdate)
         assert (update.settled, update.trailer, update.compact) == (True, trailer, True)
         assert np.array_equal(update.nodes["id"], self._ids(self.filters[self.filter]))
@@ -294,14 +294,14 @@ def test_frames_of_others_are_refused_and_change_nothing():
     }
     for section, count, message in foreign.values():
         with pytest.raises(ProtocolError, match=message):
-            connection.decoder.feed(CompactUpdate(count, section))
+            connection.decoder.decode(CompactUpdate(count, section))
     connection.serve(encoder, view)
     connection.watch(1)
     with pytest.raises(ProtocolError, match="a damaged COMPACT section, or one for other nodes"):
-        connection.decoder.feed(CompactUpdate(100, encoder.section(other_half, None)[0]))
+        connection.decoder.decode(CompactUpdate(100, encoder.section(other_half, None)[0]))
     section, _ = encoder.section(View(layout.ids[half], half), history._replace(chain=1))
     with pytest.raises(ProtocolError, match="but none has begun here"):
-        connection.decoder.feed(CompactUpdate(100, section))
+        connection.decoder.decode(CompactUpdate(100, section))
 
 
 def test_without_a_graph_there_are_no_nodes():
@@ -313,7 +313,7 @@ def test_all_else_goes_through_as_it_is():
     decoder = PositionDecoder()
     layout, _ = flying(3)
     for message in (PositionUpdate(nodes_at(layout.positions, layout.ids)), decode(b"\x04\x03\0\0\x07\0\0\0")):
-        assert decoder.feed(message) is message
+        assert decoder.decode(message) is message
     assert decoder.grid is None
 
 

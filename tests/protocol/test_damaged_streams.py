@@ -40,7 +40,7 @@ def started(count: int) -> tuple[PositionDecoder, CompactEncoder, View]:
     nodes = np.zeros(count, NODE_DTYPE)
     nodes["id"] = range(count)
     decoder = PositionDecoder()
-    decoder.feed(FullGraph(nodes, np.zeros(0, EDGE_DTYPE)))
+    decoder.decode(FullGraph(nodes, np.zeros(0, EDGE_DTYPE)))
     return decoder, CompactEncoder(), View(nodes["id"])
 
 
@@ -64,8 +64,8 @@ def test_every_cut_flip_and_swap_of_a_chain_is_a_protocol_error_and_costs_only_i
         damaged += [other for place, other in enumerate(chain) if place not in (0, number)]
         for each in damaged:
             with pytest.raises(ProtocolError):
-                decoder.feed(CompactUpdate(70, each))
-        assert decoder.feed(decode(encode(CompactUpdate(70, section)))).compact
+                decoder.decode(CompactUpdate(70, each))
+        assert decoder.decode(decode(encode(CompactUpdate(70, section)))).compact
 
 
 def test_a_section_takes_memory_in_proportion_to_the_nodes_there_are():
@@ -77,13 +77,13 @@ def test_a_section_takes_memory_in_proportion_to_the_nodes_there_are():
     ):
         tracemalloc.start()
         with pytest.raises(ProtocolError):
-            decoder.feed(CompactUpdate(count, section))
+            decoder.decode(CompactUpdate(count, section))
         assert tracemalloc.get_traced_memory()[1] < 100_000
         tracemalloc.stop()
     encoder.push(0, np.random.default_rng(0).normal(0, 1, (3, 1000)).astype(np.float32))
     section, _ = encoder.section(view, None)
     tracemalloc.start()
-    decoder.feed(CompactUpdate(1000, section))
+    decoder.decode(CompactUpdate(1000, section))
     assert tracemalloc.get_traced_memory()[1] < 400 * 1000
     tracemalloc.stop()
 
@@ -104,6 +104,6 @@ def test_there_is_no_layout_that_does_not_fit(what, positions):
     for number, layout in enumerate([positions, positions[:, ::-1], -positions, np.zeros_like(positions), positions]):
         encoder.push(number, layout.astype(np.float32))
         section, history = encoder.section(view, history)
-        update = decoder.feed(decode(encode(CompactUpdate(3000, section))))
+        update = decoder.decode(decode(encode(CompactUpdate(3000, section))))
         expected = encoder.grid.dequantise(encoder.grid.quantise(layout.astype(np.float32)))
         assert np.array_equal(update.nodes["x"], expected[0], equal_nan=True), what

@@ -26,7 +26,7 @@ def load(module: str):
 
 def messages(name: str) -> list[bytes]:
     splitter = MessageSplitter()
-    split = list(splitter.feed((VECTORS / "streams" / f"{name}.bin").read_bytes()))
+    split = list(splitter.split((VECTORS / "streams" / f"{name}.bin").read_bytes()))
     splitter.finish()
     return split
 
@@ -48,7 +48,7 @@ def test_a_stream_says_what_its_twin_says(name):
     decoder = PositionDecoder()
     twins = TWINS[name]["messages"]
     for payload, twin in zip(messages(name), twins, strict=True):
-        said = generate.to_json(decoder.feed(decode(payload)))
+        said = generate.to_json(decoder.decode(decode(payload)))
         assert said == {key: value for key, value in twin.items() if key != "section"}
 
 
@@ -70,7 +70,7 @@ def test_an_invalid_stream_is_refused_at_its_last_message_where_it_is_wrong(name
     *before, last = messages(name)
     assert len(before) == error["message"]
     for payload in before:
-        decoder.feed(decode(payload))
+        decoder.decode(decode(payload))
     with pytest.raises(ProtocolError) as caught:
-        decoder.feed(decode(last))
+        decoder.decode(decode(last))
     assert caught.value.offset == error["offset"]

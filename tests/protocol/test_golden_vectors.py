@@ -159,15 +159,15 @@ def test_byte_by_byte_it_comes_whole_with_its_last_byte(name):
     assert message_length(whole) == len(whole)
     splitter = MessageSplitter()
     for byte in whole[:-1]:
-        assert list(splitter.feed(bytes((byte,)))) == []
-    assert list(splitter.feed(whole[-1:] + b"\x04")) == [whole]
+        assert list(splitter.split(bytes((byte,)))) == []
+    assert list(splitter.split(whole[-1:] + b"\x04")) == [whole]
     assert splitter.pending == 1
 
 
 def test_all_in_a_row_they_come_apart_again():
     messages = [read(name) for name in VALID]
     splitter = MessageSplitter()
-    assert list(splitter.feed(b"".join(messages))) == messages
+    assert list(splitter.split(b"".join(messages))) == messages
     splitter.finish()
 
 

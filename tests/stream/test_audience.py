@@ -12,7 +12,7 @@ from vfctl.errors import UsageError
 from vfctl.graph import Graph, build_graph
 from vfctl.protocol import NODE_DTYPE, Filter, FullGraph, Message, Nodes, PositionUpdate, Trailer, decode
 from vfctl.protocol.websocket import Opcode, parse_frame_header
-from vfctl.stream import Encoding, Scene, Subscription, Variant
+from vfctl.stream import ConnectionOptions, Encoding, Scene, Variant
 from vfctl.stream import audience as audience_module
 
 
@@ -89,7 +89,7 @@ def test_a_filter_that_matches_nothing_means_zero_nodes(scene: Scene) -> None:
 
 def test_the_default_sends_exactly_the_description(scene: Scene) -> None:
     """Header, count and 28 bytes a node: no trailer, no metadata, nothing compressed."""
-    framed = scene.audience(Subscription.from_query({}).variant).position_update(1, 50_000)
+    framed = scene.audience(ConnectionOptions.from_query({}).variant).position_update(1, 50_000)
     assert framed[2:10] == bytes.fromhex("04020000 03000000")
     assert len(framed) == 2 + 8 + 3 * 28
 
@@ -113,13 +113,13 @@ def test_what_is_kept_for_a_filter_goes_with_the_last_who_watches_by_it(scene: S
 
 def test_what_a_url_chooses() -> None:
     query = {"encoding": "lz4", "timed": "1", "metadata": "0", "voice": "1", "other": "thing"}
-    assert Subscription.from_query(query) == Subscription(Variant(Encoding.LZ4, timed=True), voice=True)
+    assert ConnectionOptions.from_query(query) == ConnectionOptions(Variant(Encoding.LZ4, timed=True), voice=True)
 
 
 @pytest.mark.parametrize("query", [{"encoding": "gzip"}, {"timed": "yes"}, {"voice": ""}])
 def test_what_a_url_cannot_choose(query: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=next(iter(query))):
-        Subscription.from_query(query)
+        ConnectionOptions.from_query(query)
 
 
 def test_at_rest_only_the_trailer_is_made_anew(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,10 +146,10 @@ def test_at_rest_only_the_trailer_is_made_anew(scene: Scene, monkeypatch: pytest
 def test_encodings_beyond_the_limit_are_refused(limit: Encoding, served: set[str]) -> None:
     for encoding in Encoding:
         if encoding in served:
-            assert Subscription.from_query({"encoding": encoding}, limit).variant.encoding is encoding
+            assert ConnectionOptions.from_query({"encoding": encoding}, limit).variant.encoding is encoding
         else:
             with pytest.raises(UsageError, match=f"does not serve encoding={encoding}.*encoding=compact"):
-                Subscription.from_query({"encoding": encoding}, limit)
+                ConnectionOptions.from_query({"encoding": encoding}, limit)
     if limit is not Encoding.RAW:
         with pytest.raises(UsageError, match="encoding=raw"):
-            Subscription.from_query({}, limit)
+            ConnectionOptions.from_query({}, limit)

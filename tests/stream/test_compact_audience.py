@@ -76,7 +76,7 @@ def send_graph(client: Client, round_: int) -> None:
     message = unframe(client.audience.full_graph(round_, 1))
     assert isinstance(message, FullGraph)
     assert message.compressed
-    client.decoder.feed(message)
+    client.decoder.decode(message)
     client.history = None
 
 
@@ -84,7 +84,7 @@ def serve(scene: Scene, client: Client, round_: int) -> None:
     framed, client.history = client.audience.compact_update(client.history, round_, 1)
     message = unframe(framed)
     assert isinstance(message, CompactUpdate)
-    update = client.decoder.feed(message)
+    update = client.decoder.decode(message)
     assert isinstance(update, PositionUpdate)
     assert update.trailer == Trailer(round_, scene.timestamp_us, 1)
     assert update.settled == scene.settled

@@ -73,7 +73,7 @@ def long_stream() -> dict[str, Any]:
         section, history = encoder.section(view, None if number == 30 else history)
         messages.append(CompactUpdate(count, section))
     decoder = PositionDecoder()
-    twins = [generate.to_json(decoder.feed(message)) for message in messages]
+    twins = [generate.to_json(decoder.decode(message)) for message in messages]
     buffer = b"".join(encode(message) for message in messages)
     return {"name": "long stream", "base64": base64.b64encode(buffer).decode(), "twin": {"messages": twins}}
 

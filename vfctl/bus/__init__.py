@@ -1,15 +1,15 @@
-"""How states, events and commands travel between the frame source and the gateways."""
+"""The bus between the frame source and the gateways: states, events and commands in envelopes."""
 
-from vfctl.bus.envelope import EVERYBODY, TIMESTAMP, Envelope, Kind, Subscription
-from vfctl.bus.unix_socket import BusServer, UnixSubscription, subscribe
+from vfctl.bus.envelope import EVERYBODY, TIMESTAMP, BusConnection, Envelope, Kind
+from vfctl.bus.unix_socket import BusServer, UnixBusConnection, subscribe
 
 __all__ = [
     "EVERYBODY",
     "TIMESTAMP",
+    "BusConnection",
     "BusServer",
     "Envelope",
     "Kind",
-    "Subscription",
-    "UnixSubscription",
+    "UnixBusConnection",
     "subscribe",
 ]

@@ -1,4 +1,4 @@
-"""What travels between the frame source and the gateways: V4 bytes in a small envelope that says who sent them."""
+"""The envelopes on the bus between the frame source and the gateways: V4 bytes, and which client they concern."""
 
 from __future__ import annotations
 
@@ -16,40 +16,42 @@ ENVELOPE: Final = struct.Struct("<IBII")
 
 TIMESTAMP: Final = struct.Struct("<Q")
 EVERYBODY: Final = 0
-"""As `client`: not one connection but all whom it concerns. Client numbers begin at 1."""
+"""In place of a client number: the envelope concerns all clients. Client numbers start at 1."""
 
 CLIENTS_PER_GATEWAY: Final = 2**24
-"""Client numbers of a gateway are below this."""
+"""Client numbers of a gateway are smaller than this."""
 
 
 class Kind(IntEnum):
     """What an envelope carries."""
 
     GRAPH = 1
-    """To gateways: FullGraph with METADATA and TIMED. Replaces what was served before."""
+    """To gateways: FullGraph with METADATA and TIMED. It replaces the graph that was served before."""
     FRAME = 2
-    """To gateways: the newest PositionUpdate, TIMED with the time at which it was valid. If its trailer has an interval
-    it is one of a recording, which each client is to get once; the next one comes then."""
+    """To gateways: the newest PositionUpdate, TIMED with the time at which it was valid. If its trailer has an
+    interval, it is a recorded state, which each client is to get once. The next one comes after that interval."""
     CONFIRM = 3
     """To gateways: the last frame was still valid at this unix time in µs (u64)."""
     EVENT = 4
-    """To gateways: a V4 message from, or for, a client: somebody's voice or selection, a notice to one client."""
+    """To gateways: a V4 message from or for a client: voice, a selection, a notice to one client."""
     COMMAND = 5
     """From a gateway: a V4 message that a client has sent."""
     REQUEST = 6
-    """From a gateway: a question to the source, JSON; `client` is the number of the question."""
+    """From a gateway: a request to the source, JSON. `client` is the number of the request."""
     REPLY = 7
-    """To gateways: the answer to the question of that gateway and number, JSON."""
+    """To gateways: the reply to the request with that gateway and number, JSON."""
     LISTEN = 8
-    """From a recorder: what clients send is wanted as well, and nothing more often than every so many µs (u64)."""
+    """From a recorder: subscribe to clients' messages, too, and send nothing more often than every this many µs
+    (u64)."""
     HEARD = 9
-    """From a gateway that is recorded: a V4 message as a client has sent it, behind the unix time in ns (u64) at which
-    it came. To recorders."""
+    """From a gateway that is recorded, to recorders: the unix time of arrival in ns (u64), and then the V4 message of a
+    client."""
     LOST = 10
-    """To recorders: so many (u64) events and messages of clients were too much, and are missing here. From a gateway:
-    so many messages of clients could not be handed on as HEARD."""
+    """To recorders: how many (u64) events and messages of clients were dropped here. From a gateway: how many messages
+    of clients could not be sent as HEARD."""
     LEFT = 11
-    """From a gateway: a client that has sent a COMMAND has gone. Without a client: all of that gateway have."""
+    """From a gateway: a client that has sent a COMMAND has disconnected. Without a client: all clients of that
+    gateway."""
 
 
 _KINDS: Final = {kind.value: kind for kind in Kind}
@@ -61,9 +63,9 @@ class Envelope:
 
     Attributes:
         kind: what it carries.
-        payload: V4 bytes; for CONFIRM eight bytes of time; else as the kind says.
+        payload: V4 bytes, or what the kind says.
         gateway: the gateway that the client is connected to.
-        client: that client's number on its gateway; of a REQUEST and its REPLY, the number of the question.
+        client: number of the client on its gateway; for REQUEST and REPLY the number of the request.
     """
 
     kind: Kind
@@ -73,7 +75,7 @@ class Envelope:
 
     @property
     def sender(self) -> int:
-        """One number, u32, for gateway and client: as which others hear of that client."""
+        """Gateway and client as one number, u32, by which other clients know the client."""
         return self.gateway * CLIENTS_PER_GATEWAY + self.client
 
     def pack(self) -> bytes:
@@ -85,7 +87,7 @@ class Envelope:
         """Payload length, kind, gateway and client.
 
         Raises:
-            ProtocolError: an unknown kind or a length that no message has.
+            ProtocolError: an unknown kind, or a length beyond that of any message.
         """
         length, kind, gateway, client = ENVELOPE.unpack(header)
         if length > MAX_MESSAGE_BYTES:
@@ -96,15 +98,15 @@ class Envelope:
         return length, known, gateway, client
 
 
-class Subscription(Protocol):
+class BusConnection(Protocol):
     """A gateway's end of the bus."""
 
     def __aiter__(self) -> AsyncIterator[Envelope]:
-        """What the source sends: a GRAPH first. Ends when the source goes away."""
+        """Yield the envelopes of the source, a GRAPH first. Ends when the source disconnects."""
         ...
 
     def send(self, envelope: Envelope) -> None:
-        """Hand a client's command, or a question of our own, to the source."""
+        """Send a command of a client, or a request, to the source."""
         ...
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The bus of one machine: a UNIX socket that the frame source listens on."""
+"""The bus of one machine: a UNIX socket on which the frame source listens."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ from vfctl.errors import PeerError, ProtocolError
 from vfctl.protocol.wire import MessageType
 
 MAX_WAITING_EVENTS: Final = 1024
-"""Events that wait for one gateway; beyond it the oldest go. Frames never queue at all, and of selections the newest of
-each client waits, however many clients: one that is never told to be gone would stay with the gateway."""
+"""Events that may wait for one gateway. Beyond it the oldest are dropped. Frames never queue. Of selections the newest
+of each client waits, however many clients there are, because a lost deselection would stay visible."""
 
 MAX_WAITING_HEARD: Final = 65_536
-"""Events that wait for a recorder, who also gets what clients say."""
+"""Events that may wait for a recorder, which also gets the messages of clients."""
 
 MAX_WAITING_VOICE: Final = 256
-"""VoiceData that waits for one gateway; beyond it the oldest go: they cannot push out a selection."""
+"""VoiceData that may wait for one gateway. Beyond it the oldest is dropped. It has a queue of its own, so that it
+cannot displace a selection."""
 
 MAX_WAITING_COMMAND_BYTES: Final = 2**20
-"""Commands that wait for a source which does not read; beyond it new ones are dropped."""
+"""Bytes of commands that may wait for a slow source. Beyond it new ones are dropped."""
 
 LEAST_SEND_BUFFER_BYTES: Final = 128 * 1024
-"""Linux's default is more than this (net.core.wmem_default)."""
+"""Smaller than Linux's default (net.core.wmem_default)."""
 
 _CONNECT_RETRY_S: Final = 0.02
 
 
 class _Subscriber:
-    """One gateway as the source sees it: the newest state waits for it, never a queue of states.
+    """A gateway that is connected to the source. Only the newest state waits for it, never a queue of states.
 
     Attributes:
-        listens: it is a recorder, and also gets what clients say.
+        listens: it is a recorder, and also gets the messages of clients.
         gateway: its number, once it has sent a command.
     """
 
@@ -79,12 +80,12 @@ class _Subscriber:
         self._something.set()
 
     def miss(self, count: int) -> None:
-        """So many messages were lost on their way to here."""
+        """Record that `count` messages were lost before they came here."""
         self._lost += count
         self._something.set()
 
     def listen(self, pause_us: int) -> None:
-        """It is a recorder, and is written to once in so many µs at most."""
+        """Make it a recorder, which is written to at most once every `pause_us`."""
         self.listens = True
         self._pause_s = pause_us / 1e6
         self._events = deque([*self._events, *self._selections.values()], MAX_WAITING_HEARD)
@@ -117,16 +118,17 @@ class _Subscriber:
             await self._writer.drain()
 
     def _make_room(self, size: int) -> None:
-        """Let the kernel take so much at once: a large state that goes in pieces wakes both ends for each of them."""
+        """Enlarge the send buffer to `size`, because a large state that is sent in pieces wakes both ends for each
+        piece."""
         if size > self._room:
             self._room = size
             sock = self._writer.get_extra_info("socket")
-            with contextlib.suppress(OSError):  # it has gone
+            with contextlib.suppress(OSError):  # it is closed
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
 
 class BusServer:
-    """The source's end: publishes states and events, receives commands.
+    """The end of the source: publishes states and events, receives commands.
 
     Args:
         path: where the socket is made.
@@ -150,29 +152,29 @@ class BusServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Begin to listen. Subscribers that come before the first graph wait for it."""
+        """Start listening. Gateways that connect before the first graph wait for it."""
         self._server = await asyncio.start_unix_server(self._serve, self._path)
 
     def publish_graph(self, message: bytes) -> None:
-        """FullGraph with METADATA and TIMED: from now on this graph is served."""
+        """Publish a FullGraph with METADATA and TIMED. From now on this graph is served."""
         self._graph, self._frame = Envelope(Kind.GRAPH, message), None
         self._put(self._graph)
 
     def publish_frame(self, message: bytes) -> None:
-        """The newest PositionUpdate, TIMED."""
+        """Publish the newest PositionUpdate, TIMED."""
         self._frame = Envelope(Kind.FRAME, message)
         self._put(self._frame)
 
     def confirm(self, timestamp_us: int) -> None:
-        """The last frame is still valid at this unix time in µs."""
+        """Publish that the last frame is still valid at this unix time in µs."""
         self._put(Envelope(Kind.CONFIRM, TIMESTAMP.pack(timestamp_us)))
 
     def publish_event(self, envelope: Envelope) -> None:
-        """An EVENT for the gateways."""
+        """Publish an EVENT."""
         self._put(envelope)
 
     async def close(self) -> None:
-        """Stop listening and leave all subscribers."""
+        """Stop listening and close all connections."""
         if self._server:
             self._server.close()
         for task in self._tasks:
@@ -212,7 +214,7 @@ class BusServer:
                 elif envelope.kind is Kind.LISTEN:
                     subscriber.listen(*TIMESTAMP.unpack(envelope.payload))
         except asyncio.CancelledError:
-            pass  # close() ends us; a cancelled handler would be reported by asyncio as an error
+            pass  # close() cancels this; asyncio would report a cancelled handler as an error
         finally:
             self._subscribers.discard(subscriber)
             if subscriber.gateway is not None:
@@ -224,8 +226,8 @@ class BusServer:
             self._tasks.discard(task)
 
 
-class UnixSubscription:
-    """A gateway's end of the bus; see `vfctl.bus.envelope.Subscription`."""
+class UnixBusConnection:
+    """The end of a gateway; see `vfctl.bus.envelope.BusConnection`."""
 
     def __init__(self, transport: asyncio.Transport, receiver: EnvelopeReceiver) -> None:
         self._transport = transport
@@ -233,25 +235,25 @@ class UnixSubscription:
         self._unheard = 0
 
     async def __aiter__(self) -> AsyncIterator[Envelope]:
-        """As for `vfctl.bus.envelope.Subscription`."""
+        """Yield the envelopes of the source."""
         while (envelope := await self._receiver.next()) is not None:
             yield envelope
 
     def send(self, envelope: Envelope) -> None:
-        """Hand a client's command, or a question, to the source; lost if the source has gone or is far behind.
+        """Send a command of a client, or a request, to the source. Dropped if the source is gone or too slow.
 
-        What recorders miss for that is told to them as soon as the source reads again. That a client has gone is always
-        said: it is short, and else what it has selected would stay.
+        Recorders are notified of dropped messages as soon as the source reads again. A LEFT is never dropped, because
+        it is short, and without it a selection would stay visible.
         """
         transport = self._transport
         has_room = transport.get_write_buffer_size() < MAX_WAITING_COMMAND_BYTES or envelope.kind is Kind.LEFT
         if not transport.is_closing() and has_room:
-            self._tell_what_was_unheard()
+            self._report_unheard()
             transport.write(envelope.pack())
         else:
             self._unheard += envelope.kind is Kind.HEARD
 
-    def _tell_what_was_unheard(self) -> None:
+    def _report_unheard(self) -> None:
         if self._unheard:
             self._transport.write(Envelope(Kind.LOST, TIMESTAMP.pack(self._unheard)).pack())
             self._unheard = 0
@@ -259,16 +261,16 @@ class UnixSubscription:
     async def close(self) -> None:
         """Leave the bus."""
         if not self._transport.is_closing():
-            self._tell_what_was_unheard()
+            self._report_unheard()
         self._transport.close()
         await self._receiver.closed()
 
 
-async def subscribe(path: Path, *, timeout_s: float) -> UnixSubscription:
-    """Join the bus at `path`; a source that has not begun to listen yet is waited for.
+async def subscribe(path: Path, *, timeout_s: float) -> UnixBusConnection:
+    """Connect to the bus at `path`. Waits for a source that does not listen yet.
 
     Raises:
-        PeerError: nobody listens there within `timeout_s`.
+        PeerError: no source listens there within `timeout_s`.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -276,7 +278,7 @@ async def subscribe(path: Path, *, timeout_s: float) -> UnixSubscription:
                 try:
                     loop = asyncio.get_running_loop()
                     transport, receiver = await loop.create_unix_connection(EnvelopeReceiver, str(path))
-                    return UnixSubscription(transport, receiver)
+                    return UnixBusConnection(transport, receiver)
                 except (FileNotFoundError, ConnectionRefusedError):
                     await asyncio.sleep(_CONNECT_RETRY_S)
     except TimeoutError:
@@ -284,7 +286,7 @@ async def subscribe(path: Path, *, timeout_s: float) -> UnixSubscription:
 
 
 async def _read_envelopes(reader: asyncio.StreamReader) -> AsyncIterator[Envelope]:
-    """Envelopes until the other side leaves, be it in the midst of one."""
+    """Yield envelopes until the other side disconnects, be it in the middle of one."""
     while True:
         try:
             header = await reader.readexactly(ENVELOPE.size)
@@ -296,14 +298,14 @@ async def _read_envelopes(reader: asyncio.StreamReader) -> AsyncIterator[Envelop
 
 
 BUFFER_BYTES: Final = 64 * 1024
-"""Envelopes that fit are read together; a payload that does not is received into memory of its own."""
+"""Envelopes that fit are read together. A larger payload is received into memory of its own."""
 
 
 class EnvelopeReceiver(asyncio.BufferedProtocol):
-    """Takes envelopes off a connection, in order.
+    """Receives envelopes from a connection, in order.
 
-    A StreamReader would do, but copies all bytes three times and stops the transport whenever 128 KB wait: a third
-    of a gateway's work with states of 280 KB.
+    asyncio's StreamReader copies all bytes three times and pauses the transport whenever 128 KB wait. With states of
+    280 KB that was a third of the work of a gateway.
     """
 
     def __init__(self) -> None:
@@ -320,10 +322,10 @@ class EnvelopeReceiver(asyncio.BufferedProtocol):
         self._transport: asyncio.BaseTransport | None = None
 
     async def next(self) -> Envelope | None:
-        """The next envelope; None once the other side has left, be it in the midst of one.
+        """Return the next envelope, or None after the other side has disconnected, be it in the middle of one.
 
         Raises:
-            ProtocolError: what has come is not an envelope.
+            ProtocolError: the bytes are not an envelope.
         """
         while not self._arrived:
             if self._failure:
@@ -335,30 +337,30 @@ class EnvelopeReceiver(asyncio.BufferedProtocol):
         return self._arrived.popleft()
 
     async def closed(self) -> None:
-        """Until the connection has ended."""
+        """Wait until the connection has ended."""
         await self._ended.wait()
 
     # -- asyncio.BufferedProtocol ----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember what to close."""
+        """Keep the transport."""
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """No more will come."""
+        """Wake the reader, because no more bytes will come."""
         self._ended.set()
         self._news.set()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next bytes go."""
+        """Return the memory for the next bytes."""
         if self._large is not None:
             return self._large[self._large_filled :]
-        if self._after_large and self._filled < ENVELOPE.size:  # likely another one, which would be copied from here
+        if self._after_large and self._filled < ENVELOPE.size:  # the next is likely large, too
             return memoryview(self._buffer)[self._filled : ENVELOPE.size]
         return memoryview(self._buffer)[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So many have come."""
+        """Process `nbytes` that were received."""
         if self._large is not None:
             self._large_filled += nbytes
             if self._large_filled == len(self._large):
@@ -370,14 +372,14 @@ class EnvelopeReceiver(asyncio.BufferedProtocol):
             return
         self._filled += nbytes
         try:
-            self._take_whole_ones()
+            self._extract_envelopes()
         except ProtocolError as error:
             self._failure = error
             if self._transport is not None:
                 self._transport.close()
         self._news.set()
 
-    def _take_whole_ones(self) -> None:
+    def _extract_envelopes(self) -> None:
         buffer, at = self._buffer, 0
         while self._filled - at >= ENVELOPE.size:
             start = at + ENVELOPE.size

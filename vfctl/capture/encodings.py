@@ -120,7 +120,7 @@ class EncodingComparison:
         }
         for name, encoder in encoders.items():
             encode_ns, buffer = _timed(encoder)
-            decode_ns, message = _timed(lambda buffer=buffer: self._decoder.feed(decode(buffer)))  # type: ignore[misc]
+            decode_ns, message = _timed(lambda buffer=buffer: self._decoder.decode(decode(buffer)))  # type: ignore[misc]
             assert isinstance(message, PositionUpdate)
             use = uses[name]
             use.encode_ns.append(encode_ns)
@@ -162,7 +162,7 @@ class EncodingComparison:
         self._encoder, self._view = CompactEncoder(), View(nodes["id"])
         self._history: History | None = None
         self._decoder = PositionDecoder()
-        self._decoder.feed(FullGraph(nodes, _NO_EDGES))
+        self._decoder.decode(FullGraph(nodes, _NO_EDGES))
         self._last = None
         self._pushed_s = 0.0
 

@@ -206,7 +206,7 @@ class CaptureDecoder:
             if not isinstance(message, FullGraph | CompactUpdate):
                 return message
             positions = self._positions[captured.connection] = PositionDecoder()
-        return positions.feed(message)
+        return positions.decode(message)
 
 
 def type_of(captured: CapturedMessage) -> str:

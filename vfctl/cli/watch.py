@@ -103,7 +103,7 @@ async def _take_all(connection: Connection, figures: Figures, scene: WatchedScen
             if connection.reconnects != reconnects:
                 reconnects = connection.reconnects
                 scene.reconnected()
-            scene.take(positions.feed(message))
+            scene.take(positions.decode(message))
 
 
 def _clock_offset_us(connection: Connection) -> int:

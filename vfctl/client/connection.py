@@ -164,7 +164,7 @@ class Connection:
         if payload is None:
             raise StopAsyncIteration
         try:
-            return self._positions.feed(decode(payload))
+            return self._positions.decode(decode(payload))
         except ProtocolError:
             await self.close(_PROTOCOL_ERROR)
             raise

@@ -56,7 +56,7 @@ class PositionDecoder:
         """The grid of the newest COMPACT update."""
         return None if self._known is None else self._known.grid
 
-    def feed(self, message: Message) -> Message:
+    def decode(self, message: Message) -> Message:
         """The next message; a CompactUpdate comes back as a PositionUpdate, all others as they are.
 
         Raises:

@@ -247,7 +247,7 @@ class MessageSplitter:
         """Bytes that wait for the rest of their message."""
         return len(self._pending) - self._start
 
-    def feed(self, data: Buffer) -> Iterator[bytes]:
+    def split(self, data: Buffer) -> Iterator[bytes]:
         """Take the next bytes, at once; the messages that are now whole come as they are asked for.
 
         Raises:

@@ -4,12 +4,13 @@ from vfctl.stream.audience import Audience, Pieces, Scene
 from vfctl.stream.backpressure import Backlog, Delivery, SlowClientPolicy
 from vfctl.stream.coordinator import ClientCoordinator, Due, Intervals
 from vfctl.stream.filters import FilterIndex, Subset
-from vfctl.stream.variants import Encoding, Subscription, Variant
+from vfctl.stream.variants import ConnectionOptions, Encoding, Variant
 
 __all__ = [
     "Audience",
     "Backlog",
     "ClientCoordinator",
+    "ConnectionOptions",
     "Delivery",
     "Due",
     "Encoding",
@@ -18,7 +19,6 @@ __all__ = [
     "Pieces",
     "Scene",
     "SlowClientPolicy",
-    "Subscription",
     "Subset",
     "Variant",
 ]

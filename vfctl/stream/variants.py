@@ -39,7 +39,7 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class ConnectionOptions:
     """All options of a connection's URL: `/ws?encoding=…&timed=1&metadata=1&voice=1&notices=1`."""
 
     variant: Variant = Variant()
@@ -47,7 +47,7 @@ class Subscription:
     notices: bool = False
 
     @classmethod
-    def from_query(cls, query: Mapping[str, str], limit: Encoding = Encoding.RAW) -> Subscription:
+    def from_query(cls, query: Mapping[str, str], limit: Encoding = Encoding.RAW) -> ConnectionOptions:
         """Read the parameters of the URL. Unknown ones are ignored.
 
         Args:

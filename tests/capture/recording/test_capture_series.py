@@ -178,7 +178,7 @@ def compact_stream(graph: FullGraph, count: int) -> list[bytes]:
 
 def positions(stream: list[bytes]) -> list[bytes]:
     decoder = PositionDecoder()
-    found = [decoder.feed(decode(payload)) for payload in stream]
+    found = [decoder.decode(decode(payload)) for payload in stream]
     return [message.nodes.tobytes() for message in found if isinstance(message, PositionUpdate)]
 
 

@@ -27,7 +27,7 @@ class Decoding:
         while True:
             message = await self.viewer.receive()
             self.compact += isinstance(message, CompactUpdate)
-            message = self.decoder.feed(message)
+            message = self.decoder.decode(message)
             if isinstance(message, PositionUpdate):
                 return message
 
@@ -43,7 +43,7 @@ class Decoding:
 
 async def test_a_compact_client_sees_what_moves(stage: Stage) -> None:
     early = Decoding(await stage.connect("?encoding=compact&timed=1"))
-    graph = early.decoder.feed(await early.viewer.receive())
+    graph = early.decoder.decode(await early.viewer.receive())
     assert isinstance(graph, FullGraph)
     assert graph.compressed
     for x in range(10):
@@ -60,8 +60,8 @@ async def test_a_filter_begins_anew(stage: Stage) -> None:
     await client.until_x(1.0)
     await client.viewer.send(FilterUpdate(Filter(kinds=frozenset({"individual"}))))
     while not isinstance(message := await client.viewer.receive(), FullGraph) or len(message.nodes) == len(stage.graph):
-        client.decoder.feed(message)
-    client.decoder.feed(message)
+        client.decoder.decode(message)
+    client.decoder.decode(message)
     stage.tick(2.0)
     update = await client.until_x(2.0)
     assert update.nodes["id"].tolist() == message.nodes["id"].tolist()

@@ -21,7 +21,7 @@ from vfctl.server.gateway.connection import ClientSocket, Connection
 from vfctl.sockets import shared_pages, submission_ring
 from vfctl.sockets.fan_out import BATCH, SHARED_BYTES, FanOut
 from vfctl.sockets.shared_pages import PIPE_BYTES
-from vfctl.stream import Scene, Subscription
+from vfctl.stream import ConnectionOptions, Scene
 
 FAR_AHEAD_US = 10**12
 
@@ -42,7 +42,7 @@ class Ends:
         far.setblocking(False)
         self.far.append(far)
         transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
-        subscription = Subscription.from_query({"timed": "1"})
+        subscription = ConnectionOptions.from_query({"timed": "1"})
         audience = self.scene.audience(subscription.variant)
         return self.clients.add(ClientSocket(), transport, subscription, audience, 0)
 

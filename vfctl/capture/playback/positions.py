@@ -33,7 +33,7 @@ class Positions:
         if captured.form is not Form.V4:
             frame = decode_deployed(captured.payload)
             return PositionUpdate(_plain_nodes(frame.records, frame.ids))
-        return self._decoder.feed(decode(captured.payload))
+        return self._decoder.decode(decode(captured.payload))
 
 
 def is_compact(captured: CapturedMessage) -> bool:

@@ -52,7 +52,7 @@ class OpeningState:
     def _feed(self, payload: bytes) -> PositionUpdate | None:
         assert self._chain is not None
         try:
-            message = self._chain.feed(decode(payload))
+            message = self._chain.decode(decode(payload))
         except ProtocolError:
             return None  # as damaged as it came, it is recorded all the same
         return message if isinstance(message, PositionUpdate) else None

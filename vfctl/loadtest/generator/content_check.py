@@ -86,6 +86,6 @@ class ContentCheck:
         return ""
 
     def _follow(self, payload: bytes) -> Message:
-        message = self._positions.feed(decode(payload))
+        message = self._positions.decode(decode(payload))
         self._broken = False
         return message

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from vfctl.bus import Envelope, Kind, Subscription
+from vfctl.bus import BusConnection, Envelope, Kind
 
 ANSWER_TIMEOUT_S: Final = 5.0
 """The source answers between two ticks; a hundred thousand nodes on a busy core still leave it time for that."""
@@ -22,7 +22,7 @@ class Inquiry:
         gateway: the number of the gateway that asks.
     """
 
-    def __init__(self, bus: Subscription, gateway: int) -> None:
+    def __init__(self, bus: BusConnection, gateway: int) -> None:
         self._bus = bus
         self._gateway = gateway
         self._numbers = itertools.count(1)

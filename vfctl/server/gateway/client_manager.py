@@ -24,7 +24,7 @@ from vfctl.server.clocks import unix_time_us
 from vfctl.server.gateway.connection import ClientSocket, Connection, LossWatch
 from vfctl.server.gateway.connection_slots import PLAIN, TIMED, Places, Roster
 from vfctl.sockets.fan_out import FanOut, unsent_bytes
-from vfctl.stream import Audience, Delivery, Pieces, SlowClientPolicy, Subscription
+from vfctl.stream import Audience, ConnectionOptions, Delivery, Pieces, SlowClientPolicy
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class ClientManager:
         self,
         websocket: ClientSocket,
         transport: asyncio.Transport,
-        subscription: Subscription,
+        subscription: ConnectionOptions,
         audience: Audience,
         now_us: int,
     ) -> Connection:

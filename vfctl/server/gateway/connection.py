@@ -10,7 +10,7 @@ from aiohttp import WSCloseCode, web
 
 from vfctl.protocol import History
 from vfctl.server.gateway.protocol_wrapper import ProtocolWrapper
-from vfctl.stream import Audience, Backlog, Subscription
+from vfctl.stream import Audience, Backlog, ConnectionOptions
 from vfctl.stream.voice_limit import VoiceLimit
 
 
@@ -101,7 +101,7 @@ class Connection:
         number: int,
         socket: ClientSocket,
         transport: asyncio.Transport,
-        subscription: Subscription,
+        subscription: ConnectionOptions,
         audience: Audience,
         now_us: int,
     ) -> None:

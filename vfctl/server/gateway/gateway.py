@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from vfctl.bus import EVERYBODY, TIMESTAMP, Envelope, Kind, Subscription
+from vfctl.bus import EVERYBODY, TIMESTAMP, BusConnection, Envelope, Kind
 from vfctl.errors import ProtocolError, UsageError
 from vfctl.graph import Graph, from_full_graph
 from vfctl.protocol import (
@@ -40,8 +40,7 @@ from vfctl.server.http.physics_api import PhysicsDesk
 from vfctl.server.http.replay_api import ReplayDesk
 from vfctl.server.options import Recording, ServerOptions
 from vfctl.server.process.scoreboard import Places
-from vfctl.stream import ClientCoordinator, Intervals, Scene
-from vfctl.stream import Subscription as ClientSubscription
+from vfctl.stream import ClientCoordinator, ConnectionOptions, Intervals, Scene
 from vfctl.stream.voice_limit import (
     BYTES_PER_S,
     HIGHEST_RATE_HZ,
@@ -81,7 +80,7 @@ class Gateway:
         encoding_limit: encodings that take more than this one are refused.
     """
 
-    def __init__(self, options: ServerOptions, number: int, bus: Subscription, places: Places) -> None:
+    def __init__(self, options: ServerOptions, number: int, bus: BusConnection, places: Places) -> None:
         self.number = number
         self.places = places
         self._inquiry = Inquiry(bus, number)
@@ -258,7 +257,7 @@ class Gateway:
     async def websocket(self, request: web.Request) -> web.StreamResponse:
         """`GET /ws`: a connection, from its handshake to its end."""
         try:
-            subscription = ClientSubscription.from_query(request.query, self.encoding_limit)
+            subscription = ConnectionOptions.from_query(request.query, self.encoding_limit)
         except UsageError as error:
             return web.Response(status=400, text=f"{error.message}\n")
         refusal = self.places.take()
@@ -270,7 +269,7 @@ class Gateway:
         finally:
             self.places.give_back()
 
-    async def _converse(self, request: web.Request, subscription: ClientSubscription) -> web.StreamResponse:
+    async def _converse(self, request: web.Request, subscription: ConnectionOptions) -> web.StreamResponse:
         """With a client that has a place."""
         # aiohttp refuses a message of exactly the limit.
         socket = ClientSocket(compress=False, max_msg_size=MAX_CLIENT_MESSAGE_BYTES + 1)

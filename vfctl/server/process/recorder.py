@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vfctl import __version__
-from vfctl.bus import TIMESTAMP, Envelope, Kind, UnixSubscription, subscribe
+from vfctl.bus import TIMESTAMP, Envelope, Kind, UnixBusConnection, subscribe
 from vfctl.capture.recording.rotation import Rotation
 from vfctl.capture.recording.series import SeriesWriter
 from vfctl.errors import InputError, PeerError, VfctlError
@@ -73,7 +73,7 @@ def _open(record: RecordTo | None, url: str) -> SeriesWriter:
     return SeriesWriter(Path(record.file), metadata=metadata, rotation=rotation if rotation != Rotation() else None)
 
 
-async def _follow(bus: UnixSubscription, taker: Taker, thread: WriterThread) -> None:
+async def _follow(bus: UnixBusConnection, taker: Taker, thread: WriterThread) -> None:
     async for envelope in bus:
         taken = taker.take(envelope, time.time_ns())
         if taken is not None:
