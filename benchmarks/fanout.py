@@ -34,7 +34,7 @@ from install_peers import PEERS, PYTHON, ensure_peers, node
 from processes import HERE, Running, compiled, cpu_s, free_port, has_clients, spent_s, wait_until
 
 from vfctl.protocol import NODE_DTYPE, PositionUpdate, Trailer, encode
-from vfctl.server.process.descriptors import raise_descriptor_limit
+from vfctl.server.capacity import raise_descriptor_limit
 
 CONNECTS_PER_S = 1000
 CONNECT_TIMEOUT_S = 90.0

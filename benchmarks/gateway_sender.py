@@ -22,13 +22,13 @@ from vfctl.bus import BusServer
 from vfctl.graph.generators import generate
 from vfctl.graph.model import to_full_graph
 from vfctl.protocol import NODE_DTYPE, PositionUpdate, Trailer, encode
-from vfctl.server.clocks import unix_time_us
 from vfctl.server.options import ServerOptions
+from vfctl.server.process.child import spawn
 from vfctl.server.process.child_main import Ready
 from vfctl.server.process.gateway_process import run_gateway
 from vfctl.server.process.port import Port
-from vfctl.server.process.scoreboard import Scoreboard
-from vfctl.server.process.spawn import spawn
+from vfctl.server.runtime import unix_time_us
+from vfctl.server.scoreboard import Scoreboard
 
 TICKS_PER_S = 60
 NEVER_S = 1e6

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from install_peers import PEERS, PYTHON, ensure_peers, node
 from processes import BUILD, VFCTL, Running, Source, compiled, cpu_s, has_clients, pss_kb, spent_s, wait_until
 
-from vfctl.server.process.descriptors import raise_descriptor_limit
+from vfctl.server.capacity import raise_descriptor_limit
 
 SOURCE_PROCESSES = 2
 FRAME_NODES = {100: "2.8 KB", 316: "9 KB"}

@@ -39,7 +39,7 @@ from fanout import message
 from install_peers import PYTHON, ensure_peers
 from processes import HERE, Running, compiled, cpu_s, free_port, spent_s, wait_until
 
-from vfctl.server.process.descriptors import raise_descriptor_limit
+from vfctl.server.capacity import raise_descriptor_limit
 
 MIN_SENDERS = 3
 MAX_CONNECTIONS_A_PROCESS = 17_000

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from vfctl.cli import serve_display
 from vfctl.cli.serve_display import MAX_ROWS, Meter, Row, ServeDisplay, plain_line, table
-from vfctl.server.process.scoreboard import Scoreboard, Slot
+from vfctl.server.scoreboard import Scoreboard, Slot
 
 SETTLED = Row(1200, 1200.0, 10.6e6, 0.0, 0, 1000.0, 1000.0, 3.21, True)
 STRAINED = Row(800, 8000.0, 70e6, 12.0, 3, 100.0, 50.0, 14.5, False)
@@ -28,7 +28,7 @@ def lines(console: Console) -> list[str]:
 def slot(posted_s: float, *, began_us: int = 1, clients: int = 5, frames: int = 0, settled: int = 0) -> Slot:
     return Slot(
         began_us=began_us,
-        posted_us=int(posted_s * 1e6),
+        published_us=int(posted_s * 1e6),
         clients=clients,
         frames=frames,
         bytes=100 * frames,
@@ -79,7 +79,7 @@ def test_another_process_in_the_slot_counts_from_zero() -> None:
 def board() -> Scoreboard:
     board = Scoreboard(2)
     for entry in board:
-        entry.began_us = entry.posted_us = 1
+        entry.began_us = entry.published_us = 1
         entry.settled = 1
     return board
 
@@ -109,7 +109,7 @@ def test_without_a_terminal_there_is_a_line_every_ten_seconds_if_something_chang
         for second in range(100):
             clock.now_s += 1
             board[0].frames += 10  # more of the same is no news
-            board[0].posted_us += 1_000_000
+            board[0].published_us += 1_000_000
             if second == 15:
                 board[1].clients = 7
             if second == 45:

@@ -46,7 +46,7 @@ def test_the_clients_of_a_gateway_that_is_killed_are_back_soon_and_the_others_no
         finally:
             conductor.kill()
     assert affected[0] > CLIENTS / 6
-    assert said == ["the gateway 1 process was killed by signal 9; it is started again"]
+    assert said == ["the gateway 1 process was killed by signal 9; it is restarted"]
     assert document["clients"] == {
         "target": CLIENTS,
         "connected": CLIENTS,
@@ -78,7 +78,7 @@ def test_a_server_says_that_a_gateway_has_been_started_again_and_goes_on() -> No
     url = server.wait_for(r"serving .* on (ws://\S+)")[1]
     _, *gateways = spawned(server.process.pid)
     os.kill(gateways[1], signal.SIGKILL)
-    server.wait_for("the gateway 1 process was killed by signal 9; it is started again")
+    server.wait_for("the gateway 1 process was killed by signal 9; it is restarted")
     code, _, errors = run("loadtest", url, "--clients", "20", "--duration", "0.5", "--gate", "clients.failed == 0")
     assert code == 0, errors
     server.interrupt()
@@ -101,5 +101,5 @@ def test_a_gateway_that_hangs_is_ended_and_started_again(monkeypatch: pytest.Mon
             time.sleep(0.01)
         assert said == [
             "the gateway 0 process hangs, it is ended",
-            "the gateway 0 process was killed by signal 9; it is started again",
+            "the gateway 0 process was killed by signal 9; it is restarted",
         ]

@@ -161,7 +161,7 @@ def test_a_server_whose_process_is_killed_says_so() -> None:
     os.kill(int(sources[0]), signal.SIGKILL)
     code, _ = server.finish()
     assert code == 4
-    assert "killed by signal 9" in server.errors or "frame source has gone" in server.errors
+    assert "killed by signal 9" in server.errors or "source process has closed the bus" in server.errors
     assert "Traceback" not in server.errors
 
 

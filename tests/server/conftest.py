@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,10 +16,12 @@ from aiohttp import web
 from vfctl.bus import BusServer, Envelope, subscribe
 from vfctl.graph import Graph, build_graph, to_full_graph
 from vfctl.protocol import NODE_DTYPE, Message, Nodes, PositionUpdate, Trailer, decode, encode
+from vfctl.server.capacity import ClientLimit
 from vfctl.server.gateway.gateway import Gateway
 from vfctl.server.http.endpoints import build_app
 from vfctl.server.options import ServerOptions
-from vfctl.server.process.scoreboard import Places, Scoreboard
+from vfctl.server.runtime import monotonic_us
+from vfctl.server.scoreboard import Scoreboard
 
 MessageT = TypeVar("MessageT")
 
@@ -27,7 +29,15 @@ MessageT = TypeVar("MessageT")
 class Stage:
     """Source, bus, gateway and port of one test."""
 
-    def __init__(self, folder: Path, options: ServerOptions, graph: Graph, capacity: int = 100) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: ServerOptions,
+        graph: Graph,
+        *,
+        capacity: int = 100,
+        clock: Callable[[], int] = monotonic_us,
+    ) -> None:
         self.graph = graph
         self.commands: asyncio.Queue[Envelope] = asyncio.Queue()
         self.bus = BusServer(folder / "bus")
@@ -35,8 +45,9 @@ class Stage:
         self._viewers: list[Viewer] = []
         self._folder = folder
         self._options = options
+        self._clock = clock
         self.scoreboard = Scoreboard(2)  # as if there were another gateway
-        self._places = Places(self.scoreboard, 0, capacity=capacity, max_clients=options.max_clients)
+        self._limit = ClientLimit(self.scoreboard, 0, capacity=capacity, max_clients=options.max_clients)
 
     def nodes(self, x: float = 0.0) -> Nodes:
         nodes = np.zeros(len(self.graph), NODE_DTYPE)
@@ -62,10 +73,10 @@ class Stage:
         await self.bus.start()
         self.publish_graph()
         self.subscription = await subscribe(self._folder / "bus", timeout_s=5)
-        self.gateway = Gateway(self._options, 0, self.subscription, self._places)
+        self.gateway = Gateway(self._options, 0, self.subscription, self._limit, self._clock)
         self.following = asyncio.create_task(self.gateway.follow_bus())
-        await self.gateway.wait_ready()
-        self._runner = web.AppRunner(build_app(self.gateway), access_log=None, shutdown_timeout=0.1)
+        await self.gateway.updates.wait_ready()
+        self._runner = web.AppRunner(build_app(self.gateway, self._options), access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
@@ -130,9 +141,16 @@ def small_graph() -> Graph:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, small_graph: Graph) -> AsyncIterator[Stage]:
-    """Every tick is due for everybody: the active interval is shorter than any tick."""
-    staged = Stage(tmp_path, ServerOptions(active_interval_ms=0.001, stable_interval_ms=1000), small_graph)
+def clock() -> Callable[[], int]:
+    """The gateway's monotonic clock in µs; tests may replace it."""
+    return monotonic_us
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, small_graph: Graph, clock: Callable[[], int]) -> AsyncIterator[Stage]:
+    """Every connection is due at every tick, because the active interval is shorter than any tick."""
+    options = ServerOptions(active_interval_ms=0.001, stable_interval_ms=1000)
+    staged = Stage(tmp_path, options, small_graph, clock=clock)
     await staged.start()
     yield staged
     await staged.stop()

@@ -17,8 +17,8 @@ from vfctl.cli.signals import stop_on_signals
 from vfctl.client.playback import PlaybackSummary, play_to
 from vfctl.errors import EXIT_INTERRUPTED, PeerError, UsageError
 from vfctl.quantities import format_count
+from vfctl.server.capacity import workers_here
 from vfctl.server.options import DEFAULT_MAX_CLIENTS, Admin, Recording, ServerOptions
-from vfctl.server.process.workers import workers_here
 from vfctl.terminal.output import log_line, stderr_console
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from vfctl.cli.serve_display import ServeDisplay
 from vfctl.errors import PeerError, UsageError
-from vfctl.server.http.replay_client import ReplayRemote
+from vfctl.server.http.replay_api import ReplayClient
 from vfctl.server.process.launch import Server
 from vfctl.terminal.live_display import read_keys
 from vfctl.terminal.output import log_line
@@ -48,14 +48,14 @@ class ReplayDisplay(ServeDisplay):
 async def steer(server: Server, display: ServeDisplay) -> None:
     """Keep the display's status up to date, and do what keys say; until cancelled."""
     assert isinstance(display, ReplayDisplay)
-    remote = ReplayRemote(server.options.host, server.port)
+    remote = ReplayClient(server.options.host, server.port)
     typed: asyncio.Queue[bytes] = asyncio.Queue()
     with read_keys(typed.put_nowait) as display.has_keys:
         if not (display.has_keys or display.is_drawn):
             return
         while True:
             try:
-                display.status = await asyncio.to_thread(remote.ask)
+                display.status = await asyncio.to_thread(remote.get)
                 key = await asyncio.wait_for(typed.get(), POLL_S)
                 changes = changes_for(key, display.status)
                 if changes:

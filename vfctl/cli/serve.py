@@ -41,11 +41,10 @@ from vfctl.loadtest.scenario.file import load_scenario, scenario_names
 from vfctl.loadtest.scenario.model import EmbeddedServer
 from vfctl.physics import DEFAULT_PARAMETERS
 from vfctl.quantities import format_count
+from vfctl.server.capacity import MAX_WORKERS, client_capacity, raise_descriptor_limit, workers_here
 from vfctl.server.http.origins import check_origin
 from vfctl.server.options import DEFAULT_MAX_CLIENTS, Admin, RecordTo, ServerOptions
-from vfctl.server.process.descriptors import client_capacity, raise_descriptor_limit
 from vfctl.server.process.launch import Server, launch
-from vfctl.server.process.workers import MAX_WORKERS, workers_here
 from vfctl.stream import Encoding, SlowClientPolicy
 from vfctl.terminal.output import log_line, print_error, stderr_console
 

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from vfctl.quantities import format_byte_rate
-from vfctl.server.process.scoreboard import Scoreboard, Slot
+from vfctl.server.scoreboard import Scoreboard, Slot
 from vfctl.terminal.live_display import LiveDisplay
 
 PLAIN_PERIOD_S: Final = 10.0
@@ -71,12 +71,12 @@ class Meter:
         posts = self._posts
         if posts and posts[-1].began_us != slot.began_us:  # another process, which counts from zero
             posts.clear()
-        if not posts or slot.posted_us > posts[-1].posted_us:
+        if not posts or slot.published_us > posts[-1].published_us:
             posts.append(slot)
-        while len(posts) > 2 and slot.posted_us - posts[1].posted_us >= RATE_S * 1e6:
+        while len(posts) > 2 and slot.published_us - posts[1].published_us >= RATE_S * 1e6:
             posts.popleft()
         first, last = posts[0], posts[-1]
-        per_s = 1e6 / (last.posted_us - first.posted_us) if last.posted_us > first.posted_us else 0.0
+        per_s = 1e6 / (last.published_us - first.published_us) if last.published_us > first.published_us else 0.0
         return Row(
             slot.clients,
             (last.frames - first.frames) * per_s,

@@ -112,9 +112,7 @@ class _Playback:
         self._summary = PlaybackSummary()
 
     async def run(self, messages: Iterator[ClientMessage]) -> PlaybackSummary:
-        ahead: list[
-            tuple[float, int, ClientMessage]
-        ] = []  # a heap: messages are a few ms out of order
+        ahead: list[tuple[float, int, ClientMessage]] = []  # a heap: messages are a few ms out of order
         numbers = itertools.count()
         upcoming = next((each for each in messages if each.time_s >= self._start_s), None)
         if upcoming is None:

@@ -1,4 +1,4 @@
-"""The server: gateways, the process behind the bus, and how they are launched.
+"""The server: gateways, their HTTP endpoints, and the processes.
 
-`vfctl.server.process.launch` starts one; `vfctl.server.options` says what there is to choose.
+`vfctl.server.process.launch` starts a server with `vfctl.server.options`.
 """

@@ -1,4 +1,4 @@
-"""What a server is asked to do: plain data that crosses to its processes."""
+"""Options of a server: plain data that its processes receive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vfctl.stream import Encoding, SlowClientPolicy
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8765
 DEFAULT_MAX_CLIENTS: Final = 50_000
-"""What the system's description promises."""
+"""As the system's description requires."""
 
 
 class Admin(StrEnum):
@@ -21,24 +21,24 @@ class Admin(StrEnum):
 
     NOBODY = "nobody"
     LOCAL = "local"
-    """Programs on this machine, that speak to it directly and not through a proxy."""
+    """Programs on this machine that connect directly, not through a proxy."""
     ANYONE = "anyone"
-    """Whoever reaches the port."""
+    """Everybody who can connect."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveGraph:
-    """A graph that the physics moves.
+    """A graph whose layout the physics computes.
 
     Attributes:
         file: path of a graph file; None for a generated or the bundled one.
         generator: `scale-free`, `tree`, `grid` or `random`; None without `file` is the bundled graph.
-        nodes: how many to generate.
-        seed: of the generator and of the first positions.
-        at_rest: run the layout to rest before the first client is let in.
-        keep_awake: never settle, so that clients are served at the active interval.
-        parameters: of the physics, to begin with.
-        device: what the physics computes on.
+        nodes: number of generated nodes.
+        seed: of the generator and of the initial positions.
+        at_rest: let the layout settle before the first client may connect.
+        keep_awake: never settle, so that clients get updates at the active interval.
+        parameters: of the physics, at the start.
+        device: that the physics computes on.
     """
 
     file: str | None = None
@@ -53,14 +53,14 @@ class LiveGraph:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording that is played back.
+    """A recording that is replayed.
 
     Attributes:
         files: paths of the recording's files, in order.
-        speed: 2 is twice as fast as it was.
-        loop: begin again at the end.
-        start_s: where to begin, in seconds from the start of the recording.
-        paused: begin in pause.
+        speed: 2 is twice the recorded speed.
+        loop: restart at the end.
+        start_s: first position, in seconds from the start of the recording.
+        paused: start paused.
     """
 
     files: tuple[str, ...]
@@ -72,11 +72,12 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class RecordTo:
-    """A recording that a server makes of itself.
+    """The server's own recording.
 
     Attributes:
         file: path, .mcap or .bin.
-        rotate_bytes, rotate_s: a next file is begun when one is so large, or so old; None never.
+        rotate_bytes: size at which the next file is begun; None never.
+        rotate_s: age at which the next file is begun; None never.
     """
 
     file: str
@@ -89,20 +90,21 @@ class ServerOptions:
     """One server: a frame source and its gateways.
 
     Attributes:
-        source: what is served.
-        host, port: where the gateways listen; port 0 takes a free one.
+        source: the graph or recording that is served.
+        host: name or address that the gateways listen on.
+        port: 0 chooses a free one.
         workers: number of gateway processes.
-        max_clients: connections of all gateways together; more are answered 503.
-        physics_hz: ticks a second of the frame source.
-        active_interval_ms: how often a client is served while the layout moves.
-        stable_interval_ms: and once it is stable.
-        stall_timeout_s: a client that takes nothing for so long is disconnected.
-        slow_client: what becomes of one that has not taken its last frames when the next is due.
-        encoding_limit: encodings that take more than this one are refused.
+        max_clients: connections of all gateways together; more get HTTP 503.
+        physics_hz: ticks per second of the frame source.
+        active_interval_ms: update interval while the layout moves.
+        stable_interval_ms: update interval of a settled layout.
+        stall_timeout_s: a client that reads nothing for this time is disconnected.
+        slow_client: backpressure policy: skip updates or disconnect.
+        encoding_limit: encodings that need more bandwidth are refused.
         admin: who may change the physics while it runs.
         allow_origins: additional allowed origins, as `vfctl.server.http.origins.check_origin` returns them.
-        heartbeat_s: a client that has been silent for so long is sent a heartbeat.
-        record: what it sends and hears is also recorded there; None is nowhere.
+        heartbeat_s: a client that sends nothing for this time gets a heartbeat.
+        record: the server also records what it sends and receives; None without a recording.
     """
 
     source: LiveGraph | Recording = field(default_factory=LiveGraph)

@@ -42,14 +42,14 @@ class Ends:
         far.setblocking(False)
         self.far.append(far)
         transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
-        subscription = ConnectionOptions.from_query({"timed": "1"})
-        audience = self.scene.audience(subscription.variant)
-        return self.clients.add(ClientSocket(), transport, subscription, audience, 0)
+        options = ConnectionOptions.from_query({"timed": "1"})
+        audience = self.scene.audience(options.variant)
+        return self.clients.add(ClientSocket(), transport, options, audience, 0)
 
     def deliver(self, connections: list[Connection], sequence: int) -> bytes:
         self.scene.confirm(sequence)
-        places = np.array([connection.place for connection in connections], np.int32)
-        self.clients.deliver_due(places, sequence, 50_000, 1000 * sequence)
+        slots = np.array([connection.slot for connection in connections], np.int32)
+        self.clients.sender.send_updates(slots, sequence, 50_000, 1000 * sequence)
         return connections[0].audience.position_update(sequence, 50_000)
 
     async def read_all(self, index: int) -> bytes:
@@ -120,15 +120,15 @@ async def test_a_connection_that_is_closing_or_gone_gets_nothing(ends: Ends) -> 
     assert gone.transport.is_closing()
 
 
-async def test_who_is_in_step_is_not_looked_at_and_who_may_not_be_is(ends: Ends) -> None:
-    """Whatever is written to a transport by anybody takes the connection out of step until its next turn."""
+async def test_any_write_to_a_transport_disables_direct_writes_until_it_is_empty(ends: Ends) -> None:
+    """Otherwise a frame could be written into the middle of an earlier message."""
     connection, other = await ends.add(), await ends.add()
     expected = [ends.deliver([connection, other], 1)]
     big = b"n" * 60_000
     for sequence in range(2, 40):
         if connection.transport.get_write_buffer_size():
             break
-        assert ends.clients.send(connection, big)
+        assert ends.clients.sender.send(connection, big)
         expected.append(big)
         skipped = ends.clients.traffic.skipped
         framed = ends.deliver([connection, other], sequence)  # the notice may still wait: no frame into its middle
@@ -174,13 +174,13 @@ async def test_a_descriptor_that_is_anothers_by_now_gets_nothing(ends: Ends) -> 
             far.recv(1)
 
 
-async def test_places_are_given_again(ends: Ends) -> None:
+async def test_slots_are_reused(ends: Ends) -> None:
     connections = [await ends.add() for _ in range(70)]
-    assert len({connection.place for connection in connections}) == 70
-    left = connections[3].place
+    assert len({connection.slot for connection in connections}) == 70
+    left = connections[3].slot
     ends.clients.remove(connections[3])
     again = await ends.add()
-    assert (connections[3].place, again.place) == (-1, left)
+    assert (connections[3].slot, again.slot) == (-1, left)
     framed = ends.deliver([again, connections[69]], 1)
     assert await ends.read_all(70) == framed
     ends.clients.remove(connections[3])  # twice does no harm
@@ -191,8 +191,8 @@ async def test_each_audience_gets_its_own(ends: Ends) -> None:
     connections = [await ends.add() for _ in range(6)]
     for connection in connections[::2]:
         variant = connection.audience.variant.with_filter(Filter(search="node 1"))
-        ends.clients.watch(connection, ends.scene.audience(variant))
-    for sequence in (1, 2):  # one by one, then in step
+        ends.clients.set_audience(connection, ends.scene.audience(variant))
+    for sequence in (1, 2):  # one by one, then by direct writes
         ends.deliver(connections, sequence)
         for index, connection in enumerate(connections):
             assert await ends.read_all(index) == connection.audience.position_update(sequence, 50_000)

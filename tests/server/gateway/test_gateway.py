@@ -30,8 +30,8 @@ from vfctl.protocol import (
     decode,
     encode,
 )
-from vfctl.server.gateway.gateway import MAX_CLIENT_MESSAGE_BYTES
-from vfctl.server.process.gateway_process import is_our_fault
+from vfctl.server.gateway.connection_handler import MAX_CLIENT_MESSAGE_BYTES
+from vfctl.server.process.gateway_process import is_server_error
 
 if TYPE_CHECKING:
     from tests.server.conftest import Stage
@@ -57,7 +57,7 @@ async def test_a_client_that_joins_a_settled_layout_gets_graph_and_updates(stage
     """Late joiners must not see every node at the origin, nor nothing at all."""
     stage.tick(3.0, settled=True)
     async with asyncio.timeout(5):
-        while not stage.gateway.scene.settled:
+        while not stage.gateway.updates.scene.settled:
             await asyncio.sleep(0)
     viewer = await stage.connect()
     graph = await viewer.receive()
@@ -175,11 +175,11 @@ async def test_speech_reaches_the_others_who_listen_and_never_the_speaker(stage:
 def _telling(stage: Stage) -> Callable[[Envelope], None]:
     """What the source makes of speech and selections."""
 
-    def obey(command: Envelope) -> None:
+    def handle_command(command: Envelope) -> None:
         if command.kind is Kind.COMMAND:
             stage.bus.publish_event(replace(command, kind=Kind.EVENT))
 
-    return obey
+    return handle_command
 
 
 async def test_selections_are_told_to_those_who_want_notices(stage: Stage) -> None:
@@ -239,7 +239,7 @@ async def test_peers_that_leave_or_send_no_http_are_no_news(caplog: pytest.LogCa
         (RuntimeError("a bug"), True),
     ):
         record = logging.LogRecord("x", logging.ERROR, "", 0, "Error", (), (type(error), error, None))
-        assert is_our_fault(record) is news
+        assert is_server_error(record) is news
 
 
 async def test_thousands_who_leave_during_the_handshake_leave_nothing_behind(
@@ -259,18 +259,18 @@ async def test_thousands_who_leave_during_the_handshake_leave_nothing_behind(
     async with asyncio.timeout(5):
         while len(stage.gateway.clients) > 1:
             await asyncio.sleep(0)
-    assert not [record for record in caplog.records if record.exc_info and is_our_fault(record)]
+    assert not [record for record in caplog.records if record.exc_info and is_server_error(record)]
 
 
 async def test_a_client_that_leaves_is_forgotten(stage: Stage) -> None:
     viewer = await stage.connect()
     await viewer.receive()
-    assert (len(stage.gateway.clients), len(stage.gateway.coordinator)) == (1, 1)
+    assert (len(stage.gateway.clients), len(stage.gateway.updates.coordinator)) == (1, 1)
     await viewer.socket.close()
     async with asyncio.timeout(5):
         while len(stage.gateway.clients):
             await asyncio.sleep(0)
-    assert len(stage.gateway.coordinator) == 0
+    assert len(stage.gateway.updates.coordinator) == 0
 
 
 async def test_a_new_graph_reaches_those_who_are_connected(stage: Stage) -> None:

@@ -15,8 +15,7 @@ from tests.server.conftest import Stage, Viewer
 from vfctl.graph import Graph, build_graph
 from vfctl.protocol import Filter, FilterUpdate, FullGraph, Heartbeat, PositionUpdate, encode
 from vfctl.protocol.websocket import Opcode, close_payload, frame, frame_masked
-from vfctl.server.gateway import client_manager as client_manager_module
-from vfctl.server.gateway import gateway as gateway_module
+from vfctl.server.gateway import disconnects
 from vfctl.server.options import ServerOptions
 from vfctl.stream import SlowClientPolicy
 
@@ -37,10 +36,8 @@ class FakeClock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    fake = FakeClock()
-    monkeypatch.setattr(gateway_module, "monotonic_us", fake)
-    return fake
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 async def sleeper(stage: Stage, others: int = 0) -> socket.socket:
@@ -66,10 +63,10 @@ async def tick(stage: Stage, clock: FakeClock, count: int, step_us: int = 50_000
     """Publish states one by one, each served before the next."""
     for number in range(count):
         clock.now_us += step_us
-        before = stage.gateway.scene.version
+        before = stage.gateway.updates.scene.version
         stage.tick(float(number))
         async with asyncio.timeout(5):
-            while stage.gateway.scene.version == before:
+            while stage.gateway.updates.scene.version == before:
                 await asyncio.sleep(0)
         for _ in range(3):  # the gateway times its work to the end of the loop iteration, before the clock moves on
             await asyncio.sleep(0)
@@ -129,8 +126,8 @@ async def test_a_client_that_ends_the_connection_and_reads_nothing_is_cut(
     said: bytes, clock: FakeClock, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits for it is never taken, so that an orderly end never comes."""
-    monkeypatch.setattr(client_manager_module, "GOODBYE_S", 0.01)
-    monkeypatch.setattr(client_manager_module, "CLOSING_S", 0.01)
+    monkeypatch.setattr(disconnects, "DRAIN_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(disconnects, "CLOSE_TIMEOUT_S", 0.01)
     sock = await sleeper(stage)
     await tick(stage, clock, 10)
     (connection,) = stage.gateway.clients
@@ -147,7 +144,7 @@ async def test_who_takes_the_goodbye_is_not_cut(
     clock: FakeClock, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of its descriptor is nobody's by then, or another's."""
-    monkeypatch.setattr(client_manager_module, "GOODBYE_S", 60.0)
+    monkeypatch.setattr(disconnects, "DRAIN_TIMEOUT_S", 60.0)
     sock = await sleeper(stage)
     await tick(stage, clock, 10)
     await tick(stage, clock, 10, step_us=3_000_000)
@@ -157,11 +154,13 @@ async def test_who_takes_the_goodbye_is_not_cut(
     async with asyncio.timeout(10):
         while not connection.ended:
             await asyncio.sleep(0.001)
-    assert connection.cut is not None
-    assert connection.cut.cancelled()
+    assert connection.abort_timer is not None
+    assert connection.abort_timer.cancelled()
 
 
-async def test_a_client_that_says_much_leaves_time_for_others(stage: Stage) -> None:
+async def test_a_client_that_says_much_leaves_time_for_others(tmp_path: Path, small_graph: Graph) -> None:
+    stage = Stage(tmp_path, ServerOptions(active_interval_ms=0.001), small_graph)  # with the real clock
+    await stage.start()
     talker, other = await stage.connect(), await stage.connect()
     (connection, _) = stage.gateway.clients
     last = Filter(depth=(0, 300))
@@ -174,6 +173,8 @@ async def test_a_client_that_says_much_leaves_time_for_others(stage: Stage) -> N
     await other.receive_kind(Heartbeat)
     assert connection.audience.variant.filter != last
     talking.cancel()
+    connection.transport.abort()  # otherwise its close would wait behind all filters
+    await stage.stop()
 
 
 async def _talk(viewer: Viewer, filters: list[Filter]) -> None:
@@ -185,7 +186,7 @@ async def test_a_client_that_sleeps_on_finds_its_connection_broken(
     clock: FakeClock, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An orderly end would wait in the server's kernel, behind data that the closed window never lets through."""
-    monkeypatch.setattr(client_manager_module, "GOODBYE_S", 0.01)
+    monkeypatch.setattr(disconnects, "DRAIN_TIMEOUT_S", 0.01)
     sock = await sleeper(stage)
     await tick(stage, clock, 10)
     await tick(stage, clock, 10, step_us=3_000_000)
@@ -201,7 +202,7 @@ async def test_a_server_that_does_not_skip_disconnects_at_the_first_frame_that_i
     clock: FakeClock, tmp_path: Path, small_graph: Graph
 ) -> None:
     options = ServerOptions(active_interval_ms=0.001, stable_interval_ms=1000, slow_client=SlowClientPolicy.DISCONNECT)
-    stage = Stage(tmp_path, options, small_graph)
+    stage = Stage(tmp_path, options, small_graph, clock=clock)
     await stage.start()
     viewer = await stage.connect()
     sock = await sleeper(stage, others=1)
@@ -242,10 +243,10 @@ async def test_a_filter_of_a_client_that_is_behind_is_answered_once_it_reads(clo
     await loop.sock_sendall(sock, frame_masked(encode(update), b"mask"))
     (connection,) = stage.gateway.clients
     async with asyncio.timeout(5):
-        while not connection.owed_graph:
+        while not connection.graph_pending:
             await asyncio.sleep(0)
         reading = asyncio.create_task(_read_forever(loop, sock))
-        while connection.owed_graph:
+        while connection.graph_pending:
             await tick(stage, clock, 1)
     reading.cancel()
     assert connection.audience.variant.filter == update.filter

@@ -91,7 +91,9 @@ async def scrape(stage: Stage) -> dict[str, dict[str, float]]:
     return values
 
 
-@pytest.mark.parametrize(("others", "says"), [(99, "this server takes 100 clients"), (0, "this gateway holds 1 ")])
+@pytest.mark.parametrize(
+    ("others", "says"), [(99, "the server is full: it accepts 100 clients"), (0, "this gateway is full: it holds 1 ")]
+)
 async def test_a_full_server_answers_503_and_when_to_come_back(
     tmp_path: Path, small_graph: Graph, others: int, says: str
 ) -> None:

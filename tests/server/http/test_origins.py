@@ -51,7 +51,7 @@ HERE = "127.0.0.1:8765"
     ],
 )
 def test_the_rule(origin: str | None, host: str, on_loopback: bool, allowed: bool) -> None:
-    assert (Origins([], ["mybox"]).why_not(origin, host, on_loopback=on_loopback) is None) is allowed
+    assert (Origins([], ["mybox"]).refusal_reason(origin, host, on_loopback=on_loopback) is None) is allowed
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_rule(origin: str | None, host: str, on_loopback: bool, allowed: boo
     ],
 )
 def test_what_is_allowed_besides(entry: str, origin: str, host: str, allowed: bool) -> None:
-    assert (Origins([check_origin(entry)]).why_not(origin, host, on_loopback=True) is None) is allowed
+    assert (Origins([check_origin(entry)]).refusal_reason(origin, host, on_loopback=True) is None) is allowed
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from aiohttp.test_utils import make_mocked_request
 from vfctl.graph import Graph, to_full_graph
 from vfctl.physics import PARAMETERS, PhysicsParameters
 from vfctl.protocol import NODE_DTYPE, PositionUpdate, Trailer, encode
-from vfctl.server.gateway import bus_requests as inquiry
-from vfctl.server.http.physics_api import why_not
+from vfctl.server.gateway import bus_client
+from vfctl.server.http.physics_api import refusal_reason
 from vfctl.server.options import Admin, LiveGraph, Recording, ServerOptions
 from vfctl.server.process.launch import Server, launch
 
@@ -165,7 +165,7 @@ def test_a_proxy_and_a_foreign_name_are_not_this_machine(server: Server) -> None
 )
 def test_who_may_change_the_physics(admin: Admin, remote: str | None, host: str, allowed: bool) -> None:
     request = make_mocked_request("PATCH", "/physics", {"Host": host}).clone(remote=remote)
-    assert (why_not(request, admin) is None) is allowed
+    assert (refusal_reason(request, admin, "physics") is None) is allowed
 
 
 def test_a_replay_has_no_physics(tmp_path: Path, small_graph: Graph) -> None:
@@ -183,7 +183,7 @@ def test_a_replay_has_no_physics(tmp_path: Path, small_graph: Graph) -> None:
 
 
 async def test_a_source_that_does_not_answer_is_503(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inquiry, "ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(bus_client, "REPLY_TIMEOUT_S", 0.05)
     async with stage.session.get(f"{stage.http}/physics") as response:  # the test's bus answers nothing
         assert response.status == 503
         assert "has not answered" in (await response.json())["error"]

@@ -19,7 +19,7 @@ from vfctl.capture import open_writer
 from vfctl.errors import PeerError, UsageError
 from vfctl.graph import Graph, build_graph, to_full_graph
 from vfctl.protocol import NODE_DTYPE, Filter, FilterUpdate, FullGraph, Notice, PositionUpdate, decode, encode
-from vfctl.server.http.replay_client import ReplayRemote
+from vfctl.server.http.replay_api import ReplayClient
 from vfctl.server.options import Admin, LiveGraph, Recording, ServerOptions
 from vfctl.server.process.launch import Server, launch
 
@@ -58,14 +58,14 @@ def server(recording: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def remote(server: Server) -> ReplayRemote:
-    remote = ReplayRemote(server.options.host, server.port)
+def remote(server: Server) -> ReplayClient:
+    remote = ReplayClient(server.options.host, server.port)
     remote.change({"paused": True, "position_s": 0, "speed": 1})
     return remote
 
 
-def test_get_shows_where_it_is(remote: ReplayRemote, recording: Path) -> None:
-    status = remote.ask()
+def test_get_shows_where_it_is(remote: ReplayClient, recording: Path) -> None:
+    status = remote.get()
     assert status.pop("schema") == "vfctl.replay/1"
     assert status == {
         "file": str(recording),
@@ -79,7 +79,7 @@ def test_get_shows_where_it_is(remote: ReplayRemote, recording: Path) -> None:
     }
 
 
-async def test_every_client_gets_each_state_once_in_order(server: Server, remote: ReplayRemote) -> None:
+async def test_every_client_gets_each_state_once_in_order(server: Server, remote: ReplayClient) -> None:
     """However its own phase lies; and at the pace of the recording."""
 
     async def watch() -> tuple[list[float], list[float]]:
@@ -107,7 +107,7 @@ async def test_every_client_gets_each_state_once_in_order(server: Server, remote
         assert np.median(np.diff(times_s[moving:])) == pytest.approx(0.05, abs=0.01)
 
 
-async def test_filters_work_on_replayed_states_and_seeking_shows_at_once(server: Server, remote: ReplayRemote) -> None:
+async def test_filters_work_on_replayed_states_and_seeking_shows_at_once(server: Server, remote: ReplayClient) -> None:
     async with websockets.connect(f"{server.url}?encoding=lz4&timed=1&metadata=1", compression=None) as connection:
         await connection.recv()
         await connection.send(encode(FilterUpdate(Filter(kinds=frozenset({"individual"})))))
@@ -128,7 +128,7 @@ async def test_filters_work_on_replayed_states_and_seeking_shows_at_once(server:
             assert time.monotonic() - began_s < 0.7  # not only at the stable interval
 
 
-async def test_recorded_selections_are_told_to_those_who_want_notices(server: Server, remote: ReplayRemote) -> None:
+async def test_recorded_selections_are_told_to_those_who_want_notices(server: Server, remote: ReplayClient) -> None:
     async with (
         websockets.connect(f"{server.url}?notices=1", compression=None) as wants,
         websockets.connect(server.url, compression=None) as other,
@@ -164,13 +164,13 @@ def test_changes_that_cannot_be_are_answered_with_why(server: Server, body: byte
     assert document["schema"] == "vfctl.replay/1"
 
 
-def test_a_question_that_the_source_cannot_take_harms_nobody(server: Server, remote: ReplayRemote) -> None:
+def test_a_question_that_the_source_cannot_take_harms_nobody(server: Server, remote: ReplayClient) -> None:
     """The gateway that asks had lost its bus, and its clients their connections."""
     before = server.pids
     with pytest.raises(UsageError):
         remote.change({"position_s": 10**400})
     server.watch(0.5)
-    assert remote.ask()["duration_s"] is not None
+    assert remote.get()["duration_s"] is not None
     assert server.pids == before
 
 
@@ -187,8 +187,8 @@ def test_a_proxy_may_not_steer(server: Server) -> None:
 def test_a_server_without_a_recording_says_so() -> None:
     source = LiveGraph(generator="tree", nodes=5, device="cpu")
     with launch(ServerOptions(source=source, port=0, admin=Admin.ANYONE)) as server:
-        with pytest.raises(UsageError, match="there is no recording behind it"):
-            ReplayRemote(server.options.host, server.port).ask()
+        with pytest.raises(UsageError, match="there is no replay"):
+            ReplayClient(server.options.host, server.port).get()
         port = server.port
     with pytest.raises(PeerError, match="does not answer"):
-        ReplayRemote("127.0.0.1", port).ask()
+        ReplayClient("127.0.0.1", port).get()

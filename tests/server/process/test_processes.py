@@ -32,7 +32,7 @@ from vfctl.bus import Envelope, Kind
 from vfctl.server.process.gateway_process import run_gateway
 from vfctl.server.options import ServerOptions
 from vfctl.server.process.port import Port
-from vfctl.server.process.scoreboard import Scoreboard
+from vfctl.server.scoreboard import Scoreboard
 
 folder = Path(sys.argv[1])
 bus = socket.socket(socket.AF_UNIX)
@@ -145,7 +145,7 @@ def test_a_gateway_that_dies_is_started_again_and_the_others_stay() -> None:
         staying = server.scoreboard[1].clients
         before = server.pids
         said = kill_and_watch(server, 0)
-        assert said == ["the gateway 0 process was killed by signal 9; it is started again"]
+        assert said == ["the gateway 0 process was killed by signal 9; it is restarted"]
         assert [name for name, pid in server.pids.items() if before[name] != pid] == ["gateway 0"]
         assert [slot.clients for slot in server.scoreboard] == [0, staying]
         assert connect(server, 40, stack) == {"101": 40}
@@ -157,7 +157,7 @@ def test_a_gateway_that_dies_again_and_again_is_given_up(monkeypatch: pytest.Mon
     with launch(ServerOptions(source=SMALL, port=0)) as server:
         kill_and_watch(server, 0)
         said = kill_and_watch(server, 0)
-        assert said == ["the gateway 0 process was killed by signal 9; it is started again in 0.1 s"]
+        assert said == ["the gateway 0 process was killed by signal 9; it is restarted in 0.1 s"]
         with pytest.raises(PeerError, match=r"has died 3 times within 60 s; the last time: .* killed by signal 9"):
             kill_and_watch(server, 0)
 

@@ -39,7 +39,7 @@ from vfctl.protocol import (
 from vfctl.server.options import LiveGraph, RecordTo, ServerOptions
 from vfctl.server.process import recording_tap as recording
 from vfctl.server.process.launch import launch
-from vfctl.server.process.recording_tap import Taken, Taker, WriterThread
+from vfctl.server.process.recording_tap import RecordedItem, RecordingTap, WriterThread
 
 if TYPE_CHECKING:
     from tests.server.conftest import Stage
@@ -52,22 +52,22 @@ SAMPLES = np.array([1, 2, 3], np.int16)
 
 
 @pytest.fixture
-def taker() -> Taker:
-    return Taker(active_us=50_000, stable_us=1_000_000)
+def tap() -> RecordingTap:
+    return RecordingTap(active_us=50_000, stable_us=1_000_000)
 
 
 def frame(stage: Stage, at_us: int, *, settled: bool = False) -> Envelope:
     return Envelope(Kind.FRAME, encode(PositionUpdate(stage.nodes(1), settled, Trailer(0, at_us, 0))))
 
 
-def decoded(taken: Taken | None) -> object:
+def decoded(taken: RecordedItem | None) -> object:
     assert taken is not None
     return decode(taken.payload)
 
 
-def test_states_have_the_trailer_that_a_client_would_get(taker: Taker, stage: Stage) -> None:
-    first = taker.take(frame(stage, 1_000_000), 0)
-    second = taker.take(frame(stage, 1_050_000, settled=True), 0)
+def test_states_have_the_trailer_that_a_client_would_get(tap: RecordingTap, stage: Stage) -> None:
+    first = tap.on_envelope(frame(stage, 1_000_000), 0)
+    second = tap.on_envelope(frame(stage, 1_050_000, settled=True), 0)
     assert first is not None
     assert first.arrival_ns == 1_000_000_000  # when it was valid, not when the recorder came to read it
     updates = [decoded(first), decoded(second)]
@@ -78,35 +78,37 @@ def test_states_have_the_trailer_that_a_client_would_get(taker: Taker, stage: St
     assert updates[0].nodes.tobytes() == stage.nodes(1).tobytes()
 
 
-def test_a_state_that_stays_is_taken_once_an_interval(taker: Taker, stage: Stage) -> None:
-    taker.take(frame(stage, 1_000_000, settled=True), 0)
-    confirmed = [taker.take(Envelope(Kind.CONFIRM, TIMESTAMP.pack(at_us)), 0) for at_us in (1_500_000, 2_000_000)]
+def test_a_state_that_stays_is_taken_once_an_interval(tap: RecordingTap, stage: Stage) -> None:
+    tap.on_envelope(frame(stage, 1_000_000, settled=True), 0)
+    confirmed = [tap.on_envelope(Envelope(Kind.CONFIRM, TIMESTAMP.pack(at_us)), 0) for at_us in (1_500_000, 2_000_000)]
     assert confirmed[0] is None
     update = decoded(confirmed[1])
     assert isinstance(update, PositionUpdate)
     assert update.trailer == Trailer(2, 2_000_000, 1_000_000)
 
 
-def test_what_is_told_to_others_is_taken_as_they_hear_it(taker: Taker) -> None:
+def test_what_is_told_to_others_is_taken_as_they_hear_it(tap: RecordingTap) -> None:
     said = Envelope(Kind.EVENT, encode(VoiceData(0, 16_000, SAMPLES)), gateway=2, client=7)
-    assert decoded(taker.take(said, 5_000_000)) == VoiceData(2 * 2**24 + 7, 16_000, SAMPLES, Trailer(1, 5000, 0))
-    assert decoded(taker.take(said, 6_000_000)) == VoiceData(2 * 2**24 + 7, 16_000, SAMPLES, Trailer(2, 6000, 0))
+    assert decoded(tap.on_envelope(said, 5_000_000)) == VoiceData(2 * 2**24 + 7, 16_000, SAMPLES, Trailer(1, 5000, 0))
+    assert decoded(tap.on_envelope(said, 6_000_000)) == VoiceData(2 * 2**24 + 7, 16_000, SAMPLES, Trailer(2, 6000, 0))
     selected = Envelope(Kind.EVENT, encode(NodeSelect(3)), gateway=2, client=7)
-    assert decoded(taker.take(selected, 0)) == Notice({"notice": "selection", "client": 2 * 2**24 + 7, "node_id": 3})
+    assert decoded(tap.on_envelope(selected, 0)) == Notice(
+        {"notice": "selection", "client": 2 * 2**24 + 7, "node_id": 3}
+    )
 
 
-def test_what_clients_said_is_taken_as_they_said_it(taker: Taker) -> None:
+def test_what_clients_said_is_taken_as_they_said_it(tap: RecordingTap) -> None:
     drag = encode(NodeDrag(1, 2, 3, 4))
     heard = Envelope(Kind.HEARD, TIMESTAMP.pack(77) + drag, gateway=1, client=5)
-    assert taker.take(heard, 99) == Taken(drag, 77, Direction.CLIENT, 2**24 + 5)
-    assert taker.take(Envelope(Kind.LOST, TIMESTAMP.pack(3)), 0) is None
-    assert taker.lost == 3
+    assert tap.on_envelope(heard, 99) == RecordedItem(drag, 77, Direction.CLIENT, 2**24 + 5)
+    assert tap.on_envelope(Envelope(Kind.LOST, TIMESTAMP.pack(3)), 0) is None
+    assert tap.lost == 3
 
 
-def test_times_never_run_backwards(taker: Taker, stage: Stage) -> None:
+def test_times_never_run_backwards(tap: RecordingTap, stage: Stage) -> None:
     """A client's drag was heard between the moment of a state and its coming."""
     heard = Envelope(Kind.HEARD, TIMESTAMP.pack(1_002_000_000) + encode(NodeDrag(1, 2, 3, 4)), gateway=1, client=5)
-    taken = [taker.take(each, 0) for each in (heard, frame(stage, 1_000_000), frame(stage, 1_050_000))]
+    taken = [tap.on_envelope(each, 0) for each in (heard, frame(stage, 1_000_000), frame(stage, 1_050_000))]
     assert [each and each.arrival_ns for each in taken] == [1_002_000_000, 1_002_000_000, 1_050_000_000]
     update = decoded(taken[1])
     assert isinstance(update, PositionUpdate)
@@ -247,7 +249,7 @@ def test_nobody_waits_for_a_disk_that_stalls(stalled: Stalled, monkeypatch: pyte
     messages = [encode(Heartbeat(number)) for number in range(200)]  # of 12 bytes
     began_s = time.monotonic()
     for number, message in enumerate(messages):
-        thread.put(Taken(message, number))
+        thread.put(RecordedItem(message, number))
     assert time.monotonic() - began_s < 1
     assert thread.dropped == 200 - 1000 // 12
     stalled.go.set()
@@ -258,7 +260,7 @@ def test_nobody_waits_for_a_disk_that_stalls(stalled: Stalled, monkeypatch: pyte
 
 def test_a_disk_that_never_takes_anything_is_given_up(stalled: Stalled) -> None:
     thread = WriterThread(stalled.open, lambda _: None)
-    thread.put(Taken(encode(Heartbeat(1)), 1))
+    thread.put(RecordedItem(encode(Heartbeat(1)), 1))
     assert not thread.close(0.05)
 
 
@@ -272,9 +274,9 @@ def test_a_full_disk_is_told_once_and_the_rest_is_counted(tmp_path: Path) -> Non
         told.set()
 
     thread = WriterThread(lambda: SeriesWriter(tmp_path / "full.bin", metadata={}), on_failure)
-    thread.put(Taken(encode(Heartbeat(1)), 1))
+    thread.put(RecordedItem(encode(Heartbeat(1)), 1))
     assert told.wait(5)
-    thread.put(Taken(encode(Heartbeat(2)), 1))
+    thread.put(RecordedItem(encode(Heartbeat(2)), 1))
     assert thread.close(5)
     assert isinstance(failed[0], InputError)
     assert "No space left" in failed[0].message
@@ -293,7 +295,7 @@ def test_what_waited_when_the_disk_was_full_is_counted(tmp_path: Path) -> None:
 
     thread = WriterThread(open_writer, lambda _: told.set())
     for number in range(7):
-        thread.put(Taken(encode(Heartbeat(number)), number))
+        thread.put(RecordedItem(encode(Heartbeat(number)), number))
     go.set()
     assert told.wait(5)
     assert (thread.written, thread.dropped) == (0, 7)
@@ -304,7 +306,7 @@ def test_a_bug_in_the_thread_is_told_like_a_full_disk(tmp_path: Path, caplog: py
     """A recording must not end in silence, as if it were whole."""
     failed: list[VfctlError] = []
     thread = WriterThread(lambda: SeriesWriter(tmp_path / "own.mcap", metadata={}), failed.append)
-    thread.put(Taken(encode(Heartbeat(1)), -1))
+    thread.put(RecordedItem(encode(Heartbeat(1)), -1))
     thread.close(5)
     assert [error.message.partition(":")[0] for error in failed] == ["the recording failed"]
     assert thread.dropped == 1
@@ -379,7 +381,7 @@ async def test_clients_never_notice_a_recording_that_stalls(tmp_path: Path) -> N
         server.watch(0)
         assert server.scoreboard.recording.messages == 0
     assert server.recording_failure is not None
-    assert "the disk takes nothing" in server.recording_failure.message
+    assert "the disk is too slow" in server.recording_failure.message
 
 
 async def test_a_full_disk_ends_the_recording_and_not_the_server(tmp_path: Path) -> None:

@@ -3,51 +3,45 @@
 from __future__ import annotations
 
 import multiprocessing
-from dataclasses import fields
 
-from vfctl.server.gateway.client_manager import Traffic
-from vfctl.server.process.scoreboard import COUNTERS, Places, Scoreboard, Slot
-
-
-def places(scoreboard: Scoreboard, number: int, capacity: int = 10, max_clients: int = 100) -> Places:
-    return Places(scoreboard, number, capacity=capacity, max_clients=max_clients)
+from vfctl.server.capacity import ClientLimit
+from vfctl.server.scoreboard import Scoreboard
 
 
-def test_it_has_every_counter_of_a_gateway() -> None:
-    assert {field.name for field in fields(Traffic)} <= set(COUNTERS)
-    assert {name for name, _ in Slot._fields_} == set(Slot.__annotations__)
+def client_limit(scoreboard: Scoreboard, number: int, capacity: int = 10, max_clients: int = 100) -> ClientLimit:
+    return ClientLimit(scoreboard, number, capacity=capacity, max_clients=max_clients)
 
 
 def test_places_are_counted_over_all_gateways() -> None:
     scoreboard = Scoreboard(2)
-    first, second = places(scoreboard, 0, max_clients=3), places(scoreboard, 1, max_clients=3)
-    assert [first.take(), second.take(), first.take()] == [None, None, None]
-    assert "takes 3 clients" in (second.take() or "")
+    first, second = client_limit(scoreboard, 0, max_clients=3), client_limit(scoreboard, 1, max_clients=3)
+    assert [first.acquire(), second.acquire(), first.acquire()] == [None, None, None]
+    assert "accepts 3 clients" in (second.acquire() or "")
     assert scoreboard.clients == 3
-    first.give_back()
-    assert second.take() is None
+    first.release()
+    assert second.acquire() is None
     assert [slot.clients for slot in scoreboard] == [1, 2]
 
 
 def test_a_gateway_that_is_full_says_that_another_may_have_room() -> None:
     scoreboard = Scoreboard(2)
-    small, large = places(scoreboard, 0, capacity=1), places(scoreboard, 1)
+    small, large = client_limit(scoreboard, 0, capacity=1), client_limit(scoreboard, 1)
     assert scoreboard.capacity == 11
-    assert small.take() is None
-    assert "another may have room" in (small.take() or "")
-    assert large.take() is None
+    assert small.acquire() is None
+    assert "another gateway may have room" in (small.acquire() or "")
+    assert large.acquire() is None
     assert scoreboard.clients == 2
 
 
 def test_the_clients_of_a_gateway_that_has_died_do_not_count() -> None:
     scoreboard = Scoreboard(2)
-    dead, living = places(scoreboard, 0, max_clients=1), places(scoreboard, 1, max_clients=1)
-    dead.take()
+    dead, living = client_limit(scoreboard, 0, max_clients=1), client_limit(scoreboard, 1, max_clients=1)
+    dead.acquire()
     dead.slot.frames = dead.slot.began_us = 7
     living.slot.began_us = 8
-    assert living.take() is not None
+    assert living.acquire() is not None
     scoreboard.clear(0)
-    assert living.take() is None
+    assert living.acquire() is None
     assert [number for number, _ in scoreboard.serving()] == [1]
     assert scoreboard[0].frames == 0
 

@@ -322,7 +322,7 @@ async def test_what_the_clients_of_a_dead_gateway_held_and_had_selected_is_free_
             await bob.until(lambda self: list(self.selections.values()) == [6])
             await bob.until(lambda self: abs(self.x[NODE]) < FAR - 50)
             until_s = asyncio.get_running_loop().time() + LIMIT_S
-            while server.pids.get("gateway 0") in (None, dead) or not server.scoreboard[0].posted_us:
+            while server.pids.get("gateway 0") in (None, dead) or not server.scoreboard[0].published_us:
                 await asyncio.to_thread(server.watch, 0.05)
                 assert asyncio.get_running_loop().time() < until_s
             late = await meeting.join_at(0)

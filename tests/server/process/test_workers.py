@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vfctl.server.process.descriptors import client_capacity
-from vfctl.server.process.workers import MAX_WORKERS, workers_for
+from vfctl.server.capacity import MAX_WORKERS, client_capacity, workers_for
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from vfctl.loadtest.generator.shard_process import Begin, Failure, Finish, Progr
 from vfctl.loadtest.results.performance import Performance, Played
 from vfctl.loadtest.scenario.gates import Verdict
 from vfctl.loadtest.scenario.stages import Step
-from vfctl.server.process.spawn import spawn
+from vfctl.server.process.child import spawn
 
 SETTLE_S: Final = 0.5
 """Pause between a ramp and a measured stage, because the backlog of the last handshakes is not part of the results."""

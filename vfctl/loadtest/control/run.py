@@ -23,7 +23,7 @@ from vfctl.loadtest.generator.plan import (
 )
 from vfctl.loadtest.results.build import Results, not_run
 from vfctl.loadtest.scenario.model import Scenario
-from vfctl.server.process.descriptors import raise_descriptor_limit
+from vfctl.server.capacity import raise_descriptor_limit
 from vfctl.server.process.launch import Server, launch
 
 EMBEDDED: Final = "embedded server"

@@ -20,7 +20,7 @@ from vfctl.loadtest.generator.observations import ConnectStats, Outcome, StageOb
 from vfctl.loadtest.generator.plan import Shard
 from vfctl.loadtest.scenario.stages import Step
 from vfctl.metrics import LatencyHistogram
-from vfctl.server.process.descriptors import raise_descriptor_limit
+from vfctl.server.capacity import raise_descriptor_limit
 
 PROGRESS_PERIOD_S: Final = 0.5
 """Time between two progress messages."""

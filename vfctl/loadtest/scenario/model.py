@@ -20,8 +20,8 @@ from vfctl.loadtest.scenario.stages import Hold, Ramp, Stage, Step, scaled, work
 from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
 from vfctl.physics.device import Device
 from vfctl.protocol import Filter
+from vfctl.server.capacity import workers_here
 from vfctl.server.options import DEFAULT_MAX_CLIENTS, LiveGraph, ServerOptions
-from vfctl.server.process.workers import workers_here
 
 _STRICT: Final = ConfigDict(extra="forbid", revalidate_instances="always", allow_inf_nan=False)
 

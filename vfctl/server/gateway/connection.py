@@ -1,25 +1,25 @@
-"""One connection as its gateway sees it."""
+"""One WebSocket connection: aiohttp's side of it, and what the gateway keeps about it."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from aiohttp import WSCloseCode, web
 
 from vfctl.protocol import History
-from vfctl.server.gateway.protocol_wrapper import ProtocolWrapper
 from vfctl.stream import Audience, Backlog, ConnectionOptions
 from vfctl.stream.voice_limit import VoiceLimit
 
 
 class ClientSocket(web.WebSocketResponse):
-    """aiohttp's side of a connection, which says so before it writes to the transport by itself.
+    """aiohttp's side of a connection. It calls hooks before aiohttp writes to the transport by itself.
 
     Attributes:
-        before_write: called before an answer to a ping.
-        before_close: called before a Close frame; nothing may follow that (RFC 6455, 5.5.1).
+        before_write: called before the answer to a ping.
+        before_close: called before a Close frame. Nothing may follow a Close frame (RFC 6455, 5.5.1).
     """
 
     before_write: Callable[[], None] | None = None
@@ -31,96 +31,58 @@ class ClientSocket(web.WebSocketResponse):
         await super().pong(message)
 
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = False) -> bool:
-        """Never waits until all is taken, whatever `drain` says: a client that does not read would keep it for good."""
+        """Send a Close frame. Ignores `drain`, because a client that does not read would block it forever."""
         if self.before_close is not None:
             self.before_close()
         return await super().close(code=code, message=message, drain=False)
 
 
-class LossWatch(ProtocolWrapper):
-    """Between a transport and its protocol: says that the connection is lost while its descriptor is still its own.
-
-    A transport closes its descriptor right after it has called `connection_lost` (asyncio and uvloop alike), and the
-    next connection may get the same number. The task that serves a connection hears of its end a little later.
-    """
-
-    __slots__ = ("_lost", "data_received")
-
-    def __init__(self, protocol: asyncio.Protocol, lost: Callable[[], None]) -> None:
-        super().__init__(protocol)
-        self._lost = lost
-        self.data_received = protocol.data_received  # type: ignore[method-assign]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._lost()
-        super().connection_lost(exc)
-
-
+@dataclass(slots=True, eq=False)
 class Connection:
     """A WebSocket connection. Compared and hashed by identity.
 
     Attributes:
-        number: from 1, unique on its gateway as long as the gateway lives.
-        place: in the Roster; -1 if it has none.
-        socket: for what is said once (close frames); states are written to `transport`, framed already.
-        subscription: what its URL chose.
-        audience: with whom it shares frames; follows its filter.
-        owed_graph: a FullGraph (after a FilterUpdate, or of another graph) that could not be written yet.
-        fd: the transport's descriptor, to which may be written past it while nothing waits in it; -1 if that cannot be,
-            as with TLS.
-        leaving: a Close frame has been written, or is about to be; or it has ended.
+        number: from 1, unique among the open connections of its gateway.
+        socket: for Close frames. Everything else is framed already and goes to `transport`.
+        options: the choices in its URL.
+        audience: the connections that receive the same frames; changes with the filter.
+        last_received_us: monotonic time in µs of the last message from the client, or of our last heartbeat.
+        slot: index in ConnectionSlots; -1 without one.
+        fd: the transport's file descriptor, for direct writes; -1 if they are impossible, as with TLS.
+        backlog: bytes that wait for this client.
+        graph_pending: a FullGraph is due, but earlier bytes still wait.
+        closing: a Close frame is written, or the connection has ended.
         ended: the transport has called `connection_lost`.
-        cut: ends it if it does not end by itself; None while it need not.
-        history: which states it has, if it speaks COMPACT; None: none since its last FullGraph.
-        takes_part: the source has had something from it, and has to hear that it goes.
-        voice_limit: how much it may still say; None before it has said anything.
-        heard_us: when something last came from it, monotonic µs; a heartbeat of ours also resets it.
+        abort_timer: aborts the connection if the client does not end it; None before the closing handshake.
+        has_sent_commands: the source knows this client, and must be told when it disconnects.
+        history: the states that a COMPACT client has; None before the first after a FullGraph.
+        voice_limit: rate limit of its voice messages; None before the first one.
     """
 
-    __slots__ = (
-        "audience",
-        "backlog",
-        "cut",
-        "ended",
-        "fd",
-        "heard_us",
-        "history",
-        "leaving",
-        "number",
-        "owed_graph",
-        "place",
-        "socket",
-        "subscription",
-        "takes_part",
-        "transport",
-        "voice_limit",
-    )
+    number: int
+    socket: ClientSocket
+    transport: asyncio.Transport
+    options: ConnectionOptions
+    audience: Audience
+    last_received_us: int
+    slot: int = -1
+    fd: int = field(init=False)
+    backlog: Backlog = field(default_factory=Backlog)
+    graph_pending: bool = False
+    closing: bool = False
+    ended: bool = False
+    abort_timer: asyncio.TimerHandle | None = None
+    has_sent_commands: bool = False
+    history: History | None = None
+    voice_limit: VoiceLimit | None = None
 
-    def __init__(
-        self,
-        number: int,
-        socket: ClientSocket,
-        transport: asyncio.Transport,
-        subscription: ConnectionOptions,
-        audience: Audience,
-        now_us: int,
-    ) -> None:
-        self.number = number
-        self.place = -1
-        self.socket = socket
-        self.transport = transport
-        self.fd = _descriptor(transport)
-        self.subscription = subscription
-        self.audience = audience
-        self.backlog = Backlog()
-        self.owed_graph = False
-        self.leaving = False
-        self.ended = False
-        self.cut: asyncio.TimerHandle | None = None
-        self.takes_part = False
-        self.heard_us = now_us
-        self.history: History | None = None
-        self.voice_limit: VoiceLimit | None = None
+    def __post_init__(self) -> None:
+        self.fd = _descriptor(self.transport)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames may still be written to it."""
+        return not (self.closing or self.transport.is_closing())
 
 
 def _descriptor(transport: asyncio.Transport) -> int:

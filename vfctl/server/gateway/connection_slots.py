@@ -1,8 +1,8 @@
-"""A place for each connection, and in arrays what a tick wants to know of all those whose turn it is.
+"""A slot for each connection: arrays of what a tick needs to know about all due connections.
 
-A tick serves thousands of connections. Looking at the objects of each one costs about a seventh of what its frame
-does: they are in no cache when a tick begins. So what decides about a frame is kept here, and changed when something
-happens.
+A tick serves thousands of connections. Reading the attributes of each object would cost a seventh of a frame's time,
+because the objects are in no CPU cache when a tick begins. So the arrays hold what decides about a frame. They change
+when something happens to a connection.
 """
 
 from __future__ import annotations
@@ -16,96 +16,101 @@ import numpy.typing as npt
 from vfctl.server.gateway.connection import Connection
 from vfctl.stream import Audience
 
-Places = npt.NDArray[np.int32]
+Slots = npt.NDArray[np.int32]
 
-PLAIN: Final = 1
-TIMED: Final = 2
+VOICE_PLAIN: Final = 1
+VOICE_TIMED: Final = 2
 
-_FIRST_PLACES: Final = 64
+_INITIAL_SLOTS: Final = 64
 
 
-class Roster:
-    """Connections by place, a small number that is given again once it is free.
+class ConnectionSlots:
+    """Connections by slot, a small number that is reused once it is free.
 
     Attributes:
-        fds: int32 [places], the transports' descriptors.
-        in_step: bool [places]. True only while nothing waits in the transport, it is not closing, and the connection is
-            owed nothing but states: then frames may be sent past the transport. Whoever writes to a transport, or
-            learns that it closes, sets it to False; who has looked and found nothing waiting, to True.
-        hears: int8 [places], how each listens to speech: not at all, PLAIN or TIMED.
-        voice_room: int32 [places], with how many unsent bytes it is still sent speech: half a frame.
+        fds: int32 [slots], the file descriptors of the transports.
+        direct_write: bool [slots], True if frames may be written to the descriptor directly, bypassing the transport.
+            That is safe while the transport has no buffered bytes, is not closing, and no FullGraph is pending.
+            Code that writes to a transport sets it to False. Code that finds nothing buffered sets it to True.
+        voice_mode: int8 [slots]: 0 without voice, VOICE_PLAIN or VOICE_TIMED.
+        voice_limit_bytes: int32 [slots]. A client with more unsent bytes gets no voice: half a frame.
     """
 
     def __init__(self) -> None:
         self._connections: list[Connection | None] = []
         self._free: list[int] = []
-        self._audiences = np.zeros(_FIRST_PLACES, np.int64)
-        self.fds = np.full(_FIRST_PLACES, -1, np.int32)
-        self.in_step = np.zeros(_FIRST_PLACES, np.bool_)
-        self.hears = np.zeros(_FIRST_PLACES, np.int8)
-        self.voice_room = np.zeros(_FIRST_PLACES, np.int32)
+        self._audiences = np.zeros(_INITIAL_SLOTS, np.int64)
+        self.fds = np.full(_INITIAL_SLOTS, -1, np.int32)
+        self.direct_write = np.zeros(_INITIAL_SLOTS, np.bool_)
+        self.voice_mode = np.zeros(_INITIAL_SLOTS, np.int8)
+        self.voice_limit_bytes = np.zeros(_INITIAL_SLOTS, np.int32)
 
-    def __getitem__(self, place: int) -> Connection:
-        connection = self._connections[place]
-        assert connection is not None, f"nobody is at place {place}"
+    def __getitem__(self, slot: int) -> Connection:
+        connection = self._connections[slot]
+        assert connection is not None, f"slot {slot} is free"
         return connection
 
-    def take(self, connection: Connection) -> None:
-        """Give it a place; it is not in step yet."""
+    def assign(self, connection: Connection) -> None:
+        """Assign a free slot. Direct writes are disabled at first."""
         if not self._free:
             self._grow()
-        place = self._free.pop()
-        self._connections[place] = connection
-        connection.place = place
-        self.fds[place] = connection.fd
-        self.in_step[place] = False
-        subscription = connection.subscription
-        self.hears[place] = (TIMED if subscription.variant.timed else PLAIN) if subscription.voice else 0
-        self.watch(connection, connection.audience)
+        slot = self._free.pop()
+        self._connections[slot] = connection
+        connection.slot = slot
+        self.fds[slot] = connection.fd
+        self.direct_write[slot] = False
+        options = connection.options
+        self.voice_mode[slot] = (VOICE_TIMED if options.variant.timed else VOICE_PLAIN) if options.voice else 0
+        self.set_audience(connection, connection.audience)
 
-    def give_back(self, connection: Connection) -> None:
-        """Its place is free."""
-        place = connection.place
-        if place >= 0:
-            self._connections[place] = None
-            self._free.append(place)
-            self.fds[place] = connection.place = -1
-            self.in_step[place] = False
-            self.hears[place] = 0
+    def release(self, connection: Connection) -> None:
+        """Free the connection's slot. A connection without one is ignored."""
+        slot = connection.slot
+        if slot >= 0:
+            self._connections[slot] = None
+            self._free.append(slot)
+            self.fds[slot] = connection.slot = -1
+            self.direct_write[slot] = False
+            self.voice_mode[slot] = 0
 
-    def watch(self, connection: Connection, audience: Audience) -> None:
-        """It belongs to this audience from now on."""
+    def disable_direct_write(self, connection: Connection) -> None:
+        """Bytes are or will be buffered in its transport: the next frame must check there first."""
+        if connection.slot >= 0:
+            self.direct_write[connection.slot] = False
+
+    def set_audience(self, connection: Connection, audience: Audience) -> None:
+        """The connection receives this audience's frames from now on."""
         connection.audience = audience
-        self._audiences[connection.place] = id(audience)
-        if self.hears[connection.place]:
-            self.voice_room[connection.place] = audience.largest_update_bytes() // 2
+        self._audiences[connection.slot] = id(audience)
+        if self.voice_mode[connection.slot]:
+            self.voice_limit_bytes[connection.slot] = audience.largest_update_bytes() // 2
 
-    def by_audience(self, places: Places) -> Iterator[tuple[Audience, Places]]:
-        """Those who share an audience, together."""
-        if not len(places):
+    def by_audience(self, slots: Slots) -> Iterator[tuple[Audience, Slots]]:
+        """Group slots, int32 [connections], by audience."""
+        if not len(slots):
             return
-        audiences = self._audiences.take(places)
+        audiences = self._audiences.take(slots)
         if (audiences == audiences[0]).all():
-            yield self[int(places[0])].audience, places
+            yield self[int(slots[0])].audience, slots
             return
         order = np.argsort(audiences, kind="stable")
         ends = np.flatnonzero(np.diff(audiences[order])) + 1
-        for together in np.split(places[order], ends):
-            yield self[int(together[0])].audience, together
+        for group in np.split(slots[order], ends):
+            yield self[int(group[0])].audience, group
 
     def _grow(self) -> None:
         old = len(self._connections)
-        new = max(_FIRST_PLACES, 2 * old)
+        new = max(_INITIAL_SLOTS, 2 * old)
         self._connections.extend([None] * (new - old))
         self._free.extend(range(new - 1, old - 1, -1))
         self.fds = _grown(self.fds, new, -1)
-        self.in_step = _grown(self.in_step, new, False)
-        self.hears = _grown(self.hears, new, 0)
-        self.voice_room = _grown(self.voice_room, new, 0)
+        self.direct_write = _grown(self.direct_write, new, False)
+        self.voice_mode = _grown(self.voice_mode, new, 0)
+        self.voice_limit_bytes = _grown(self.voice_limit_bytes, new, 0)
         self._audiences = _grown(self._audiences, new, 0)
 
 
-def _grown(column: npt.NDArray[Any], size: int, filling: int) -> npt.NDArray[Any]:
-    grown = np.full(size, filling, column.dtype)
+def _grown(column: npt.NDArray[Any], size: int, fill: int) -> npt.NDArray[Any]:
+    grown = np.full(size, fill, column.dtype)
     grown[: len(column)] = column[:size]
     return grown

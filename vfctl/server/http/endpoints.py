@@ -1,4 +1,4 @@
-"""The gateway's HTTP side: viewer, health, metrics, graph, physics, replay. Any gateway answers for all."""
+"""The gateway's HTTP endpoints: viewer, health, metrics, graph, physics, replay. Each gateway answers for all."""
 
 from __future__ import annotations
 
@@ -13,49 +13,51 @@ from prometheus_client.registry import Collector
 from vfctl import __version__
 from vfctl.graph.model import to_node_link
 from vfctl.server.gateway.gateway import Gateway
+from vfctl.server.http.origins import Origins, own_names
 from vfctl.server.http.pages import ViewerPages
-from vfctl.server.http.physics_api import MAX_BODY_BYTES
-from vfctl.server.process.publish_metrics import post
-from vfctl.server.process.scoreboard import Scoreboard
+from vfctl.server.http.physics_api import MAX_BODY_BYTES, PhysicsApi
+from vfctl.server.http.replay_api import ReplayApi
+from vfctl.server.options import ServerOptions
+from vfctl.server.scoreboard import Scoreboard
 
 _COUNTERS: Final = {
-    "connections": ("vfctl_connections", "Handshakes completed."),
-    "frames": ("vfctl_frames_sent", "PositionUpdates and owed FullGraphs written in a client's turn."),
+    "connections": ("vfctl_connections", "Completed handshakes."),
+    "frames": ("vfctl_frames_sent", "PositionUpdates and pending FullGraphs sent to due clients."),
     "bytes": ("vfctl_sent_bytes", "Bytes written to clients, WebSocket framing included."),
-    "skipped": ("vfctl_frames_skipped", "Turns that a client missed because earlier bytes still waited for it."),
-    "stalled": ("vfctl_clients_stalled", "Clients disconnected because they took nothing for the stall time-out."),
-    "voice_messages": ("vfctl_voice_messages_sent", "VoiceData messages written."),
-    "voice_dropped": ("vfctl_voice_messages_dropped", "VoiceData messages of clients that said too much, not relayed."),
-    "voice_skipped": ("vfctl_voice_messages_skipped", "VoiceData messages left out for a listener that was behind."),
-    "protocol_errors": ("vfctl_protocol_errors", "Client messages that were not V4."),
+    "skipped": ("vfctl_frames_skipped", "Updates dropped by backpressure."),
+    "stalled": ("vfctl_clients_stalled", "Clients disconnected because they read nothing for the stall timeout."),
+    "voice_messages": ("vfctl_voice_messages_sent", "VoiceData messages sent."),
+    "voice_dropped": ("vfctl_voice_messages_dropped", "VoiceData messages of clients that exceeded the rate limit."),
+    "voice_skipped": ("vfctl_voice_messages_skipped", "VoiceData messages dropped by backpressure."),
+    "protocol_errors": ("vfctl_protocol_errors", "Invalid client messages."),
     "refused": ("vfctl_connections_refused", "Handshakes refused because the server was full."),
 }
 
 _RECORDING: Final = {
-    "messages": ("vfctl_recorded_messages", "Messages taken down by the server's own recording."),
+    "messages": ("vfctl_recorded_messages", "Messages in the server's own recording."),
     "bytes": ("vfctl_recorded_bytes", "Bytes of those messages."),
-    "dropped": ("vfctl_recording_dropped_messages", "Messages missing from it: they came too fast to be taken down."),
+    "dropped": ("vfctl_recording_dropped_messages", "Messages that the recording lacks because the disk was too slow."),
 }
 
 _GAUGES: Final = {
-    "clients": ("vfctl_clients", "Connections now.", 1),
+    "clients": ("vfctl_clients", "Open connections.", 1),
     "capacity": ("vfctl_clients_capacity", "Connections that the gateway can hold.", 1),
-    "interval_us": ("vfctl_interval_seconds", "Present length of a round.", 1e-6),
-    "wanted_interval_us": ("vfctl_wanted_interval_seconds", "What it would be if all the work fitted.", 1e-6),
-    "settled": ("vfctl_settled", "1 if the layout is stable.", 1),
-    "tick_write_us": ("vfctl_tick_write_seconds", "Time that the last tick's writes took.", 1e-6),
-    "began_us": ("vfctl_start_time_seconds", "Since when the gateway serves, unix time.", 1e-6),
+    "interval_us": ("vfctl_interval_seconds", "Present update interval.", 1e-6),
+    "wanted_interval_us": ("vfctl_wanted_interval_seconds", "Target update interval, without overload.", 1e-6),
+    "settled": ("vfctl_settled", "1 if the layout has settled.", 1),
+    "tick_write_us": ("vfctl_tick_write_seconds", "Time that the writes of the last tick took.", 1e-6),
+    "began_us": ("vfctl_start_time_seconds", "Unix time since when the gateway serves.", 1e-6),
 }
 
 
 class ScoreboardCollector(Collector):
-    """Reads the scoreboard when somebody asks."""
+    """Reads the scoreboard for each scrape."""
 
     def __init__(self, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, one sample a gateway, labelled with its number."""
+        """All metrics, one sample per gateway, labelled with its number."""
         slots = [(str(number), slot.copy()) for number, slot in self._scoreboard.serving()]
         for field, (name, text) in _COUNTERS.items():
             counter = CounterMetricFamily(name, text, labels=["gateway"])
@@ -74,8 +76,8 @@ class ScoreboardCollector(Collector):
 
 
 def health(gateway: Gateway) -> dict[str, Any]:
-    """What /healthz says."""
-    scoreboard = gateway.places.scoreboard
+    """The document of `GET /healthz`."""
+    scoreboard, scene = gateway.limit.scoreboard, gateway.updates.scene
     serving = scoreboard.serving()
     return {
         "name": "vfctl",
@@ -83,41 +85,40 @@ def health(gateway: Gateway) -> dict[str, Any]:
         "status": "ok",
         "protocol": 4,
         "encodings": gateway.encoding_limit.allowed,
-        "replay": gateway.replays,
-        "nodes": len(gateway.scene.nodes),
+        "replay": gateway.is_replay,
+        "nodes": len(scene.nodes),
         "gateways": len(serving),
         "clients": scoreboard.clients,
-        "max_clients": min(gateway.places.max_clients, scoreboard.capacity),
-        "settled": gateway.scene.settled,
+        "max_clients": min(gateway.limit.max_clients, scoreboard.capacity),
+        "settled": scene.settled,
         "interval_ms": max(slot.interval_us for _, slot in serving) / 1000,
     }
 
 
-def build_app(gateway: Gateway) -> web.Application:
+def build_app(gateway: Gateway, options: ServerOptions) -> web.Application:
     """The aiohttp application of one gateway."""
     registry = CollectorRegistry()
-    registry.register(ScoreboardCollector(gateway.places.scoreboard))
+    registry.register(ScoreboardCollector(gateway.limit.scoreboard))
 
     async def healthz(_: web.Request) -> web.Response:
-        post(gateway)
+        gateway.publish_metrics()
         return web.json_response(health(gateway))
 
     async def metrics(_: web.Request) -> web.Response:
-        post(gateway)
+        gateway.publish_metrics()
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def graph_json(_: web.Request) -> web.Response:
-        assert gateway.graph is not None, "the app is served once the graph is there"
-        return web.json_response(to_node_link(gateway.graph, gateway.scene.nodes))
+        assert gateway.updates.graph is not None, "requests are accepted once there is a graph"
+        return web.json_response(to_node_link(gateway.updates.graph, gateway.updates.scene.nodes))
 
-    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[gateway.origins.guard])
-    ViewerPages(gateway.encoding_limit).add_to(app.router)
-    app.router.add_get("/ws", gateway.websocket)
+    origins = Origins(options.allow_origins, own_names(options.host))
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[origins.guard])
+    ViewerPages(options.encoding_limit).add_to(app.router)
+    app.router.add_get("/ws", gateway.connections.handle)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/graph.json", graph_json)
-    app.router.add_get("/physics", gateway.physics.show)
-    app.router.add_patch("/physics", gateway.physics.change)
-    app.router.add_get("/replay", gateway.replay.show)
-    app.router.add_patch("/replay", gateway.replay.change)
+    for api in (PhysicsApi, ReplayApi):
+        api(gateway.requests, options.admin).add_to(app.router)
     return app

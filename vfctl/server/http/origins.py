@@ -1,8 +1,8 @@
-"""Which web pages may talk to this server.
+"""Which web pages may use this server.
 
-A browser lets any page open a WebSocket to any address, localhost included, and tells the server only whose page it is
-(`Origin`). And a page can have its own name lead to 127.0.0.1 once it is loaded (DNS rebinding): then it is of the same
-origin as this server, by a name that the server never had. Programs say no Origin; nothing here is meant for them.
+A browser lets any page open a WebSocket to any address, localhost included, and sends only the page's `Origin`. A page
+can also make its own name resolve to 127.0.0.1 after it is loaded (DNS rebinding). It then has the same origin as this
+server, under a name that the server never had. Programs send no Origin, and these checks do not apply to them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 ANY: Final = "*"
 NULL: Final = "null"
-"""What a browser says for pages from files and from sandboxes."""
+"""The Origin of pages from files and sandboxes."""
 
 MAX_WARNINGS: Final = 16
-"""So many different origins are told to the operator when they are refused."""
+"""Number of different refused origins that are logged."""
 
-_COUNTS_ONLY: Final = ("/healthz", "/metrics")
-"""Answered under any name: probes and Prometheus have their own for this machine, and there is no graph in it."""
+_METRICS_PATHS: Final = ("/healthz", "/metrics")
+"""Answered under any host name. Probes and Prometheus may use their own, and these responses hold no graph."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -36,10 +36,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def check_origin(text: str) -> str:
-    """An entry of the allowed origins in the form in which browsers say it: `https://example.org`, no default port.
+    """An allowed origin in the form that browsers send: `https://example.org`, without the default port.
 
     Raises:
-        UsageError: it is no origin.
+        UsageError: `text` is not an origin.
     """
     if text in (ANY, NULL):
         return text
@@ -51,13 +51,13 @@ def check_origin(text: str) -> str:
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path not in ("", "/") or parts.query:
         raise UsageError(
             f"{text!r} is not an origin",
-            hint="scheme, name and port, such as https://example.org or http://localhost:3000",
+            hint="give scheme, name and port, such as https://example.org or http://localhost:3000",
         )
     return _origin(parts.scheme, parts.hostname, port)
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a host name or address is this machine, for this machine alone."""
+    """Whether a host name or address is a loopback one."""
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
@@ -67,32 +67,34 @@ def is_loopback(name: str) -> bool:
 
 
 def host_name(host: str) -> str:
-    """A Host header without its port; an IPv6 address without its brackets."""
+    """A Host header without its port, and an IPv6 address without its brackets."""
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
 class Origins:
-    """Says whose pages may in.
+    """Decides which pages may use the server.
 
     Args:
-        allowed: origins besides the server's own, as `check_origin` gives them.
-        own_names: names that the machine is known by, besides loopback names and addresses.
+        allowed: origins besides the server's own, as `check_origin` returns them.
+        own_names: names of this machine, besides loopback names and addresses.
     """
 
     def __init__(self, allowed: Sequence[str], own_names: Sequence[str] = ()) -> None:
         self._allowed = frozenset(allowed)
         self._names = {name.lower() for name in own_names if name}
         self._names |= {urlsplit(origin).hostname or "" for origin in allowed if origin not in (ANY, NULL)}
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
-    def why_not(self, origin: str | None, host: str, *, on_loopback: bool, counts_only: bool = False) -> str | None:
-        """Why a request is refused; None if it is not.
+    def refusal_reason(
+        self, origin: str | None, host: str, *, on_loopback: bool, metrics_only: bool = False
+    ) -> str | None:
+        """Why a request is refused; None if it is allowed.
 
         Args:
             origin: its Origin header.
             host: its Host header.
             on_loopback: whether it came to a loopback address of this machine.
-            counts_only: it asks for nothing that is anybody's secret.
+            metrics_only: its path is one of those that hold no graph.
         """
         if ANY in self._allowed:
             return None
@@ -100,26 +102,26 @@ class Origins:
             if origin in self._allowed:
                 return None
             if not _is_same(origin, host):
-                return f"pages of {_short(origin)} may not use this server"
-        if on_loopback and not counts_only and not self._is_own(host_name(host)):
-            return f"this server is not called {_short(host)}"
+                return f"pages from {_short(origin)} may not use this server"
+        if on_loopback and not metrics_only and not self._is_own(host_name(host)):
+            return f"{_short(host)} is not a name of this server"
         return None
 
     def allows(self, origin: str | None) -> bool:
-        """Whether another origin's scripts may read what the server says over HTTP."""
+        """Whether scripts of another origin may read HTTP responses."""
         return origin is not None and (origin in self._allowed or ANY in self._allowed)
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """aiohttp middleware."""
+        """aiohttp middleware: refuse requests with 403, and add the headers for other origins."""
         origin, host = request.headers.get("Origin"), request.headers.get("Host")
-        # A browser's WebSocket always has an Origin, and all that it asks has a Host: what has none is a program.
+        # A browser's WebSocket always has an Origin, and all its requests have a Host. Without them it is a program.
         if origin is None and (host is None or request.path == "/ws"):
             return await handler(request)
-        counts_only = request.path in _COUNTS_ONLY
-        refusal = self.why_not(origin, host or "", on_loopback=_on_loopback(request), counts_only=counts_only)
+        metrics_only = request.path in _METRICS_PATHS
+        refusal = self.refusal_reason(origin, host or "", on_loopback=_on_loopback(request), metrics_only=metrics_only)
         if refusal is not None:
-            self._tell(origin or f"http://{host}", refusal)
+            self._log_once(origin or f"http://{host}", refusal)
             return web.json_response({"error": refusal, "hint": _HINT}, status=403)
         response = await handler(request)
         if not response.prepared:
@@ -134,17 +136,17 @@ class Origins:
     def _is_own(self, name: str) -> bool:
         return is_loopback(name) or name.lower() in self._names or _is_address(name)
 
-    def _tell(self, origin: str, refusal: str) -> None:
-        if origin not in self._told and len(self._told) < MAX_WARNINGS:
-            self._told.add(origin)
-            log.warning("%s; --allow-origin %s would let them", refusal, _short(origin))
+    def _log_once(self, origin: str, refusal: str) -> None:
+        if origin not in self._logged and len(self._logged) < MAX_WARNINGS:
+            self._logged.add(origin)
+            log.warning("%s; --allow-origin %s allows them", refusal, _short(origin))
 
 
-_HINT: Final = "vfctl serve --allow-origin ORIGIN lets pages of that origin use it"
+_HINT: Final = "vfctl serve --allow-origin ORIGIN allows pages of that origin"
 
 
 def own_names(host: str) -> list[str]:
-    """What this machine is called: its host name, and the name that a server was told to listen on."""
+    """Names of this machine: its host name, and the name that the server listens on."""
     return [socket.gethostname(), host]
 
 
@@ -154,14 +156,14 @@ def _origin(scheme: str, name: str, port: int | None) -> str:
 
 
 def _is_same(origin: str, host: str) -> bool:
-    """Whether a page of this origin was loaded from this host. Not by which scheme: TLS may end at a proxy."""
+    """Whether a page of this origin was loaded from this host. The scheme may differ: TLS may end at a proxy."""
     scheme, _, netloc = origin.lower().partition("://")
     default = f":{_DEFAULT_PORTS.get(scheme, '')}"
     return bool(netloc) and netloc.removesuffix(default) == host.lower().removesuffix(default)
 
 
 def _is_address(name: str) -> bool:
-    """An address cannot be rebound: the page that says it was loaded from there."""
+    """Whether it is an address. An address cannot be rebound: its pages were loaded from there."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -175,5 +177,5 @@ def _on_loopback(request: web.Request) -> bool:
 
 
 def _short(text: str) -> str:
-    """What a stranger has sent, for a line of a log."""
+    """Untrusted text, shortened and without control characters, for a log line."""
     return "".join(each if each.isprintable() and each.isascii() else "?" for each in text)[:100]

@@ -1,63 +1,73 @@
-"""A replay over HTTP: `GET /replay` shows where it is, `PATCH /replay` seeks, pauses, or changes its speed.
+"""A replay over HTTP, server and client: `GET /replay` returns its position, `PATCH /replay` seeks or pauses.
 
-As for the physics, a gateway keeps nothing of it, so all gateways always say the same.
+As with the physics, a gateway stores nothing, so all gateways always return the same.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiohttp import web
+from vfctl.errors import PeerError, UsageError
+from vfctl.server.http.physics_api import SourceApi
 
-from vfctl.server.gateway.bus_requests import ANSWER_TIMEOUT_S, Inquiry
-from vfctl.server.http.physics_api import why_not
-from vfctl.server.options import Admin
-
-SCHEMA: Final = "vfctl.replay/1"
-
-_EXAMPLE: Final = """such as {"position_s": 12.5, "speed": 2, "paused": false}"""
+CLIENT_TIMEOUT_S: Final = 6.0
+"""A little longer than a gateway waits for its source."""
 
 
-class ReplayDesk:
-    """Answers requests about the replay.
+class ReplayApi(SourceApi):
+    """`/replay`: position, speed and pause of the replay; see `ReplaySource.control`."""
+
+    target = "replay"
+    command = "replay"
+    example = """such as {"position_s": 12.5, "speed": 2, "paused": false}"""
+
+    def _document(self, reply: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(reply)
+
+
+class ReplayClient:
+    """Reads and changes the replay of a server. Each request has its own connection.
 
     Args:
-        inquiry: takes questions over the bus.
-        admin: who may change something.
+        host: of the server.
+        port: of the server.
     """
 
-    def __init__(self, inquiry: Inquiry, admin: Admin) -> None:
-        self._inquiry = inquiry
-        self._admin = admin
+    def __init__(self, host: str, port: int) -> None:
+        self._host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        self._port = port
 
-    async def show(self, _: web.Request) -> web.Response:
-        """`GET /replay`."""
-        return await self._respond({})
+    def get(self) -> dict[str, Any]:
+        """The present settings; see `ReplaySource.control`.
 
-    async def change(self, request: web.Request) -> web.Response:
-        """`PATCH /replay`: all changes or, if one of them cannot be, none."""
-        refusal = why_not(request, self._admin, "its replay")
-        if refusal is not None:
-            return _refused(403, refusal, "vfctl replay --admin anyone lets everybody who reaches the port")
+        Raises:
+            PeerError: the server does not answer.
+        """
+        return self._request("GET", None)
+
+    def change(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Change settings by name, and return all of them.
+
+        Raises:
+            UsageError: the server refuses the change.
+            PeerError: the server does not answer.
+        """
+        return self._request("PATCH", json.dumps(dict(changes)))
+
+    def _request(self, method: str, body: str | None) -> dict[str, Any]:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=CLIENT_TIMEOUT_S)
         try:
-            changes = json.loads(await request.read())
-        except (ValueError, RecursionError) as error:
-            return _refused(400, f"the body is not JSON: {error}", _EXAMPLE)
-        if not isinstance(changes, dict):
-            return _refused(400, "the body is not a JSON object", _EXAMPLE)
-        return await self._respond(changes)
-
-    async def _respond(self, changes: Mapping[str, Any]) -> web.Response:
-        try:
-            answer = await self._inquiry.ask("replay", changes)
-        except TimeoutError:
-            return _refused(503, f"the replay has not answered within {ANSWER_TIMEOUT_S:g} s", None)
-        if "error" in answer:
-            return _refused(400 if answer.get("wrong") else 409, answer["error"], answer["hint"])
-        return web.json_response({"schema": SCHEMA, **answer})
-
-
-def _refused(status: int, error: str, hint: str | None) -> web.Response:
-    return web.json_response({"schema": SCHEMA, "error": error, "hint": hint}, status=status)
+            connection.request(method, "/replay", body)
+            reply: Any = json.loads(connection.getresponse().read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise PeerError(
+                f"{method} /replay at {self._host}:{self._port}: the server does not answer: {error}"
+            ) from None
+        finally:
+            connection.close()
+        if not isinstance(reply, dict) or "error" in reply:
+            raise UsageError(str(reply["error"] if isinstance(reply, dict) else reply))
+        return reply

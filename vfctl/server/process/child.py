@@ -1,7 +1,9 @@
-"""A process of the server as its parent sees it."""
+"""A child process as its parent sees it: spawning, reports, exit."""
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -9,21 +11,44 @@ from typing import Any, Final
 
 from vfctl.errors import PeerError, VfctlError
 from vfctl.server.process.child_main import Failed, Progress, Ready
-from vfctl.server.process.restarts import Pulse, RestartPolicy
-from vfctl.server.process.spawn import spawn
+from vfctl.server.process.restarts import HangDetector, RestartPolicy
 
 STOP_TIMEOUT_S: Final = 5.0
 
+_SPAWN = multiprocessing.get_context("spawn")  # never fork: JAX has threads, and so may our caller
+
+
+def spawn(entry: Callable[..., None], *args: Any, name: str) -> tuple[SpawnProcess, Connection]:
+    """Start `entry(*args, pipe)` in a new process.
+
+    Ctrl-C on a terminal reaches the whole process group, and only the parent decides what it means. So SIGINT is
+    blocked while the process starts. The process inherits that, and ignores SIGINT once its imports are done.
+
+    Returns:
+        The process, and the parent's end of the pipe.
+    """
+    ours, theirs = multiprocessing.Pipe()
+    process = _SPAWN.Process(target=entry, args=(*args, theirs), name=f"vfctl {name}", daemon=True)
+    blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked_before)
+    theirs.close()
+    return process, ours
+
 
 class Child:
-    """A process and the pipe that it reports on.
+    """A process, and the pipe for its reports.
 
     Args:
-        name: for people.
-        entry: what it runs, with `args` and its end of the pipe.
+        name: for messages.
+        entry: the process runs `entry(*args, pipe)`.
 
     Attributes:
-        ready: what it said when it was.
+        process: of the operating system.
+        pipe: the parent's end.
+        ready: the process's report that it is ready; None before.
     """
 
     process: SpawnProcess
@@ -40,11 +65,14 @@ class Child:
         self.ready: Ready | None = None
         self.process, self.pipe = spawn(self._entry, *self._args, name=self.name)
 
-    def hear(self, on_progress: Callable[[str], None]) -> None:
-        """Take in one report.
+    def receive(self, on_progress: Callable[[str], None] = lambda _: None) -> None:
+        """Receive one report.
+
+        Args:
+            on_progress: called with the text of a Progress report.
 
         Raises:
-            VfctlError: it has failed, or died without a word.
+            VfctlError: the process has failed, or has died without a report.
         """
         try:
             report = self.pipe.recv()
@@ -61,24 +89,31 @@ class Child:
             case Failed(error):
                 raise error
 
-    def last_words(self, timeout_s: float) -> VfctlError | None:
-        """Why it has not ended well, once it has been told to end; None if it has.
+    def exit_error(self, timeout_s: float) -> VfctlError | None:
+        """Wait for a process that was told to stop.
 
         Args:
-            timeout_s: how long it has for that.
+            timeout_s: time that it has.
+
+        Returns:
+            Why it has failed, or None if it has ended normally.
         """
         self.process.join(timeout_s)
         if self.process.exitcode == 0:
             return None
         try:
             while self.pipe.poll():
-                self.hear(lambda _: None)
+                self.receive()
         except VfctlError as error:
             return error
-        return PeerError(f"the {self.name} process does not end")
+        return PeerError(f"the {self.name} process has not ended within {timeout_s:g} s")
 
     def end(self, timeout_s: float) -> None:
-        """See that the process is gone: it has been told, and has so long."""
+        """Wait for a process that was told to stop, and kill it if it is too slow.
+
+        Args:
+            timeout_s: time that it has.
+        """
         self.process.join(timeout_s)
         if self.process.is_alive():
             self.process.kill()
@@ -87,18 +122,18 @@ class Child:
 
 
 class GatewayChild(Child):
-    """A gateway, which is started again when it dies.
+    """A gateway. It is restarted when it dies.
 
     Attributes:
         number: of the gateway.
-        policy: knows its deaths.
-        pulse: knows whether it hangs.
-        due_s: when it is to be started again, monotonic; None while it lives.
+        policy: decides about its restarts.
+        hang_detector: detects that it hangs.
+        restart_at_s: monotonic time of its restart; None while it lives.
     """
 
     def __init__(self, number: int, entry: Callable[..., None], *args: Any) -> None:
         self.number = number
         self.policy = RestartPolicy()
-        self.pulse = Pulse()
-        self.due_s: float | None = None
+        self.hang_detector = HangDetector()
+        self.restart_at_s: float | None = None
         super().__init__(f"gateway {number}", entry, *args)

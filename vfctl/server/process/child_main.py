@@ -1,4 +1,4 @@
-"""What the server's processes have in common: how they report to their parent, and when they end."""
+"""What all child processes of the server share: how they report to their parent, and when they stop."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a process is doing while it starts."""
+    """What the process does while it starts."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The process does its work from now on.
+    """The process has started.
 
     Attributes:
-        detail: what people want to know of it.
-        device: what the physics computes on; none where there is no physics.
+        detail: about the process, for people.
+        device: what the physics computes on; None without physics.
     """
 
     detail: str
@@ -40,47 +40,56 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The process cannot do its work; its parent raises this."""
+    """The process has failed. Its parent raises the error."""
 
     error: VfctlError
 
 
 class Parent:
-    """The process that started this one."""
+    """The parent process, as its child sees it.
+
+    Args:
+        pipe: the child's end.
+    """
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
-    def report(self, what: Progress | Ready | Failed) -> None:
-        """Tell it; a parent that has gone cannot be told."""
+    def report(self, report: Progress | Ready | Failed) -> None:
+        """Send a report. It is lost if the parent has died."""
         try:
-            self._pipe.send(what)
+            self._pipe.send(report)
         except (BrokenPipeError, OSError):
-            log.debug("the parent has gone, %r is not told", what)
+            log.debug("the parent process has ended; lost report: %r", report)
 
-    def gone(self) -> asyncio.Event:
-        """An event of the running loop that is set when we shall end: by SIGTERM, or because the parent died."""
+    def stop_event(self) -> asyncio.Event:
+        """An event of the running loop that is set when this process must stop: on SIGTERM, or when the parent dies."""
         loop = asyncio.get_running_loop()
-        ending = asyncio.Event()
-        loop.add_signal_handler(signal.SIGTERM, ending.set)
+        stop = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
 
-        def end_of_pipe() -> None:
+        def on_pipe_closed() -> None:
             loop.remove_reader(self._pipe.fileno())
-            ending.set()
+            stop.set()
 
-        loop.add_reader(self._pipe.fileno(), end_of_pipe)  # the parent never writes: readable means closed
-        return ending
+        loop.add_reader(self._pipe.fileno(), on_pipe_closed)  # the parent never writes: readable means closed
+        return stop
 
 
 def run_process(main: Callable[[Parent], Coroutine[Any, Any, None]], pipe: Connection, name: str) -> None:
-    """Run a process's coroutine to its end, on uvloop where there is one.
+    """Run a process's coroutine to its end, on uvloop if it is installed.
 
-    Ctrl-C on a terminal reaches the whole process group; the parent alone decides what it means.
+    Ignores SIGINT: Ctrl-C on a terminal reaches the whole process group, and only the parent decides what it means.
+
+    Args:
+        main: the coroutine function.
+        pipe: the child's end of the pipe to the parent.
+        name: of the process, for log lines.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format=f"vfctl {name}[{os.getpid()}]: %(message)s", stream=sys.stderr)
     parent = Parent(pipe)
-    gc.freeze()  # what is imported by now stays; collections need not look at it again
+    gc.freeze()  # imported modules stay, so garbage collections need not visit them
     try:
         _runner()(main(parent))
     except VfctlError as error:

@@ -1,4 +1,4 @@
-"""What stands behind the bus: the physics or a recording, built from its description."""
+"""The source behind the bus, physics or replay: its interface, and how it is built from the options."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ log = logging.getLogger(__name__)
 _REPORT_PERIOD_S: Final = 2.0
 
 MAX_SETTLE_STEPS: Final = 20_000
-"""More than any graph needs that comes to rest at all (hundreds to a few thousand steps)."""
+"""More than any graph needs that settles at all (hundreds to a few thousand steps)."""
 
 
 class FrameSource(Protocol):
-    """Produces states when it is asked to; the clock is the caller's."""
+    """Produces states on demand. The caller passes the time."""
 
     @property
     def settled(self) -> bool:
-        """Whether the layout is stable."""
+        """Whether the layout has settled."""
         ...
 
     @property
     def graph_version(self) -> int:
-        """Grows when another graph is served from now on: `full_graph` has it."""
+        """Grows when the graph of `full_graph` is replaced."""
         ...
 
     def tick(self, now_us: int) -> PositionUpdate | None:
-        """The state as of `now_us` (unix time in µs), or None if the last one is still valid."""
+        """The state at `now_us` (unix time in µs), or None if the last one is still valid."""
         ...
 
     def full_graph(self, now_us: int) -> FullGraph:
@@ -43,67 +43,68 @@ class FrameSource(Protocol):
         ...
 
     def events(self, now_us: int) -> Sequence[Message]:
-        """Messages besides positions that clients should get now (recorded voice)."""
+        """Messages other than positions that clients get now (recorded voice)."""
         ...
 
     def apply(self, message: Message, sender: int = 0) -> None:
-        """Do what a client asks.
+        """Apply a client's drag.
 
         Args:
-            sender: which client.
+            message: what the client sent.
+            sender: number of the client.
 
         Raises:
-            InputError: it cannot be done; the text is for that client.
+            InputError: the drag is invalid; the text is for that client.
         """
         ...
 
     def leave(self, sender: int) -> None:
-        """That client has gone."""
+        """A client has disconnected."""
         ...
 
 
 @runtime_checkable
 class AdjustableSource(FrameSource, Protocol):
-    """A source with physics behind it, which can be changed while it runs."""
+    """Physics, whose parameters can be changed while it runs."""
 
     @property
     def device(self) -> str:
-        """What the physics computes on, for people."""
+        """The device that the physics computes on, for people."""
         ...
 
     @property
     def parameters(self) -> PhysicsParameters:
-        """The parameters as of the next tick."""
+        """The parameters that the next tick uses."""
         ...
 
     def set_parameters(self, **changes: float) -> None:
-        """Change some of them, from the next tick on; a layout at rest moves again.
+        """Change some parameters from the next tick on. A settled layout moves again.
 
         Raises:
-            UsageError: one of them cannot be; nothing is changed then.
+            UsageError: one of them is invalid; nothing is changed then.
         """
         ...
 
 
 @runtime_checkable
 class RecordedSource(FrameSource, Protocol):
-    """A source that plays a recording."""
+    """A replay of a recording."""
 
     def next_change_us(self, now_us: int) -> int | None:
-        """How long it is until `tick` has something new; None if it will not by itself."""
+        """Time in µs until `tick` returns a new state; None if it will not by itself."""
         ...
 
     def control(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Change how it is played; see `ReplaySource.control`.
+        """Change position, speed or pause; see `ReplaySource.control`.
 
         Raises:
-            UsageError: one of the changes cannot be; none is made then.
+            UsageError: one of the changes is invalid; nothing is changed then.
         """
         ...
 
 
 class _ReportSteps:
-    """Tells how settling goes, once in a while."""
+    """Reports the progress of settling every two seconds."""
 
     def __init__(self, report: Callable[[str], None], nodes: int) -> None:
         self._report = report
@@ -117,13 +118,14 @@ class _ReportSteps:
 
 
 def build_source(source: LiveGraph | Recording, report: Callable[[str], None]) -> FrameSource:
-    """The frame source that is asked for, ready to tick.
+    """Build the frame source, ready to tick.
 
     Args:
-        report: told what is being done, in a few words, while it takes long.
+        source: its options.
+        report: called with a short text for each step that may take long.
 
     Raises:
-        VfctlError: the file cannot be read, or does not hold what it should.
+        VfctlError: the file cannot be read or is invalid.
     """
     if isinstance(source, Recording):
         from vfctl.capture.playback.replay import ReplaySource
@@ -136,14 +138,15 @@ def build_source(source: LiveGraph | Recording, report: Callable[[str], None]) -
 
 
 def build_graph(source: LiveGraph, report: Callable[[str], None]) -> Graph:
-    """The graph that is asked for: read, generated or the bundled one.
+    """Read, generate or load the bundled graph.
 
     Args:
-        report: told what is being done.
+        source: its options.
+        report: called with a short text for each step that may take long.
 
     Raises:
         InputError: the file cannot be read, or holds no graph.
-        UsageError: no such generator, or a number of nodes that cannot be.
+        UsageError: there is no such generator, or the number of nodes is invalid.
     """
     if source.file is not None:
         from vfctl.graph.loaders import load_graph
@@ -166,13 +169,13 @@ def _build_physics(source: LiveGraph, report: Callable[[str], None]) -> FrameSou
     graph = build_graph(source, report)
     device = use_device(source.device)
     report(f"compiling the physics for {len(graph)} nodes on {device}")
-    # Imported here: JAX takes seconds, only this process needs it, and it has to be told its device first.
+    # Imported here: JAX takes seconds, only this process needs it, and its device must be chosen first.
     from vfctl.physics import PhysicsOrchestrator
 
     orchestrator = PhysicsOrchestrator(graph, source.parameters, seed=source.seed, keep_awake=source.keep_awake)
     if source.at_rest:
         report(f"settling {len(graph)} nodes")
-        rested = orchestrator.settle(MAX_SETTLE_STEPS, _ReportSteps(report, len(graph)))
-        if not rested:
-            log.warning("the layout is not at rest after %d steps; clients will see it move", MAX_SETTLE_STEPS)
+        settled = orchestrator.settle(MAX_SETTLE_STEPS, _ReportSteps(report, len(graph)))
+        if not settled:
+            log.warning("the layout has not settled after %d steps; clients will see it move", MAX_SETTLE_STEPS)
     return orchestrator

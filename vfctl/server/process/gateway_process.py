@@ -1,4 +1,4 @@
-"""The process of one gateway. It imports neither JAX nor networkx: graph and labels come over the bus."""
+"""The process of one gateway. It imports neither JAX nor networkx, because graph and labels come over the bus."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from vfctl.bus import subscribe
 from vfctl.errors import PeerError
+from vfctl.server.capacity import ClientLimit, client_capacity, raise_descriptor_limit
 from vfctl.server.gateway.gateway import Gateway
+from vfctl.server.gateway.protocol_wrappers import FirstRequestTimeout
 from vfctl.server.http.endpoints import build_app
-from vfctl.server.http.first_request import FirstRequest
 from vfctl.server.options import ServerOptions
 from vfctl.server.process.child_main import Parent, Ready, run_process
-from vfctl.server.process.descriptors import client_capacity, raise_descriptor_limit
-from vfctl.server.process.gc_policy import collect_forever
 from vfctl.server.process.port import BACKLOG, Port
-from vfctl.server.process.publish_metrics import post, post_forever
-from vfctl.server.process.scoreboard import Places, Scoreboard
+from vfctl.server.runtime import collect_garbage_forever
+from vfctl.server.scoreboard import Scoreboard
 
 BUS_TIMEOUT_S: Final = 30.0
+
+PUBLISH_PERIOD_S: Final = 0.25
+"""Time between two updates of the scoreboard. A display that redraws twice a second lags half a redraw at most."""
 
 
 def run_gateway(
@@ -33,8 +35,12 @@ def run_gateway(
     """Entry point of the process.
 
     Args:
-        number: which gateway this is, from 0; its slot of the scoreboard.
-        port: the port that all gateways share.
+        options: of the server.
+        number: of this gateway, from 0; its slot of the scoreboard.
+        port: shared by all gateways.
+        scoreboard: of the server.
+        bus_path: socket of the bus.
+        pipe: to the parent.
     """
     run_process(lambda parent: _main(options, number, port, scoreboard, bus_path, parent), pipe, f"gateway {number}")
 
@@ -42,61 +48,58 @@ def run_gateway(
 async def _main(
     options: ServerOptions, number: int, port: Port, scoreboard: Scoreboard, bus_path: Path, parent: Parent
 ) -> None:
-    ending = parent.gone()
-    # Not a share of max_clients: the kernel spreads connections over gateways by a hash, a few percent unevenly.
+    stop = parent.stop_event()
+    # Not a share of max_clients: the kernel distributes connections by a hash, a few percent unevenly.
     capacity = client_capacity(raise_descriptor_limit())
     bus = await subscribe(bus_path, timeout_s=BUS_TIMEOUT_S)
-    places = Places(scoreboard, number, capacity=capacity, max_clients=options.max_clients)
-    gateway = Gateway(options, number, bus, places)
+    limit = ClientLimit(scoreboard, number, capacity=capacity, max_clients=options.max_clients)
+    gateway = Gateway(options, number, bus, limit)
     following = asyncio.create_task(gateway.follow_bus())
-    stopping = asyncio.create_task(ending.wait())
-    starting = asyncio.create_task(gateway.wait_ready())
+    stopping = asyncio.create_task(stop.wait())
+    starting = asyncio.create_task(gateway.updates.wait_ready())
     await asyncio.wait({following, stopping, starting}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done() and not stopping.done():
-        # The access log and the shutdown wait of aiohttp are off: we close our own connections, below.
+        # aiohttp's access log and shutdown wait are off: the gateway closes its own connections, below.
         log = logging.getLogger("vfctl.server.http")
-        log.addFilter(is_our_fault)
-        runner = web.AppRunner(build_app(gateway), access_log=None, logger=log, shutdown_timeout=0.5)
+        log.addFilter(is_server_error)
+        runner = web.AppRunner(build_app(gateway, options), access_log=None, logger=log, shutdown_timeout=0.5)
         await runner.setup()
-        post(gateway)  # before anybody can ask
-        chores = [asyncio.create_task(chore) for chore in (post_forever(gateway), collect_forever(gateway))]
-        answer = runner.server
-        assert answer is not None, "it has been set up"
-        loop = asyncio.get_running_loop()
-        listening = await loop.create_server(lambda: FirstRequest(answer()), sock=port.open(), backlog=BACKLOG)
+        gateway.publish_metrics()  # before the first request
+        tasks = [
+            asyncio.create_task(_publish_metrics_forever(gateway)),
+            asyncio.create_task(
+                collect_garbage_forever(lambda: gateway.clients.traffic.connections - len(gateway.clients))
+            ),
+        ]
+        http_server = runner.server
+        assert http_server is not None, "runner.setup has created it"
+        listening = await asyncio.get_running_loop().create_server(
+            lambda: FirstRequestTimeout(http_server()), sock=port.open(), backlog=BACKLOG
+        )
         parent.report(Ready(f"up to {capacity} clients"))
         await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for chore in chores:
-            chore.cancel()
+        for task in tasks:
+            task.cancel()
         listening.close()
-        await _say_goodbye(gateway)
+        await gateway.clients.close_all("the server stops")
         await runner.cleanup()
     starting.cancel()
     stopping.cancel()
     await bus.close()
     if following.done():
         following.result()
-        if not ending.is_set():
-            raise PeerError("the frame source has gone")
+        if not stop.is_set():
+            raise PeerError("the source process has closed the bus")
     following.cancel()
 
 
-def is_our_fault(record: logging.LogRecord) -> bool:
-    """Whether an error that aiohttp logs, with its traceback, is news: not what peers send that is not HTTP, nor that
-    they leave."""
+async def _publish_metrics_forever(gateway: Gateway) -> None:
+    while True:
+        gateway.publish_metrics()
+        await asyncio.sleep(PUBLISH_PERIOD_S)
+
+
+def is_server_error(record: logging.LogRecord) -> bool:
+    """Whether an error that aiohttp logs with a traceback is the server's, not invalid HTTP or a lost connection."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError | ConnectionError)
-
-
-async def _say_goodbye(gateway: Gateway) -> None:
-    """Close all connections with 1001, so that clients know to come back; those that do not answer are cut."""
-    closing = [
-        asyncio.create_task(connection.socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops"))
-        for connection in gateway.clients
-    ]
-    if closing:
-        _, pending = await asyncio.wait(closing, timeout=2.0)
-        for task in pending:
-            task.cancel()
-        for connection in gateway.clients:
-            connection.transport.abort()

@@ -1,4 +1,4 @@
-"""Starts a server's processes, watches them, and stops them."""
+"""Starts a server's processes, monitors and restarts them, and stops them."""
 
 from __future__ import annotations
 
@@ -17,22 +17,28 @@ from vfctl.server.options import ServerOptions
 from vfctl.server.process.child import STOP_TIMEOUT_S, Child, GatewayChild
 from vfctl.server.process.gateway_process import run_gateway
 from vfctl.server.process.port import Port, reserve_port
-from vfctl.server.process.restarts import RESTART_WINDOW_S, Pulse
-from vfctl.server.process.scoreboard import Scoreboard
+from vfctl.server.process.restarts import RESTART_WINDOW_S, HangDetector
 from vfctl.server.process.source import run_source
+from vfctl.server.scoreboard import Scoreboard
 
-DYING_S: Final = 1.0
-"""How long a gateway that has reported its failure has to end by itself."""
+EXIT_TIMEOUT_S: Final = 1.0
+"""Time that a process which has reported its failure has to end by itself."""
 
 
 class Server:
-    """A running server. Use as a context manager, or call `stop`.
+    """A running server. Use it as a context manager, or call `stop`.
+
+    Args:
+        options: of the server.
+        port: reserved for it.
+        folder: temporary, for the socket of the bus; deleted by `stop`.
 
     Attributes:
-        options: what was asked for.
+        options: of the server.
+        port: number of the port.
         url: its WebSocket address.
-        scoreboard: what its gateways have counted.
-        recording_failure: why its recording of itself has ended early; None if it has not.
+        scoreboard: metrics of its gateways.
+        recording_failure: why its own recording has ended early; None if it has not.
     """
 
     def __init__(self, options: ServerOptions, port: Port, folder: Path) -> None:
@@ -58,7 +64,7 @@ class Server:
 
     @property
     def details(self) -> dict[str, str]:
-        """What the processes said of themselves when they were ready, by process name."""
+        """What each process reported when it was ready, by process name."""
         return {child.name: child.ready.detail for child in self._children if child.ready}
 
     @property
@@ -73,24 +79,24 @@ class Server:
 
     @property
     def max_clients(self) -> int:
-        """How many clients it takes: what was asked for, or what the gateways can hold."""
+        """Number of clients that it accepts: the configured limit, or what the gateways can hold."""
         return min(self.options.max_clients, self.scoreboard.capacity)
 
     @property
     def _children(self) -> list[Child]:
-        """The source first: when it dies the gateways do too, and its death is the one that counts."""
+        """The source first: when it dies the gateways end too, and its error is the one to report."""
         first, last = ([child] if child else [] for child in (self._source, self._recorder))
         return [*first, *self._gateways, *last]
 
     def start(self, on_progress: Callable[[str], None], timeout_s: float | None) -> None:
-        """Start all processes; see `launch`."""
+        """Start all processes and wait until they are ready; see `launch`."""
         bus_path = self._folder / "bus"
         self._source = Child("source", run_source, self.options, bus_path)
         for number in range(self.options.workers):
             args = (self.options, number, self._held_port.for_gateway(), self.scoreboard, bus_path)
             self._gateways.append(GatewayChild(number, run_gateway, *args))
         if self.options.record is not None:
-            from vfctl.server.process.recorder import run_recorder  # with all that reads and writes recordings
+            from vfctl.server.process.recorder import run_recorder  # imports everything that writes recordings
 
             self._recorder = Child("recorder", run_recorder, self.options, self.url, self.scoreboard, bus_path)
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
@@ -98,89 +104,96 @@ class Server:
             left_s = None if deadline_s is None else deadline_s - time.monotonic()
             if left_s is not None and left_s <= 0:
                 raise PeerError(f"the server was not ready within {timeout_s:g} s")
-            # If the disk is full already, `watch` says so later: that is no reason not to serve.
+            # A recorder that fails after it was ready must not stop the server. `watch` reports it later.
             recording = self._recorder is not None and self._recorder.ready
-            for child in self._heard_within(left_s, but=self._recorder if recording else None):
+            for child in self._wait_for_reports(left_s, but=self._recorder if recording else None):
                 try:
-                    child.hear(on_progress)
+                    child.receive(on_progress)
                 except PeerError:
-                    while child is not self._source and self._source.pipe.poll(DYING_S):
-                        self._source.hear(on_progress)  # a gateway ends with its source, whose error is the one to tell
+                    if child is not self._source:
+                        self._raise_source_error(on_progress)
                     raise
 
-    def watch(self, timeout_s: float, say: Callable[[str], None] = lambda _: None) -> None:
-        """Wait at most so long for news of the processes. Call it again and again: gateways that have died are
-        started anew here, and such as hang are ended. The other gateways and their clients do not notice.
+    def watch(self, timeout_s: float, log_line: Callable[[str], None] = lambda _: None) -> None:
+        """Wait for reports of the processes, restart dead gateways and kill hung ones. Call it in a loop.
+
+        The other gateways and their clients are not affected.
 
         Args:
-            say: told in a line of every such death.
+            timeout_s: return after this time even without a report.
+            log_line: called with a line of text for each dead or hung process.
 
         Raises:
-            VfctlError: the source has ended, or a gateway once too often; what it said is the error.
+            VfctlError: the source has ended, or a gateway has died too often.
         """
         now_s = time.monotonic()
         for gateway in self._gateways:
-            if gateway.due_s is not None:
-                if now_s >= gateway.due_s:
-                    gateway.due_s = None
+            if gateway.restart_at_s is not None:
+                if now_s >= gateway.restart_at_s:
+                    gateway.restart_at_s = None
                     gateway.start()
                 else:
-                    timeout_s = min(timeout_s, gateway.due_s - now_s)
-            elif gateway.pulse.lost(self.scoreboard[gateway.number].posted_us, now_s):
-                say(f"the {gateway.name} process hangs, it is ended")
+                    timeout_s = min(timeout_s, gateway.restart_at_s - now_s)
+            elif gateway.hang_detector.poll(self.scoreboard[gateway.number].published_us, now_s):
+                log_line(f"the {gateway.name} process hangs and is killed")
                 gateway.process.kill()
-                gateway.pulse = Pulse()
-        for child in self._heard_within(timeout_s):
+                gateway.hang_detector = HangDetector()
+        for child in self._wait_for_reports(timeout_s):
             try:
-                child.hear(lambda _: None)
+                child.receive()
             except VfctlError as error:
                 if child is self._recorder:
-                    self._end_recording(error, say)
+                    self._end_recording(error, log_line)
                 elif not isinstance(child, GatewayChild):
                     raise
                 else:
-                    self._bury(child, error, say)
+                    self._schedule_restart(child, error, log_line)
 
-    def _heard_within(self, timeout_s: float | None, *, but: Child | None = None) -> list[Child]:
-        """The children, but for one, that have something to say, or have died, waited for."""
+    def _wait_for_reports(self, timeout_s: float | None, *, but: Child | None = None) -> list[Child]:
+        """Wait for the processes, except `but`. Returns those that have sent a report or have died."""
         living = [child for child in self._children if not child.pipe.closed and child is not but]
         readable = wait([child.pipe for child in living], timeout_s)
         return [child for child in living if child.pipe in readable]
 
-    def _bury(self, gateway: GatewayChild, error: VfctlError, say: Callable[[str], None]) -> None:
-        """A gateway has died; see to it that there is another."""
-        gateway.end(DYING_S)
+    def _raise_source_error(
+        self, on_progress: Callable[[str], None] = lambda _: None, timeout_s: float = EXIT_TIMEOUT_S
+    ) -> None:
+        """Raise the error of the source if it has one: other processes end with it, and its error is the cause."""
+        while self._source is not None and self._source.pipe.poll(timeout_s):
+            self._source.receive(on_progress)
+
+    def _schedule_restart(self, gateway: GatewayChild, error: VfctlError, log_line: Callable[[str], None]) -> None:
+        """A gateway has died."""
+        gateway.end(EXIT_TIMEOUT_S)
         self.scoreboard.clear(gateway.number)
-        if self._source and self._source.pipe.poll():  # a gateway ends with its source, which is then the news
-            self._source.hear(lambda _: None)
+        self._raise_source_error(timeout_s=0)
         now_s = time.monotonic()
-        delay_s = gateway.policy.died(now_s)
+        delay_s = gateway.policy.on_death(now_s)
         if delay_s is None:
             raise PeerError(
                 f"{gateway.name} has died {gateway.policy.deaths} times within {RESTART_WINDOW_S:g} s; the last time: "
                 f"{error.message}",
                 hint=error.hint,
             )
-        gateway.due_s = now_s + delay_s
-        say(f"{error.message}; it is started again" + (f" in {delay_s:g} s" if delay_s else ""))
+        gateway.restart_at_s = now_s + delay_s
+        log_line(f"{error.message}; it is restarted" + (f" in {delay_s:g} s" if delay_s else ""))
 
-    def _end_recording(self, error: VfctlError, say: Callable[[str], None]) -> None:
-        """The recorder has failed, or died; clients never notice. If the source has gone, that is the news."""
+    def _end_recording(self, error: VfctlError, log_line: Callable[[str], None]) -> None:
+        """The recorder has failed. Clients are not affected."""
         assert self._recorder is not None
-        assert self._source is not None
         self.recording_failure = error
-        self._recorder.end(DYING_S)
-        while isinstance(error, PeerError) and self._source.pipe.poll(DYING_S):
-            self._source.hear(lambda _: None)
-        say(f"{error.message}; the server goes on without recording")
+        self._recorder.end(EXIT_TIMEOUT_S)
+        if isinstance(error, PeerError):
+            self._raise_source_error()
+        log_line(f"{error.message}; the server goes on without recording")
 
     def stop(self) -> None:
-        """End all processes: gateways first, so that their clients are told."""
+        """Stop all processes: gateways first, so that their clients get a Close frame."""
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
         for child in reversed(self._children):
             child.process.terminate()
         if self._recorder is not None and self.recording_failure is None:
-            self.recording_failure = self._recorder.last_words(max(0.0, deadline_s - time.monotonic()))
+            self.recording_failure = self._recorder.exit_error(max(0.0, deadline_s - time.monotonic()))
         for child in self._children:
             child.end(max(0.0, deadline_s - time.monotonic()))
         self._held_port.close()
@@ -190,18 +203,19 @@ class Server:
 def launch(
     options: ServerOptions, *, on_progress: Callable[[str], None] = lambda _: None, timeout_s: float | None = None
 ) -> Server:
-    """Start a server; return once it accepts clients.
+    """Start a server, and return once it accepts clients.
 
     Args:
-        on_progress: told what the processes do while they start.
-        timeout_s: give up after so long; None waits as long as the graph takes to load and settle.
+        options: of the server.
+        on_progress: called with what the processes do while they start.
+        timeout_s: give up after this time; None waits as long as the graph takes to load and settle.
 
     Raises:
         VfctlError: the graph cannot be loaded, the port is taken, or a process failed to start.
     """
     _check(options)
     port = reserve_port(options.host, options.port)
-    folder = Path(tempfile.mkdtemp(prefix="vfctl-"))  # 0700: nobody else gets at the bus
+    folder = Path(tempfile.mkdtemp(prefix="vfctl-"))  # mode 0700: other users cannot connect to the bus
     server = Server(options, port, folder)
     try:
         server.start(on_progress, timeout_s)
@@ -213,7 +227,7 @@ def launch(
 
 def _check(options: ServerOptions) -> None:
     if options.workers < 1 or options.max_clients < 1:
-        raise UsageError("a server has at least one worker and one client")
+        raise UsageError("workers and max_clients must be at least 1")
     for name in ("physics_hz", "active_interval_ms", "stable_interval_ms", "stall_timeout_s", "heartbeat_s"):
         value = getattr(options, name)
         if not (math.isfinite(value) and value > 0):
@@ -221,5 +235,5 @@ def _check(options: ServerOptions) -> None:
     if options.stable_interval_ms < options.active_interval_ms:
         raise UsageError(
             f"stable_interval_ms is {options.stable_interval_ms:g}, less than active_interval_ms, "
-            f"{options.active_interval_ms:g}: a layout at rest would be sent more often than one that moves"
+            f"{options.active_interval_ms:g}: a settled layout would be sent more often than a moving one"
         )

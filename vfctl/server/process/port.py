@@ -11,19 +11,19 @@ from typing import Any, Final
 from vfctl.errors import InputError, UsageError
 
 BACKLOG: Final = 4096
-"""Connections that wait to be accepted; a ramp of thousands a second must not be answered with resets."""
+"""Connections that wait to be accepted. A ramp of thousands a second must not be answered with resets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port as the parent holds it and hands it to each gateway it spawns.
+    """A reserved port, in the parent and in each gateway.
 
     Attributes:
-        host: as it was asked for.
-        number: the port.
-        held: the parent's socket. With SO_REUSEPORT it is bound and never listens: it only keeps the port while no
-            gateway lives. Without, it listens, and the gateways inherit it.
-        inherited: whether they do.
+        host: as configured.
+        number: of the port.
+        held: the parent's socket. With SO_REUSEPORT it is bound and never listens: it only reserves the port while no
+            gateway runs. Without SO_REUSEPORT it listens, and the gateways inherit it.
+        inherited: whether the gateways inherit the socket.
     """
 
     host: str
@@ -32,11 +32,11 @@ class Port:
     inherited: bool = False
 
     def for_gateway(self) -> Port:
-        """What a gateway is given: the socket only if it is to accept from it."""
+        """What a gateway gets: the socket only if it inherits it."""
         return self if self.inherited else Port(self.host, self.number, None)
 
     def open(self) -> socket.socket:
-        """In a gateway: the socket to accept from; it may not listen yet."""
+        """In a gateway: the socket that accepts connections. It may not listen yet."""
         if self.held is not None:
             return self.held
         family, address = _resolve(self.host, self.number)
@@ -47,25 +47,29 @@ class Port:
         return listener
 
     def close(self) -> None:
-        """In the parent: give the port up."""
+        """In the parent: release the port."""
         if self.held is not None:
             self.held.close()
 
 
 def can_share() -> bool:
-    """Whether several sockets may listen on one port here, and the kernel spreads connections over them.
+    """Whether several sockets may listen on one port, so that the kernel distributes the connections.
 
-    One inherited socket works everywhere, but there whoever wakes up first accepts, and that is seldom fair.
+    One inherited socket works everywhere, but then the process that wakes up first accepts, which is seldom fair.
     """
     return hasattr(socket, "SO_REUSEPORT")
 
 
 def reserve_port(host: str, port: int) -> Port:
-    """Take a port for the gateways to come; 0 takes a free one.
+    """Reserve a port for the gateways.
+
+    Args:
+        host: name or address to listen on.
+        port: 0 chooses a free one.
 
     Raises:
         UsageError: the host is not an address of this machine, or the port is out of range.
-        InputError: somebody else has the port, or may not be bound to it.
+        InputError: the port is in use, or this process may not use it.
     """
     try:
         family, address = _resolve(host, port)
@@ -75,7 +79,7 @@ def reserve_port(host: str, port: int) -> Port:
     held = socket.socket(family, socket.SOCK_STREAM)
     try:
         if port and share:
-            # With SO_REUSEPORT a second server would silently share the port; without it the bind tells.
+            # With SO_REUSEPORT a second server would silently share the port. Without it, bind fails.
             with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
@@ -87,7 +91,11 @@ def reserve_port(host: str, port: int) -> Port:
             held.listen(BACKLOG)
     except OSError as error:
         held.close()
-        hint = "stop what runs there, or choose another with --port" if error.errno == errno.EADDRINUSE else None
+        hint = (
+            "stop the program that uses it, or choose another port with --port"
+            if error.errno == errno.EADDRINUSE
+            else None
+        )
         raise InputError(f"cannot listen on {host}:{port}: {error.strerror}", hint=hint) from None
     return Port(host, held.getsockname()[1], held, inherited=not share)
 

@@ -1,6 +1,6 @@
-"""What clients do to the scene that they share, as the source keeps it: who has selected what, who drags what.
+"""What clients do to the scene that they share: selections and drags.
 
-The source is the one place that hears all gateways, so there is one order of things for everybody.
+The source process keeps them, because it alone hears all gateways. So all clients see the same order of events.
 """
 
 from __future__ import annotations
@@ -18,32 +18,35 @@ log = logging.getLogger(__name__)
 
 
 class SharedScene:
-    """Obeys clients.
+    """Applies the commands of clients.
 
     Args:
-        source: what is dragged.
-        publish: tells all gateways an EVENT.
+        source: its nodes are dragged.
+        publish: sends an EVENT to all gateways.
     """
 
     def __init__(self, source: FrameSource, publish: Callable[[Envelope], None]) -> None:
         self._source = source
         self._publish = publish
         self._selections: dict[tuple[int, int], Envelope] = {}
-        """By gateway and client: the EVENT that tells what it has selected."""
+        """By gateway and client: the EVENT with its selection."""
         self._draggers: set[tuple[int, int]] = set()
 
     def selections(self) -> Iterable[Envelope]:
-        """The EVENTs that tell a gateway that has just come what is selected."""
+        """The EVENTs with all present selections, for a new gateway."""
         return list(self._selections.values())
 
-    def obey(self, command: Envelope) -> None:
-        """A COMMAND of a client: a drag moves a node, speech and selections go to the others. Or LEFT: it has gone, or
-        its gateway has."""
+    def handle_command(self, command: Envelope) -> None:
+        """Apply a COMMAND: a drag moves a node, voice and selections go to all gateways. LEFT ends a client's part.
+
+        Args:
+            command: COMMAND of a client, or LEFT if it or its gateway has disconnected.
+        """
         client = command.gateway, command.client
         if command.kind is Kind.LEFT:
-            self._leave(command.gateway, command.client)
+            self._remove_client(command.gateway, command.client)
             return
-        message = decode(command.payload)  # the gateway has decoded it before
+        message = decode(command.payload)  # valid, because the gateway has decoded it before
         match message:
             case NodeDrag():
                 try:
@@ -60,7 +63,11 @@ class SharedScene:
                 log.warning("a gateway sent a %s, which is not a command", type(message).__name__)
 
     def keep(self, node_ids: Collection[int]) -> None:
-        """Another graph is served: what was selected and is not in it is selected no longer."""
+        """The graph was replaced: clear selections of nodes that it does not have.
+
+        Args:
+            node_ids: of the new graph.
+        """
         for (gateway, client), event in list(self._selections.items()):
             message = decode(event.payload)
             assert isinstance(message, NodeSelect)
@@ -78,12 +85,12 @@ class SharedScene:
         event = Envelope(Kind.EVENT, encode(NodeSelect(None)), gateway, client)
         self._select((gateway, client), event, None)
 
-    def _leave(self, gateway: int, client: int) -> None:
-        """That client has gone, or (EVERYBODY) all of that gateway have."""
-        gone = [(gateway, client)]
+    def _remove_client(self, gateway: int, client: int) -> None:
+        """Clear selection and drags of a client, or with EVERYBODY of all clients of that gateway."""
+        removed = [(gateway, client)]
         if client == EVERYBODY:
-            gone = [each for each in self._selections.keys() | self._draggers if each[0] == gateway]
-        for each in gone:
+            removed = [each for each in self._selections.keys() | self._draggers if each[0] == gateway]
+        for each in removed:
             if each in self._selections:
                 self._deselect(*each)
             if each in self._draggers:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import uvloop
 
-from vfctl.server.http.first_request import FirstRequest
+from vfctl.server.gateway.protocol_wrappers import FirstRequestTimeout
 
 HEAD = b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -29,12 +29,12 @@ class Heard(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def listening(limit_s: float) -> AsyncIterator[tuple[Connect, list[tuple[FirstRequest, Heard]]]]:
-    heard: list[tuple[FirstRequest, Heard]] = []
+async def listening(limit_s: float) -> AsyncIterator[tuple[Connect, list[tuple[FirstRequestTimeout, Heard]]]]:
+    heard: list[tuple[FirstRequestTimeout, Heard]] = []
 
-    def protocol() -> FirstRequest:
+    def protocol() -> FirstRequestTimeout:
         inner = Heard()
-        heard.append((FirstRequest(inner, limit_s), inner))
+        heard.append((FirstRequestTimeout(inner, limit_s), inner))
         return heard[-1][0]
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
@@ -60,7 +60,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
 
 
 @pytest.mark.parametrize("said", [b"", HEAD[:-1], b"\r\n\r" * 3])
-def test_who_asks_for_nothing_whole_is_cut(said: bytes, run: Run) -> None:
+def test_a_connection_without_a_whole_request_is_aborted(said: bytes, run: Run) -> None:
     async def talk() -> None:
         async with listening(0.05) as (connect, _):
             reader, writer = await connect()
@@ -71,16 +71,21 @@ def test_who_asks_for_nothing_whole_is_cut(said: bytes, run: Run) -> None:
     run(talk())
 
 
-@pytest.mark.parametrize("cut", [1, len(HEAD) - 3, len(HEAD) - 2, len(HEAD) - 1, len(HEAD)])
-def test_who_asks_in_pieces_stays_and_it_steps_aside(cut: int, run: Run) -> None:
+def test_a_request_in_pieces_is_answered_and_its_connection_outlives_the_timeout(run: Run) -> None:
     async def talk() -> None:
-        async with listening(60) as (connect, heard):
-            reader, writer = await connect()
-            for part in (HEAD[:cut], HEAD[cut:], b"more"):
-                writer.write(part)
-                assert await reader.readexactly(len(part)) == part
-            ((first, inner),) = heard
-            assert inner.transport.get_protocol() is inner
-            assert first._cut.cancelled()
+        async with listening(0.5) as (connect, heard):
+            connections = []
+            for cut in (1, len(HEAD) - 3, len(HEAD) - 2, len(HEAD) - 1, len(HEAD)):
+                reader, writer = await connect()
+                connections.append((reader, writer))
+                for part in (HEAD[:cut], HEAD[cut:]):
+                    writer.write(part)
+                    assert await reader.readexactly(len(part)) == part
+            idle, _ = await connect()
+            assert await idle.read() == b""  # it is aborted: the timeouts of those before it have passed, too
+            for reader, writer in connections:
+                writer.write(b"more")
+                assert await reader.readexactly(4) == b"more"
+            assert all(inner.transport.get_protocol() is inner for _, inner in heard[:-1])
 
     run(talk())
