@@ -375,3 +375,20 @@ def test_a_settled_tick_computes_nothing(small, monkeypatch):
     orchestrator.tick(T)
     monkeypatch.setattr("vfctl.physics.orchestrator.advance", None)
     assert ticks(orchestrator, 10) == [None] * 10
+
+
+def test_it_is_idle_only_if_the_next_tick_computes_nothing(small):
+    orchestrator = at_rest(small)
+    assert orchestrator.idle
+    orchestrator.apply(NodeDrag(995, 1.0, 2.0, 3.0))
+    assert orchestrator.settled
+    assert not orchestrator.idle
+    orchestrator.tick(T)
+    orchestrator.settle(3000)
+    assert not orchestrator.idle, "it still holds the node, and lets it go in a later tick"
+    orchestrator.tick(T + 1_000_000)
+    orchestrator.settle(3000)
+    assert orchestrator.tick(T + 1_100_000) is None
+    assert orchestrator.idle
+    orchestrator.set_parameters(damping=7.0)
+    assert not orchestrator.idle

@@ -72,6 +72,10 @@ class HeldNodes:
         self._hands: dict[int, dict[int, _Hand]] = {}
         """By node index, then by sender; who began last is last, and holds it."""
 
+    def __len__(self) -> int:
+        """Number of nodes that are being dragged."""
+        return len(self._hands)
+
     def update(self, drags: Iterable[Dragged], now_us: int) -> Placement | None:
         """Apply drags in the order in which they came, and let go of what has expired; None if nothing changed.
 

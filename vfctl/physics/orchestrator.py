@@ -124,6 +124,13 @@ class PhysicsOrchestrator:
         """True if the layout is at rest and nothing that was applied disturbs it."""
         return self._latest.settled
 
+    @property
+    def idle(self) -> bool:
+        """Whether the next tick computes nothing: the layout has settled, and no drag or change waits for the tick."""
+        with self._lock:
+            waiting = self._drags or self._left or self._parameters_changed or self._wanted_graph
+        return self._latest.settled and not waiting and not len(self._held)
+
     def apply(self, message: Message, sender: int = 0) -> None:
         """Hold a node where it is dragged to, from the next tick on; of several who drag it, who began last has it.
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from vfctl import __version__
 from vfctl.graph import Graph
+from vfctl.graph.model import to_node_link
+from vfctl.protocol import Heartbeat, Nodes, PositionUpdate
+from vfctl.server.http import endpoints
 from vfctl.server.options import ServerOptions
 
 if TYPE_CHECKING:
@@ -46,6 +52,58 @@ async def test_graph_json_has_labels_and_positions(stage: Stage) -> None:
     assert [node["label"] for node in graph["nodes"]] == list(stage.graph.labels)
     assert {"x", "y", "z", "kind", "depth", "cluster"} <= set(graph["nodes"][0])
     assert len(graph["links"]) == 3
+
+
+async def test_clients_are_served_while_graph_json_is_built(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    building, go_on = threading.Event(), threading.Event()
+
+    def slow(graph: Graph, nodes: Nodes) -> dict[str, Any]:
+        building.set()
+        assert go_on.wait(5), "nobody was served meanwhile"
+        return to_node_link(graph, nodes)
+
+    monkeypatch.setattr(endpoints, "to_node_link", slow)
+    viewer = await stage.connect()
+    fetching = asyncio.create_task(graph_json(stage))
+    async with asyncio.timeout(10):
+        while not building.is_set():
+            await asyncio.sleep(0)
+    await viewer.send(Heartbeat(1))
+    await viewer.receive_kind(Heartbeat)
+    assert not fetching.done()
+    go_on.set()
+    status, body, _ = await fetching
+    assert (status, len(json.loads(body)["nodes"])) == (200, 4)
+
+
+async def test_graph_json_is_built_once_for_each_state(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[float] = []
+
+    def counting(graph: Graph, nodes: Nodes) -> dict[str, Any]:
+        built.append(float(nodes["x"][0]))
+        return to_node_link(graph, nodes)
+
+    monkeypatch.setattr(endpoints, "to_node_link", counting)
+    viewer = await stage.connect()
+    answers = await asyncio.gather(*(graph_json(stage) for _ in range(5)))
+    assert built == [0.0]
+    assert len(set(answers)) == 1
+    status, body, tag = answers[0]
+    assert status == 200
+    assert await graph_json(stage, tag) == (304, b"", tag)
+    stage.tick(1.0)
+    await viewer.receive_kind(PositionUpdate)
+    status, newer, other_tag = await graph_json(stage, tag)
+    assert (status, built) == (200, [0.0, 1.0])
+    assert other_tag != tag
+    assert json.loads(newer)["nodes"][0] == json.loads(body)["nodes"][0] | {"x": 1.0}
+
+
+async def graph_json(stage: Stage, known: str | None = None) -> tuple[int, bytes, str]:
+    """Status, body and ETag; `known` is an ETag that the client has."""
+    headers = {} if known is None else {"If-None-Match": known}
+    async with stage.session.get(f"{stage.http}/graph.json", headers=headers) as response:
+        return response.status, await response.read(), response.headers["ETag"]
 
 
 @pytest.mark.parametrize(("query", "says"), [("?encoding=gzip", "encoding"), ("?timed=2", "timed")])

@@ -68,6 +68,11 @@ class AdjustableSource(FrameSource, Protocol):
     """Physics, whose parameters can be changed while it runs."""
 
     @property
+    def idle(self) -> bool:
+        """Whether the next tick computes nothing: the layout has settled, and no drag or change waits for the tick."""
+        ...
+
+    @property
     def device(self) -> str:
         """The device that the physics computes on, for people."""
         ...
