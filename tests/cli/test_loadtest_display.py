@@ -7,10 +7,12 @@ from collections import Counter
 
 from rich.console import Console
 
+from tests.loadtest.results.golden_inputs import a_run
 from vfctl.cli.loadtest_display import LoadtestDisplay, panel, plain_line, sparkline, stage_line
 from vfctl.cli.loadtest_tables import search_table
 from vfctl.loadtest.control.live import Status
 from vfctl.loadtest.generator.observations import Outcome
+from vfctl.loadtest.results.model import FindResults, Probe
 from vfctl.loadtest.scenario.stages import Step
 from vfctl.metrics.histogram import Summary
 
@@ -90,10 +92,10 @@ def test_sparklines() -> None:
 
 
 def test_a_search_is_told_as_a_table() -> None:
-    results = {"latency_ms": {"p50": 1.0, "p95": None, "p99": 3.0}, "throughput": {"messages_per_s": 5000.0}}
-    probes = [{"load": load, "held": load < 500, "results": results} for load in (500, 250)]
-    document = {"load": 250, "at_limit": False, "probes": probes}
-    text = printed(search_table(document, "clients"))
+    results = a_run(count=10).results
+    probes = [Probe(load=load, held=load < 500, results=results) for load in (500, 250)]
+    found = FindResults(schema="vfctl.find/1", find="clients", load=250, at_limit=False, probes=probes)
+    text = printed(search_table(found, "clients"))
     assert "the highest that holds: 250 clients" in text
     assert text.index("250 │") < text.index("500 │")
-    assert "not even the lowest" in printed(search_table({**document, "load": None}, "clients"))
+    assert "not even the lowest" in printed(search_table(found.model_copy(update={"load": None}), "clients"))

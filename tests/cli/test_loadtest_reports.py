@@ -11,7 +11,6 @@ import pytest
 from vfctl.cli.app import run
 from vfctl.cli.loadtest_reports import ReportPaths, append_summary, write_report, write_reports
 from vfctl.errors import InputError, UsageError
-from vfctl.loadtest.reports import as_html
 from vfctl.loadtest.results.model import DOCUMENTS, schema_of
 
 NOWHERE = "ws://127.0.0.1:9/ws"
@@ -37,19 +36,24 @@ def test_two_reports_do_not_go_to_one_place(place: str, capfd: pytest.CaptureFix
 def test_a_report_that_fails_does_not_take_the_others_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(as_html, "curves_of", lambda _: {})
-    for name in ("as_junit", "as_html", "as_csv", "as_markdown"):
-        monkeypatch.setattr(f"vfctl.loadtest.reports.{name}.render", lambda *_, text=name, **__: text)
+    for name in (
+        "as_junit.render",
+        "as_html.render",
+        "as_data.render_csv",
+        "as_data.render_json",
+        "as_markdown.render",
+    ):
+        monkeypatch.setattr(f"vfctl.loadtest.reports.{name}", lambda *_, text=name, **__: text)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     gone = tmp_path / "gone"
     paths = ReportPaths(gone / "r.json", tmp_path / "r.xml", gone / "r.md", tmp_path / "r.html", Path("-"))
     results: Any = None
     with pytest.raises(InputError, match=r"r\.json"):
-        write_reports(paths, {}, [results])
-    assert (tmp_path / "r.xml").read_text() == "as_junit"
-    assert (tmp_path / "r.html").read_text() == "as_html"
+        write_reports(paths, results)
+    assert (tmp_path / "r.xml").read_text() == "as_junit.render"
+    assert (tmp_path / "r.html").read_text() == "as_html.render"
     printed = capfd.readouterr()
-    assert printed.out == "as_csv"
+    assert printed.out == "as_data.render_csv"
     assert "r.md" in printed.err
 
 

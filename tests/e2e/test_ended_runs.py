@@ -143,14 +143,14 @@ def test_an_interrupt_that_hits_a_starting_server_is_not_its_failure(monkeypatch
         raise PeerError("the source process was killed by signal 2")
 
     monkeypatch.setattr("vfctl.loadtest.control.run.launch", hit)
-    document = run_loadtest(Scenario(clients=2), None, stop=stop, embedded=True).to_json()
-    assert (document["interrupted"], document["failure"]) == (True, None)
+    results = run_loadtest(Scenario(clients=2), None, stop=stop, embedded=True).results
+    assert (results.interrupted, results.failure) == (True, None)
     stop.requested = False
     monkeypatch.setattr(
         "vfctl.loadtest.control.run.launch", lambda *_, **__: (_ for _ in ()).throw(PeerError("no port"))
     )
-    document = run_loadtest(Scenario(clients=2), None, stop=stop, embedded=True).to_json()
-    assert (document["interrupted"], document["failure"]) == (False, "no port")
+    results = run_loadtest(Scenario(clients=2), None, stop=stop, embedded=True).results
+    assert (results.interrupted, results.failure) == (False, "no port")
 
 
 def test_an_interrupt_waits_for_no_generator_that_has_not_begun(live: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,8 +158,8 @@ def test_an_interrupt_waits_for_no_generator_that_has_not_begun(live: str, monke
     monkeypatch.setattr("vfctl.loadtest.control.conductor.FINISH_TIMEOUT_S", 0.1)
     stop = Stop()
     stop.request()
-    document = run_loadtest(Scenario(clients=2), live, stop=stop).to_json()
-    assert (document["interrupted"], document["failure"], document["stages"]) == (True, None, [])
+    results = run_loadtest(Scenario(clients=2), live, stop=stop).results
+    assert (results.interrupted, results.failure, results.stages) == (True, None, [])
 
 
 def test_an_interrupt_while_results_are_collected_changes_nothing(live: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,8 +171,7 @@ def test_an_interrupt_while_results_are_collected_changes_nothing(live: str, mon
         tell(self, what, *more)
 
     monkeypatch.setattr(Conductor, "_tell", tell_and_interrupt)
-    results = run_loadtest(Scenario(clients=5, ramp_s=0.1, duration_s=0.3), live, stop=stop)
+    results = run_loadtest(Scenario(clients=5, ramp_s=0.1, duration_s=0.3), live, stop=stop).results
     assert stop.requested
-    document = results.to_json()
-    assert (document["interrupted"], document["failure"]) == (False, None)
-    assert document["clients"]["connected"] == 5
+    assert (results.interrupted, results.failure) == (False, None)
+    assert results.clients.connected == 5

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import jsonschema
 
-from vfctl.loadtest.reports.figures import decision
-from vfctl.loadtest.results.model import schema_of
+from vfctl.loadtest.reports.wording import decision
+from vfctl.loadtest.results.model import AbResults, schema_of
 
 from .conftest import report_options, run
 
@@ -71,7 +71,7 @@ def test_two_servers_are_compared_in_one_run(live: str, tmp_path: Path) -> None:
     names = [case.get("name") for case in suite.findall("testcase")]
     assert names[:2] == ["B is not slower than A", "latency_ms.p95 < 10s"]
     assert [case.get("name") for case in suite.findall("testcase[failure]")][-1] == "b.voice_ms.p95 < 1"
-    sentence = decision(document)
+    sentence = decision(AbResults.model_validate(document))
     assert sentence.rstrip(".").lower() in errors.lower()
     assert sentence in (tmp_path / "markdown").read_text().replace("\\", "")
     assert sentence in (tmp_path / "html").read_text().replace("&#39;", "'")

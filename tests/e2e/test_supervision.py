@@ -15,7 +15,8 @@ from vfctl.loadtest.control.live import Status
 from vfctl.loadtest.control.run import run_loadtest
 from vfctl.loadtest.control.target import resolve
 from vfctl.loadtest.generator.plan import plan_shards
-from vfctl.loadtest.results.build import Results
+from vfctl.loadtest.results.build import build_results
+from vfctl.loadtest.results.model import Clients
 from vfctl.loadtest.scenario.model import EmbeddedServer, Scenario
 from vfctl.server.process import restarts
 from vfctl.server.process.launch import launch
@@ -42,22 +43,18 @@ def test_the_clients_of_a_gateway_that_is_killed_are_back_soon_and_the_others_no
         shards = plan_shards(target, scenario.roles, CLIENTS)
         conductor = Conductor(shards, scenario.course(), kill_one, Stop(), lambda: server.watch(0, said.append))
         try:
-            document = Results(url, "", scenario.roles, conductor.play()).to_json()
+            results = build_results(url, "", scenario, conductor.play()).results
         finally:
             conductor.kill()
     assert affected[0] > CLIENTS / 6
     assert said == ["the gateway 1 process was killed by signal 9; it is restarted"]
-    assert document["clients"] == {
-        "target": CLIENTS,
-        "connected": CLIENTS,
-        "failed": 0,
-        "lost": 0,
-        "away": 0,
-        "reconnects": affected[0],
-    }
-    assert document["frames"]["gaps"] == 0
-    assert document["reconnect_ms"]["count"] == affected[0]
-    assert document["reconnect_ms"]["max"] < 5000
+    assert results.clients == Clients(
+        target=CLIENTS, connected=CLIENTS, failed=0, lost=0, away=0, reconnects=affected[0]
+    )
+    assert results.frames.gaps == 0
+    assert results.reconnect_ms.count == affected[0]
+    assert results.reconnect_ms.max is not None
+    assert results.reconnect_ms.max < 5000
 
 
 def test_a_load_test_whose_own_server_dies_ends_with_its_error() -> None:

@@ -16,14 +16,15 @@ from vfctl.cli.loadtest_tables import results_tables
 from vfctl.cli.mistakes import check_url
 from vfctl.cli.options import Generator, count, duration, positive_duration, takes_options
 from vfctl.errors import UsageError
-from vfctl.loadtest.results.ab import check_gates
-from vfctl.loadtest.results.build import Results, set_verdicts
+from vfctl.loadtest.results.build import MeasuredRun
 from vfctl.loadtest.results.comparable import check_baseline_fits
 from vfctl.loadtest.results.file import read_results
-from vfctl.loadtest.results.repeats import ended_early, fold, middle_run
+from vfctl.loadtest.results.gate_verdicts import check_baseline, check_no_sides, check_path, check_sides, judged
+from vfctl.loadtest.results.model import LoadtestResults, OlderResults
+from vfctl.loadtest.results.repeats import fold
 from vfctl.loadtest.scenario.field_types import parse_filter
 from vfctl.loadtest.scenario.file import load_scenario, scenario_names
-from vfctl.loadtest.scenario.gates import check_baseline, check_no_sides, judge, parse_abort_gate, parse_gate
+from vfctl.loadtest.scenario.gates import parse_abort_gate, parse_gate
 from vfctl.loadtest.scenario.model import Scenario
 from vfctl.loadtest.scenario.traffic import recorded_mix
 from vfctl.stream import Encoding
@@ -289,7 +290,7 @@ class LoadtestOptions:
             UsageError: a value that cannot be.
             InputError: the scenario or the recording cannot be read.
         """
-        base = load_scenario(self.scenario) if self.scenario else Scenario()
+        base = load_scenario(self.scenario, check_path) if self.scenario else Scenario()
         goals = tuple(map(parse_gate, self.until or ()))
         plan = base.changed(
             mix=recorded_mix(self.traffic, base.mix) if self.traffic is not None else None,
@@ -308,13 +309,15 @@ class LoadtestOptions:
                 state="active" if self.active else None,
             ),
         )
+        for each in (*plan.all_gates, *goals):
+            check_path(each, [role.label for role in plan.roles])
         if self.find is None:
             return plan
         for each in base.all_gates:
             log_line(f"the scenario's gate {each.expression} is not judged: --find judges the gates of --until")
         return plan.changed(gates=goals, abort_gates=())
 
-    def read_baseline(self, plan: Scenario) -> dict[str, Any] | None:
+    def read_baseline(self, plan: Scenario) -> LoadtestResults | OlderResults | None:
         """The results that gates refer to, checked against the plan.
 
         Raises:
@@ -328,9 +331,9 @@ class LoadtestOptions:
             check_baseline_fits(earlier, plan, self.url if self.ab is None else self.ab[1])
         if self.ab is None:
             check_no_sides(plan.all_gates)
-            check_baseline(plan.all_gates, earlier)
+            check_baseline(plan.all_gates, earlier is not None)
         else:
-            check_gates(plan.all_gates, earlier)
+            check_sides(plan.all_gates, earlier is not None)
         return earlier
 
 
@@ -364,29 +367,25 @@ def command(options: LoadtestOptions) -> None:
             )
         if options.ab is not None:
             side_by_side(session, options.ab, plan, options.source_ip, options.reports, earlier, options.strict)
-        results, document, last = _repeated(session, plan, options, earlier)
-        _print_results(document)
-        write_reports(options.reports, document, [results], strict=options.strict)
-        _print_what_next(options.scenario, document)
-    end(exit_code(results, document, options.strict), [last])
+        results, last = _repeated(session, plan, options, earlier)
+        _print_results(results)
+        write_reports(options.reports, results, strict=options.strict)
+        _print_what_next(options.scenario, results)
+    end(exit_code(results, options.strict), [last])
 
 
 def _repeated(
-    session: Session, plan: Scenario, options: LoadtestOptions, baseline: dict[str, Any] | None
-) -> tuple[Results, dict[str, Any], Results]:
-    """The middle run, all runs as one document with the gates judged, and the last run."""
-    runs: list[Results] = []
-    documents: list[dict[str, Any]] = []
+    session: Session, plan: Scenario, options: LoadtestOptions, baseline: LoadtestResults | OlderResults | None
+) -> tuple[LoadtestResults, MeasuredRun]:
+    """The results of all runs as one, with the gates judged, and the last run."""
+    runs: list[MeasuredRun] = []
     for number in range(options.repeat):
         if options.repeat > 1:
             log_line(f"run {number + 1} of {options.repeat}")
         runs.append(session.run(plan, options.url, options.source_ip, baseline=baseline))
-        documents.append(runs[-1].to_json())
-        if ended_early(documents[-1]):
+        if runs[-1].results.ended_early:
             break
-    document = fold(documents, options.repeat)
-    set_verdicts(document, judge(plan.all_gates, document, baseline), document["aborted"])
-    return runs[middle_run(documents)], document, runs[-1]
+    return judged(fold([run.results for run in runs], options.repeat), plan.all_gates, baseline), runs[-1]
 
 
 def _json(text: str) -> Any:
@@ -396,24 +395,24 @@ def _json(text: str) -> Any:
         raise UsageError(f"--filter is not JSON: {error}", hint="""--filter '{"kind":["class"]}'""") from None
 
 
-def _print_results(document: dict[str, Any]) -> None:
-    if document["failure"] and not document["stages"]:
+def _print_results(results: LoadtestResults) -> None:
+    if results.failure and not results.stages:
         return  # there is nothing to show: the error says why
     console = stderr_console()
-    for table in results_tables(document):
+    for table in results_tables(results):
         console.print(table)
 
 
-def _print_what_next(scenario: str | None, document: dict[str, Any]) -> None:
+def _print_what_next(scenario: str | None, results: LoadtestResults) -> None:
     if scenario == "demo":
         log_line("what to try next:")
         log_line("  vfctl serve                                            your own server; in other shells:")
         log_line("  vfctl watch ws://127.0.0.1:8765/ws                     what one client sees")
         log_line("  vfctl record ws://127.0.0.1:8765/ws capture.mcap       then: vfctl decode capture.mcap")
         log_line("  vfctl loadtest --clients 5000 --gate 'latency_ms.p95 < 30'")
-    if document["interrupted"]:
+    if results.interrupted:
         log_line("the run was interrupted: these are partial results")
-    if document["aborted"]:
-        log_line(f"the run was stopped by the gate {document['aborted']['expression']}: these are partial results")
-    if document["failure"] and document["throughput"]["messages_per_s"]:
+    if results.aborted:
+        log_line(f"the run was stopped by the gate {results.aborted.expression}: these are partial results")
+    if results.failure and results.measured_anything:
         log_line("the run failed: these are partial results")

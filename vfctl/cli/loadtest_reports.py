@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from vfctl.errors import InputError, UsageError
 from vfctl.files import check_writable, replace_file
-from vfctl.loadtest.reports import as_csv, as_html, as_junit, as_markdown
-from vfctl.loadtest.results.build import Results
+from vfctl.loadtest.reports import as_data, as_html, as_junit, as_markdown
+from vfctl.loadtest.results.model import AbResults, LoadtestResults
 from vfctl.terminal.output import log_line, print_error, until_stdout_closes
 
 
@@ -54,36 +52,21 @@ class ReportPaths:
                 check_writable(path, overwrite=True)
 
 
-def write_reports(
-    paths: ReportPaths, document: dict[str, Any], results: Sequence[Results], *, strict: bool = False
-) -> None:
+def write_reports(paths: ReportPaths, results: LoadtestResults | AbResults, *, strict: bool = False) -> None:
     """Write all that are wanted, and the job summary if there is one ($GITHUB_STEP_SUMMARY).
 
     Args:
-        document: of schema `vfctl.loadtest`, or `vfctl.ab`.
-        results: of the run (the middle one), or of A and B.
         strict: --strict was given, so the reports fail where the exit code does.
 
     Raises:
         InputError: a report could not be written; the others have been.
     """
-
-    def html() -> str:
-        curves = [as_html.curves_of(each) for each in results]
-        if both:
-            return as_html.render_ab(document, curves, strict=strict)
-        return as_html.render(document, curves[0], strict=strict)
-
-    def markdown() -> str:
-        return (as_markdown.render_ab if both else as_markdown.render)(document, strict=strict)
-
-    both = len(results) > 1
     renderers: dict[str, Callable[[], str]] = {
-        "json": lambda: json_text(document),
-        "junit": lambda: (as_junit.render_ab if both else as_junit.render)(document, strict=strict),
-        "markdown": markdown,
-        "html": html,
-        "csv": lambda: (as_csv.render_ab if both else as_csv.render)(document),
+        "json": lambda: as_data.render_json(results),
+        "junit": lambda: as_junit.render(results, strict=strict),
+        "markdown": lambda: as_markdown.render(results, strict=strict),
+        "html": lambda: as_html.render(results, strict=strict),
+        "csv": lambda: as_data.render_csv(results),
     }
     failures = []
     for name, path in paths.named().items():
@@ -91,16 +74,11 @@ def write_reports(
             write_report(path, renderers[name](), what="results" if name == "json" else f"{name} report")
         except InputError as error:
             failures.append(error)
-    append_summary(markdown)
+    append_summary(renderers["markdown"])
     for failure in failures[1:]:
         print_error(failure)
     if failures:
         raise failures[0]
-
-
-def json_text(document: dict[str, Any]) -> str:
-    """The document as it is written to files."""
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def write_report(path: Path, text: str, *, what: str = "results") -> None:

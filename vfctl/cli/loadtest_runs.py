@@ -6,24 +6,26 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 import typer
 from rich.table import Table
 
 from vfctl.cli.loadtest_display import LoadtestDisplay
-from vfctl.cli.loadtest_reports import ReportPaths, json_text, write_report, write_reports
-from vfctl.cli.loadtest_tables import gates_table, search_table
+from vfctl.cli.loadtest_reports import ReportPaths, write_report, write_reports
+from vfctl.cli.loadtest_tables import gates_table, milliseconds, search_table
 from vfctl.errors import EXIT_INTERRUPTED, EXIT_OK, GateError, PeerError, VfctlError
 from vfctl.loadtest.control import find
 from vfctl.loadtest.control.conductor import Stop
 from vfctl.loadtest.control.live import Status
 from vfctl.loadtest.control.metrics_endpoint import MetricsEndpoint
 from vfctl.loadtest.control.run import run_loadtest, run_side_by_side
-from vfctl.loadtest.reports.figures import minded_by_strict, nothing_measured
-from vfctl.loadtest.results.ab import ab_document
-from vfctl.loadtest.results.build import Results
-from vfctl.loadtest.results.comparison import Comparison
+from vfctl.loadtest.reports.as_data import render_json
+from vfctl.loadtest.reports.wording import minded_by_strict, nothing_measured
+from vfctl.loadtest.results.build import MeasuredRun, NobodyConnectedError
+from vfctl.loadtest.results.comparable import compare_sides
+from vfctl.loadtest.results.gate_verdicts import Judged, judged
+from vfctl.loadtest.results.model import AbResults, LoadtestResults, OlderResults, Probe
 from vfctl.loadtest.scenario.model import Scenario
 from vfctl.terminal.output import log_line, print_error, stderr_console
 
@@ -60,11 +62,11 @@ class Session:
         source_ip: str | None,
         *,
         embedded: bool = False,
-        baseline: dict[str, Any] | None = None,
-    ) -> Results:
+        baseline: Judged | None = None,
+    ) -> MeasuredRun:
         """One run against one server, with a display."""
 
-        def one(stop: Stop, on_status: Callable[[Status], None]) -> Results:
+        def one(stop: Stop, on_status: Callable[[Status], None]) -> MeasuredRun:
             return run_loadtest(
                 plan,
                 url,
@@ -79,19 +81,19 @@ class Session:
         return self.show(one)
 
 
-def end(code: int, results: Sequence[Results]) -> NoReturn:
+def end(code: int, runs: Sequence[MeasuredRun]) -> NoReturn:
     """End the command, after its reports are written.
 
     Args:
         code: if nothing has failed beside gates.
-        results: of the last run, or of the servers of one.
+        runs: the last run, or that of each of two servers.
 
     Raises:
         VfctlError: the run has failed. That nobody is connected any more is told, but a gate that says so goes first.
     """
-    for each in results:
+    for each in runs:
         if each.failure is not None:
-            if each.performance.failure is not None or code != GateError.exit_code:
+            if not isinstance(each.failure, NobodyConnectedError) or code != GateError.exit_code:
                 raise each.failure
             print_error(each.failure)
     raise typer.Exit(code)
@@ -125,7 +127,7 @@ def open_session(metrics_port: int | None) -> Iterator[Session]:
 
 def search_load(
     session: Session,
-    what: str,
+    what: Literal["clients", "rate"],
     plan: Scenario,
     url: str | None,
     source_ip: str | None,
@@ -137,7 +139,6 @@ def search_load(
     """Find the highest load at which all gates of the plan hold, report it, and end the command.
 
     Args:
-        what: `clients` or `rate`.
         limit: the most clients to try; None for the search's own limit.
         has_duration: whether the plan's duration was asked for; if not, each run lasts `find.DURATION_S`.
 
@@ -146,14 +147,14 @@ def search_load(
     """
     failures: list[VfctlError] = []
 
-    def run(scenario: Scenario) -> dict[str, Any]:
-        results = session.run(scenario, url, source_ip, embedded=what == "rate")
-        if results.performance.failure is not None:
-            failures.append(results.performance.failure)
-        return results.to_json(scenario.gates)
+    def run(scenario: Scenario) -> LoadtestResults:
+        measured = session.run(scenario, url, source_ip, embedded=what == "rate")
+        if measured.failure is not None and not isinstance(measured.failure, NobodyConnectedError):
+            failures.append(measured.failure)
+        return judged(measured.results, scenario.gates)
 
-    def print_probe(probe: find.Probe) -> None:
-        why = ", ".join(find.reasons(probe.document, what, probe.load))
+    def print_probe(probe: Probe) -> None:
+        why = ", ".join(find.reasons(probe.results, what, probe.load))
         log_line(f"{probe.load:,g} {unit}: {'holds' if probe.held else f'does not hold ({why})'}")
 
     unit = "clients" if what == "clients" else "frames/s to each client"
@@ -162,12 +163,12 @@ def search_load(
         plan = plan.changed(duration_s=find.DURATION_S)
     highest = find.MAX_RATE_HZ if what == "rate" else limit or find.MAX_CLIENTS
     found = find.find(what, plan, goals, run, limit=highest, on_probe=print_probe, failed=lambda: bool(failures))
-    stderr_console().print(search_table(found.to_json(), unit))
+    stderr_console().print(search_table(found, unit))
     if json_file is not None:
-        write_report(json_file, json_text(found.to_json()))
+        write_report(json_file, render_json(found))
     if failures:
         raise failures[0]
-    interrupted = found.probes[-1].document["interrupted"]
+    interrupted = found.probes[-1].results.interrupted
     raise typer.Exit(EXIT_INTERRUPTED if interrupted else EXIT_OK if found.load else GateError.exit_code)
 
 
@@ -177,7 +178,7 @@ def side_by_side(
     plan: Scenario,
     source_ip: str | None,
     reports: ReportPaths,
-    baseline: dict[str, Any] | None,
+    baseline: LoadtestResults | OlderResults | None,
     strict: bool,
 ) -> NoReturn:
     """Test both, compare them, report, and end the command.
@@ -186,68 +187,67 @@ def side_by_side(
         VfctlError: the run has failed; its reports are written.
     """
 
-    def both(stop: Stop, on_status: Callable[[Status], None]) -> list[Results]:
+    def both(stop: Stop, on_status: Callable[[Status], None]) -> list[MeasuredRun]:
         return run_side_by_side(
             plan, urls, say=log_line, on_status=on_status, stop=stop, source_ip=source_ip, baseline=baseline
         )
 
-    results = session.show(both)
-    document = ab_document(results, plan.all_gates, baseline)
-    print_ab(document)
-    write_reports(reports, document, results, strict=strict)
-    end(ab_exit_code(document, strict), results)
+    a, b = session.show(both)
+    results = compare_sides(a.results, b.results, plan.all_gates, baseline)
+    print_ab(results)
+    write_reports(reports, results, strict=strict)
+    end(ab_exit_code(results, strict), [a, b])
 
 
-def print_ab(document: dict[str, Any]) -> None:
+def print_ab(results: AbResults) -> None:
     """Both servers in a table, then the gates and the answer, on stderr."""
-    a, b = document["a"], document["b"]
-    if a["failure"] and not a["stages"]:
+    a, b = both = results.a, results.b
+    if a.failure and not a.stages:
         return  # nothing to show: the error says why
-    table = Table("", "A", "B", title=f"{a['clients']['target']:,} clients each, {a['duration_s']:g} s")
-    table.add_row("server", a["peer"], b["peer"])
+    table = Table("", "A", "B", title=f"{a.clients.target:,} clients each, {a.duration_s:g} s")
+    table.add_row("server", a.peer, b.peer)
     for name in ("p50", "p95", "p99", "max"):
-        figures = (each["latency_ms"][name] for each in (a, b))
-        table.add_row(f"latency {name} ms", *("–" if figure is None else f"{figure:.2f}" for figure in figures))
-    table.add_row("messages/s", *(f"{each['throughput']['messages_per_s']:,.0f}" for each in (a, b)))
-    table.add_row("failed or lost", *(f"{each['clients']['failed'] + each['clients']['lost']:,}" for each in (a, b)))
+        table.add_row(f"latency {name} ms", *(milliseconds(getattr(side.latency_ms, name)) for side in both))
+    table.add_row("messages/s", *(f"{side.throughput.messages_per_s:,.0f}" for side in both))
+    table.add_row("failed or lost", *(f"{side.clients.failed + side.clients.lost:,}" for side in both))
     stderr_console().print(table)
-    if document["gates"]:
-        stderr_console().print(gates_table(document["gates"]))
-    for warning in document["warnings"]:
+    if results.gates:
+        stderr_console().print(gates_table(results.gates))
+    for warning in results.warnings:
         log_line(f"careful: {warning}")
-    if document["comparison"] is not None:
-        stderr_console().print(Comparison(**document["comparison"]).sentence)
-    if partial := a["aborted"] or a["interrupted"]:
-        why = f"ended early by the gate {partial['expression']}" if a["aborted"] else "interrupted"
+    if results.comparison is not None:
+        stderr_console().print(results.comparison.sentence)
+    if a.aborted or a.interrupted:
+        why = f"ended early by the gate {a.aborted.expression}" if a.aborted else "interrupted"
         log_line(f"the run was {why}: these are partial results")
 
 
-def ab_exit_code(document: dict[str, Any], strict: bool) -> int:
+def ab_exit_code(results: AbResults, strict: bool) -> int:
     """3 if B is slower, one of its gates has failed or --strict finds fault; else 130 if interrupted, 4 if nothing was
     compared.
     """
-    comparison, both = document["comparison"], (document["a"], document["b"])
-    failed = not all(gate["passed"] for gate in document["gates"])
-    faulty = any(each["generator"]["advice"] or each["clients"]["failed"] or each["clients"]["lost"] for each in both)
-    if failed or (strict and faulty) or (comparison is not None and comparison["verdict"] == "slower"):
+    comparison = results.comparison
+    failed = not all(gate.passed for gate in results.gates)
+    faulty = any(minded_by_strict(side) for side in (results.a, results.b))
+    if failed or (strict and faulty) or (comparison is not None and comparison.verdict == "slower"):
         return GateError.exit_code
-    if document["a"]["interrupted"]:
+    if results.a.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_OK if comparison is not None else PeerError.exit_code
 
 
-def exit_code(results: Results, document: dict[str, Any], strict: bool) -> int:
-    """Exit code of one run, or of several that are one document; prints the reason where no table shows it."""
-    if document["interrupted"] and not results.measured_anything:
+def exit_code(results: LoadtestResults, strict: bool) -> int:
+    """Exit code of one run, or of several as one; prints the reason where no table shows it."""
+    if results.interrupted and not results.measured_anything:
         return EXIT_INTERRUPTED
-    if not all(gate["passed"] for gate in document["gates"]):
+    if not all(gate.passed for gate in results.gates):
         return GateError.exit_code
-    if strict and (minded := minded_by_strict(document)):
+    if strict and (minded := minded_by_strict(results)):
         log_line(f"--strict: {minded}")
         return GateError.exit_code
-    if document["interrupted"]:
+    if results.interrupted:
         return EXIT_INTERRUPTED  # the rest of the run might have failed them
     if results.measured_anything:
         return EXIT_OK
-    log_line(nothing_measured(document) or "most runs have measured nothing")
+    log_line(nothing_measured(results))
     return PeerError.exit_code

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+import sys
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -16,7 +16,9 @@ from vfctl.loadtest.control.conductor import Stop
 from vfctl.loadtest.control.noise import measure, score
 from vfctl.loadtest.control.preflight import preflight, read_limits
 from vfctl.loadtest.generator.plan import LOOPBACK_EXAMPLE, REMOTE_EXAMPLE, source_addresses
+from vfctl.loadtest.reports.as_data import render_json
 from vfctl.loadtest.results.comparison import Question
+from vfctl.loadtest.results.model import NoiseScore
 from vfctl.terminal.output import log_line, stderr_console, stdout_console, until_stdout_closes
 
 
@@ -76,44 +78,44 @@ def noise(
     """
     with LoadtestDisplay(stderr_console()) as display:
         runs, before, after = measure(log_line, display.show, Stop())
-    if not all(run.headline.latency.count for run in runs):
+    if not all(run.latency_ms.count for run in runs):
         raise PeerError("a run has measured nothing")
-    document = score([run.to_json() for run in runs], before, after)
+    found = score(runs, before, after)
     with until_stdout_closes():
         if json_output:
-            typer.echo(json.dumps(document, indent=2))
+            sys.stdout.write(render_json(found))
         else:
-            _print(document)
+            _print(found)
 
 
-def _print(document: dict[str, Any]) -> None:
-    stdout_console().print(_table(document))
-    p95 = document["latency_ms"]["p95"]
-    shows = p95["detectable_ms"]
-    differ_ms = max(Question().min_ms, p95["two_runs_differ_ms"])
-    steal = document["steal_percent"]
+def _print(found: NoiseScore) -> None:
+    stdout_console().print(_table(found))
+    p95 = found.latency_ms["p95"]
+    shows = p95.detectable_ms
+    differ_ms = max(Question().min_ms, p95.two_runs_differ_ms)
+    steal = found.steal_percent
     taken = "" if steal is None else f"; {steal:g} % of the CPU time was taken by the host"
-    stdout_console().print(f"batches started up to {document['scheduling_lag_p99_ms']:.2f} ms late (P99){taken}")
+    stdout_console().print(f"batches started up to {found.scheduling_lag_p99_ms:.2f} ms late (P99){taken}")
     stdout_console().print(
         f"regressions of P95 that show: {shows['1']:.2f} ms between single runs, {shows['5']:.2f} ms with "
-        f"--repeat 5. Two runs of one server differ by up to {p95['two_runs_differ_ms']:.2f} ms: for single runs, "
+        f"--repeat 5. Two runs of one server differ by up to {p95.two_runs_differ_ms:.2f} ms: for single runs, "
         f"vfctl compare A B --min-ms {differ_ms:.2f}"
     )
 
 
-def _table(document: dict[str, Any]) -> Table:
-    title = f"{document['runs']} runs of the same test, {document['clients']} clients; ms"
+def _table(found: NoiseScore) -> Table:
+    title = f"{found.runs} runs of the same test, {found.clients} clients; ms"
     table = Table(title=title, caption="right: minimum detectable regression with this many runs on each side")
     table.add_column("latency")
     for name in ("least", "median", "most", "deviation"):
         table.add_column(name, justify="right")
-    for repeat in document["latency_ms"]["p50"]["detectable_ms"]:
+    for repeat in found.latency_ms["p50"].detectable_ms:
         table.add_column(f"{repeat} run{'s' if repeat != '1' else ''}", justify="right")
-    for name, figures in document["latency_ms"].items():
-        shown = (figures[key] for key in ("min", "median", "max", "spread_ms"))
+    for name, figures in found.latency_ms.items():
+        shown = (figures.min, figures.median, figures.max, figures.spread_ms)
         table.add_row(
             name.upper(),
             *(f"{figure:.2f}" for figure in shown),
-            *(f"{figure:.2f}" for figure in figures["detectable_ms"].values()),
+            *(f"{figure:.2f}" for figure in figures.detectable_ms.values()),
         )
     return table

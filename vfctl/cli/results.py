@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +12,14 @@ import typer
 
 from vfctl.cli.loadtest_tables import gates_table
 from vfctl.errors import EXIT_OK, GateError, PeerError
-from vfctl.loadtest.reports.figures import nothing_measured
-from vfctl.loadtest.results.comparable import check_comparable, check_same_test, runs_of
+from vfctl.loadtest.reports.as_data import render_json
+from vfctl.loadtest.reports.wording import nothing_measured
+from vfctl.loadtest.results.comparable import check_comparable, check_same_test, latencies_of
 from vfctl.loadtest.results.comparison import Question, compare_runs
 from vfctl.loadtest.results.file import read_pair, read_results
-from vfctl.loadtest.results.gate_paths import check_path
-from vfctl.loadtest.results.model import DOCUMENTS, schema_of
-from vfctl.loadtest.scenario.gates import check_baseline, check_no_sides, judge, parse_gate
+from vfctl.loadtest.results.gate_verdicts import check_baseline, check_no_sides, check_path, judge
+from vfctl.loadtest.results.model import DOCUMENTS, ComparisonDocument, LoadtestResults, schema_of
+from vfctl.loadtest.scenario.gates import parse_gate
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
 
 
@@ -43,19 +43,19 @@ def gate(
     """
     gates = [parse_gate(expression) for expression in gate]
     check_no_sides(gates)
-    document = read_results(results)
+    found = read_results(results)
     for each in gates:
-        check_path(each, document.get("roles"))
+        check_path(each, found.roles)
     earlier = read_results(baseline) if baseline is not None else None
-    check_baseline(gates, earlier)
+    check_baseline(gates, earlier is not None)
     if earlier is not None:
-        check_same_test(earlier, document, ("the baseline", "these results"))
-    verdicts = judge(gates, document, earlier)
-    why = f"the run failed: {document['failure']}" if document.get("failure") else nothing_measured(document)
+        check_same_test(earlier, found, ("the baseline", "these results"))
+    verdicts = judge(gates, found, earlier)
+    why = f"the run failed: {found.failure}" if found.failure else nothing_measured(found)
     if why:
         log_line(why)
     with until_stdout_closes():
-        stdout_console().print(gates_table([asdict(verdict) for verdict in verdicts]))
+        stdout_console().print(gates_table(verdicts))
     if not all(verdict.passed for verdict in verdicts):
         raise typer.Exit(GateError.exit_code)
     raise typer.Exit(PeerError.exit_code if why else EXIT_OK)
@@ -94,16 +94,19 @@ def compare(
         vfctl compare main.json branch.json
         vfctl compare main.json branch.json --percentile 99 --min-ms 1
     """
-    documents, paired = read_pair(a, b)
+    (of_a, of_b), paired = read_pair(a, b)
     names = ("A", "B") if b is None else (str(a), str(b))
-    runs_a, runs_b = (runs_of(document, name) for document, name in zip(documents, names, strict=True))
-    warnings = check_comparable(*documents)
+    runs_a, runs_b = latencies_of(of_a, names[0]), latencies_of(of_b, names[1])
+    assert isinstance(of_a, LoadtestResults)
+    assert isinstance(of_b, LoadtestResults)  # older ones have no latencies
+    warnings = check_comparable(of_a, of_b)
     for warning in warnings:
         log_line(f"careful: {warning}")
     answer = compare_runs(runs_a, runs_b, Question(percentile, confidence, min_percent, min_ms), paired=paired)
     with until_stdout_closes():
         if json_output:
-            typer.echo(json.dumps({"schema": "vfctl.compare/1", **asdict(answer), "warnings": warnings}, indent=2))
+            document = ComparisonDocument(schema="vfctl.compare/1", **dict(answer), warnings=warnings)
+            sys.stdout.write(render_json(document))
         else:
             stdout_console().print(answer.sentence)
     raise typer.Exit(GateError.exit_code if answer.verdict == "slower" and not report_only else EXIT_OK)

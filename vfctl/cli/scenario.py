@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vfctl.cli.help import Command, Group
+from vfctl.loadtest.results.gate_verdicts import check_path
 from vfctl.loadtest.scenario.file import load_scenario, scenario_names, scenario_text
 from vfctl.terminal.output import stdout_console, until_stdout_closes
 
@@ -38,7 +39,7 @@ def list_scenarios() -> None:
     """
     table = Table("scenario", "clients", "seconds", "gates", "description")
     for name in scenario_names():
-        scenario = load_scenario(name)
+        scenario = load_scenario(name, check_path)
         seconds = sum(step.lasts_s for step in scenario.course())
         figures = (f"{scenario.peak:,}", f"{seconds:,.0f}", f"{len(scenario.gates)}")
         table.add_row(name, *figures, scenario.description)
@@ -67,7 +68,7 @@ def check(name: NameArgument) -> None:
     Examples:
         vfctl scenario check mine.toml
     """
-    scenario = load_scenario(name)
+    scenario = load_scenario(name, check_path)
     course = Table("stage", "clients", "from s", "to s", "")
     at_s = 0.0
     for step in scenario.course():

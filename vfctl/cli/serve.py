@@ -37,6 +37,7 @@ from vfctl.cli.options import (
 )
 from vfctl.cli.serve_display import ServeDisplay
 from vfctl.errors import InputError, UsageError
+from vfctl.loadtest.results.gate_verdicts import check_path
 from vfctl.loadtest.scenario.file import load_scenario, scenario_names
 from vfctl.loadtest.scenario.model import EmbeddedServer
 from vfctl.physics import DEFAULT_PARAMETERS
@@ -59,7 +60,7 @@ def _read_config(context: typer.Context, name: str | None) -> str | None:
     if name is None or context.resilient_parsing:
         return name
 
-    table = context.meta[_CONFIG] = load_scenario(name).server
+    table = context.meta[_CONFIG] = load_scenario(name, check_path).server
     defaults = {
         "graph": table.graph,
         "nodes": table.nodes,

@@ -124,6 +124,27 @@ class LatencyHistogram:
         """All counts as text, see `encode_counts`. The extremes and the sum are not in it; `summary` has them."""
         return encode_counts(self._counts, MAX_US)
 
+    @classmethod
+    def decoded(cls, text: str, max_us: int | None = None) -> LatencyHistogram:
+        """A histogram from the text that `encoded` has returned. Percentiles are those of the original; the minimum and
+        the mean are as exact as the buckets.
+
+        Args:
+            max_us: the exact maximum, which is not in the text; None: the upper edge of the highest bucket.
+
+        Raises:
+            ValueError: it is no such text.
+        """
+        made, counts = cls(), decode_counts(text)
+        filled = np.flatnonzero(counts)
+        if len(filled):
+            edges_us = [upper_edge_us(bucket) for bucket in filled.tolist()]
+            made._counts = counts
+            made.count = int(counts.sum())
+            made._sum_us = int(counts[filled] @ np.array(edges_us, np.int64))
+            made.min_us, made.max_us = edges_us[0], edges_us[-1] if max_us is None else max_us
+        return made
+
     def summary(self) -> Summary:
         """The figures that results carry, in ms."""
         if not self.count:

@@ -11,7 +11,8 @@ from vfctl.loadtest.control.abort import AbortWatch
 from vfctl.loadtest.control.progress import StageProgress
 from vfctl.loadtest.generator.observations import Outcome
 from vfctl.loadtest.generator.shard_process import Progress
-from vfctl.loadtest.scenario.gates import Verdict, parse_abort_gate
+from vfctl.loadtest.results.model import GateVerdict, OlderResults
+from vfctl.loadtest.scenario.gates import parse_abort_gate
 from vfctl.metrics import LatencyHistogram
 
 
@@ -25,12 +26,12 @@ def progress(at_s: float, latency_ms: float, messages: int = 0, *, failed: int =
 class Run:
     """A measured stage that begins at 100 s, of one server or two, with its abort gates."""
 
-    def __init__(self, *expressions: str, baseline: dict[str, object] | None = None, servers: int = 1) -> None:
+    def __init__(self, *expressions: str, baseline: OlderResults | None = None, servers: int = 1) -> None:
         self.watch = AbortWatch([parse_abort_gate(expression) for expression in expressions], baseline)
         self.watch.begin_stage(100.0)
         self.stages = [StageProgress(100.0) for _ in range(servers)]
 
-    def failed_gate(self, now_s: float) -> Verdict | None:
+    def failed_gate(self, now_s: float) -> GateVerdict | None:
         return self.watch.failed_gate(now_s, self.stages)
 
 
@@ -63,7 +64,7 @@ def test_clients_rates_and_baselines() -> None:
         "clients.failed == 0 after 1s",
         "throughput.messages_per_s > 5 after 1s",
         "latency_ms.p50 < 2 * baseline after 1s",
-        baseline={"latency_ms": {"p50": 4.0}},
+        baseline=OlderResults(schema="vfctl.loadtest/2", url="ws://x/ws", latency_ms={"p50": 4.0}),
     )
     run.stages[0].add(progress(100.0, 5, 0))
     run.stages[0].add(progress(101.0, 5, 10))

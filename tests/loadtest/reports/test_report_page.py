@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from vfctl.errors import PeerError
-from vfctl.loadtest.reports.as_html import curves_of, render_ab
-from vfctl.loadtest.results.ab import ab_document
+from vfctl.loadtest.reports.as_html import render
+from vfctl.loadtest.results.comparable import compare_sides
 from vfctl.loadtest.scenario.gates import parse_gate
 
 from .conftest import MakeReportable, a_second, page_of
@@ -176,8 +175,7 @@ def test_a_run_of_one_second_is_a_dot(opened: OpenReport, reportable: MakeReport
 
 
 def test_a_day_stays_small(opened: OpenReport, reportable: MakeReportable) -> None:
-    results = reportable()
-    results.performance = replace(results.performance, seconds=tuple(map(a_second, range(86_400))))
+    results = reportable().model_copy(update={"seconds": list(map(a_second, range(86_400)))})
     report = opened(page_of(results))
     assert report.console == []
     assert report.page.get_by_text("Each point is the highest of 216 seconds.").is_visible()
@@ -207,10 +205,9 @@ def test_axes_have_their_units_and_nothing_is_cut_off_or_on_top_of_something_els
 
 
 def test_two_servers_are_two_lines_in_every_plot(opened: OpenReport, reportable: MakeReportable) -> None:
-    sides = [reportable(seconds=9), reportable(seconds=9, peer="the new one")]
+    a, b = reportable(seconds=9), reportable(seconds=9, peer="the new one")
     gates = [parse_gate("latency_ms.p95 < 30"), parse_gate("a.clients.lost == 0")]
-    document = ab_document(sides, gates)
-    report = opened(render_ab(document, [curves_of(side) for side in sides]), "dark")
+    report = opened(render(compare_sides(a, b, gates)), "dark")
     assert (report.console, report.requests) == ([], [])
     plots = {plot["id"]: plot["marks"] for plot in report.page.evaluate(MARKS)}
     assert list(plots) == PLOTS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,8 @@ from vfctl.loadtest.generator.health import Health
 from vfctl.loadtest.generator.heartbeats import ClockSample
 from vfctl.loadtest.generator.observations import ConnectStats, Observations, Outcome, StageObservations
 from vfctl.loadtest.generator.shard_process import Report
-from vfctl.loadtest.results.build import Results
-from vfctl.loadtest.results.performance import Performance, Played, Second
-from vfctl.loadtest.scenario.gates import Verdict
+from vfctl.loadtest.results.build import FinishedRun, FinishedStage, MeasuredRun, build_results
+from vfctl.loadtest.results.model import GateVerdict, SecondFigures
 from vfctl.loadtest.scenario.model import Scenario
 from vfctl.loadtest.scenario.roles import SlowReader, Speaker, Viewer
 from vfctl.loadtest.scenario.stages import Hold, Ramp, Spike
@@ -49,11 +49,12 @@ def observations(count: int, seed: int, *, later_us: int = 0, voice: bool = Fals
     return made
 
 
-def a_second(t_s: int, stage: str, measured: bool) -> Second:
+def a_second(t_s: int, stage: str, measured: bool) -> SecondFigures:
     swing = 1 + 0.3 * math.sin(t_s / 2)
     latencies_ms = [round(each * swing, 3) for each in (2, 3.5, 5)] if t_s else [None] * 3
     rates = round(6000 * swing, 1), round(3.0e7 * swing, 1)
-    return Second(t_s, stage, measured, min(300, 100 * (t_s + 1)), *rates, *latencies_ms, round(5.2 * swing, 1))
+    values = (t_s, stage, measured, min(300, 100 * (t_s + 1)), *rates, *latencies_ms, round(5.2 * swing, 1))
+    return SecondFigures(**dict(zip(SecondFigures.model_fields, values, strict=True)))
 
 
 def a_run(
@@ -66,11 +67,11 @@ def a_run(
     saturated: bool = False,
     interrupted: bool = False,
     failure: VfctlError | None = None,
-    aborted: Verdict | None = None,
+    aborted: GateVerdict | None = None,
     errors: dict[str, int] | None = None,
     count: int = 20_000,
-) -> Results:
-    """The results of one run of a scenario, all of whose stages were played."""
+) -> MeasuredRun:
+    """One run of a scenario, all of whose stages were played."""
     stages = []
     for number, step in enumerate(scenario.course()):
         seen = StageObservations(
@@ -101,9 +102,9 @@ def a_run(
     connects.flush()
     health = Health(0, wall_s=10.0, cpu_s=9.9 if saturated else 0.5)
     health.lag.record(values_us(500, seed, 10, 900))
-    played = [Played(step, 3.2 if step.kind == "ramp" else step.lasts_s) for step in scenario.course()]
+    played = [FinishedStage(step, 3.2 if step.kind == "ramp" else step.lasts_s) for step in scenario.course()]
     seconds = [a_second(t_s, "ramp" if t_s < 3 else "hold", t_s >= 3) for t_s in range(13)]
-    performance = Performance(
+    finished = FinishedRun(
         played,
         [Report(0, stages, connects, health)],
         interrupted,
@@ -114,8 +115,16 @@ def a_run(
         began_unix_s=BEGAN_UNIX_S,
         failure=failure,
     )
-    return Results(url, "vfctl 0.1.0, 316 nodes", scenario.roles, performance, scenario.described())
+    return build_results(url, "vfctl 0.1.0, 316 nodes", scenario, finished)
 
 
-ABORTED = Verdict("latency_ms.p95 < 1ms after 2s", 4.25, False, 1.0)
+ABORTED = GateVerdict(expression="latency_ms.p95 < 1ms after 2s", value=4.25, passed=False, limit=1.0, reason="")
 DIED = PeerError("the `server` died <of fright>")
+
+
+def changed(model: Any, **changes: Any) -> Any:
+    """A copy with other values, by path with `__` between the names: `clients__target=6`."""
+    for path, value in changes.items():
+        name, _, rest = path.partition("__")
+        model = model.model_copy(update={name: changed(getattr(model, name), **{rest: value}) if rest else value})
+    return model

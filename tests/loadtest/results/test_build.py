@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +11,13 @@ from vfctl.cli.app import run
 from vfctl.loadtest.generator.health import Health
 from vfctl.loadtest.generator.heartbeats import ClockSample
 from vfctl.loadtest.generator.observations import Observations, Outcome
-from vfctl.loadtest.results.build import Results
-from vfctl.loadtest.scenario.gates import judge, parse_gate
+from vfctl.loadtest.reports.as_data import render_json
+from vfctl.loadtest.results.gate_verdicts import judge, judged
+from vfctl.loadtest.results.model import Clients, Clock, LoadtestResults
+from vfctl.loadtest.scenario.gates import parse_gate
 from vfctl.loadtest.scenario.roles import SlowReader, Viewer
 
-MakeResults = Callable[..., Results]
+MakeResults = Callable[..., LoadtestResults]
 
 
 def seen(latency_us: int, messages: int = 100) -> Observations:
@@ -28,10 +29,10 @@ def seen(latency_us: int, messages: int = 100) -> Observations:
 
 
 def test_the_results_carry_the_verdict(make_results: MakeResults) -> None:
-    document = make_results(Observations(full_buffers=2), health=Health(0, wall_s=10.0, cpu_s=9.9)).to_json()
-    assert document["generator"]["verdict"] == "generator saturated"
-    assert document["generator"]["cpu_percent_max"] == 99.0
-    assert document["generator"]["full_buffers"] == 2
+    generator = make_results(Observations(full_buffers=2), health=Health(0, wall_s=10.0, cpu_s=9.9)).generator
+    assert generator.verdict == "generator saturated"
+    assert generator.cpu_percent_max == 99.0
+    assert generator.full_buffers == 2
 
 
 def test_an_empty_histogram_fails_every_latency_gate(make_results: MakeResults) -> None:
@@ -39,9 +40,8 @@ def test_an_empty_histogram_fails_every_latency_gate(make_results: MakeResults) 
     gates = [
         parse_gate(f"latency_ms.{name} < 1000") for name in ("min", "p50", "p90", "p95", "p99", "p999", "max", "mean")
     ]
-    document = results.to_json(gates)
-    assert not any(gate["passed"] for gate in document["gates"])
-    assert document["latency_ms"]["count"] == 0
+    assert not any(gate.passed for gate in judged(results, gates).gates)
+    assert results.latency_ms.count == 0
     assert not results.measured_anything
 
 
@@ -50,11 +50,11 @@ def test_gates_that_hold_of_a_run_that_did_not_are_not_passed_later(
 ) -> None:
     """As the run itself had exit code 4."""
     path = tmp_path / "results.json"
-    for document, why in (
+    for changes, why in (
         ({"failure": "it died"}, "the run failed: it died"),
         ({}, "not a single message was received"),
     ):
-        path.write_text(json.dumps(make_results(Observations()).to_json() | document))
+        path.write_text(render_json(make_results(Observations()).model_copy(update=changes)))
         for gate, code in (("clients.lost == 0", 4), ("clients.lost == 1", 3)):
             assert run(["gate", str(path), "--gate", gate]) == code
             assert why in capfd.readouterr().err
@@ -63,30 +63,30 @@ def test_gates_that_hold_of_a_run_that_did_not_are_not_passed_later(
 def test_the_headline_is_of_those_who_read_and_every_role_has_its_own_figures(make_results: MakeResults) -> None:
     """A client that reads slowly on purpose says nothing of the server's latency."""
     roles = (Viewer(), SlowReader(name="sleepy"))
-    document = make_results(seen(2000), seen(5_000_000), roles=roles, outcome=Outcome(5, 4, away=1)).to_json()
-    assert document["latency_ms"]["p95"] == pytest.approx(2.0, rel=0.01)
-    assert document["latency_user_ms"]["p95"] == pytest.approx(3.0, rel=0.01)
-    assert document["frames"]["gaps"] == 10
-    assert document["throughput"]["messages_per_s"] == 20.0
-    assert document["roles"]["sleepy"]["latency_ms"]["p50"] == pytest.approx(5000, rel=0.01)
-    assert document["roles"]["viewer"]["throughput"]["messages_per_s_per_client"] == 2.0
-    assert document["clients"] == {"target": 10, "connected": 8, "failed": 0, "lost": 0, "away": 2, "reconnects": 0}
-    (verdict,) = judge([parse_gate("roles.sleepy.latency_ms.p50 < 100")], document)
+    results = make_results(seen(2000), seen(5_000_000), roles=roles, outcome=Outcome(5, 4, away=1))
+    assert results.latency_ms.p95 == pytest.approx(2.0, rel=0.01)
+    assert results.latency_user_ms.p95 == pytest.approx(3.0, rel=0.01)
+    assert results.frames.gaps == 10
+    assert results.throughput.messages_per_s == 20.0
+    assert results.roles["sleepy"].latency_ms.p50 == pytest.approx(5000, rel=0.01)
+    assert results.roles["viewer"].throughput.messages_per_s_per_client == 2.0
+    assert results.clients == Clients(target=10, connected=8, failed=0, lost=0, away=2, reconnects=0)
+    (verdict,) = judge([parse_gate("roles.sleepy.latency_ms.p50 < 100")], results)
     assert not verdict.passed
 
 
 def test_only_measured_stages_are_in_the_headline_and_all_are_listed(make_results: MakeResults) -> None:
-    document = make_results(seen(2000)).to_json()
-    assert document["duration_s"] == 10.0
-    assert [(stage["name"], stage["measured"], stage["duration_s"]) for stage in document["stages"]] == [
+    results = make_results(seen(2000))
+    assert results.duration_s == 10.0
+    assert [(stage.name, stage.measured, stage.duration_s) for stage in results.stages] == [
         ("ramp", False, 1.5),
         ("hold", True, 10.0),
     ]
-    assert document["stages"][0]["latency_ms"]["count"] == 0
-    assert document["stages"][1]["latency_ms"] == document["latency_ms"]
+    assert results.stages[0].latency_ms.count == 0
+    assert results.stages[1].latency_ms == results.latency_ms
 
 
 def test_the_clock_is_told_with_its_error(make_results: MakeResults) -> None:
-    document = make_results(seen(2000), clock=ClockSample(250.0, 5_000_100.0), offset_us=5_000_100).to_json()
-    assert document["clock"] == {"corrected_by_ms": 5000.1, "offset_ms": 5000.1, "error_ms": 0.25}
-    assert make_results(seen(1)).to_json()["clock"] == {"corrected_by_ms": 0.0, "offset_ms": None, "error_ms": None}
+    results = make_results(seen(2000), clock=ClockSample(250.0, 5_000_100.0), offset_us=5_000_100)
+    assert results.clock == Clock(corrected_by_ms=5000.1, offset_ms=5000.1, error_ms=0.25)
+    assert make_results(seen(1)).clock == Clock(corrected_by_ms=0.0, offset_ms=None, error_ms=None)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.loadtest.results.golden_inputs import a_run, changed
 from vfctl.errors import InputError
 from vfctl.loadtest.control.noise import CpuTimes, detectable_ms, score
 from vfctl.loadtest.generator.observations import MAX_WINDOWS, LatencyWindows
-from vfctl.loadtest.results.comparable import check_baseline_fits, check_comparable, make_run, runs_of
-from vfctl.loadtest.results.comparison import Question, Run, compare_runs
+from vfctl.loadtest.results.comparable import check_baseline_fits, check_comparable, latencies_of, run_latencies
+from vfctl.loadtest.results.comparison import Question, RunLatencies, compare_runs
+from vfctl.loadtest.results.model import Block, LoadtestResults, OlderResults, Run
 from vfctl.loadtest.scenario.model import Scenario
 from vfctl.loadtest.scenario.roles import Dragger
 from vfctl.loadtest.scenario.stages import Ramp, Spike
@@ -19,16 +22,16 @@ from vfctl.metrics import LatencyHistogram
 from vfctl.metrics.histogram import bucket_of
 from vfctl.protocol import Filter
 
-MORE_CLIENTS = {"clients": {"target": 6, "failed": 0, "lost": 0}}
+FIVE = Scenario(clients=5, duration_s=3.0)
 
 
-def run(draw: np.random.Generator, *, later_ms: float = 0.0, blocks: int = 4, swing: float = 0.1) -> Run:
+def run(draw: np.random.Generator, *, later_ms: float = 0.0, blocks: int = 4, swing: float = 0.1) -> RunLatencies:
     """Latencies of about 1 ms whose level differs from block to block, and so from run to run."""
     made = []
     for _ in range(blocks):
         level = np.exp(draw.normal(0, swing))
         made.append(np.bincount(bucket_of((draw.gamma(4, 250, 300) * level + 1000 * later_ms).astype(np.int64))))
-    return make_run(made)
+    return run_latencies(made)
 
 
 def verdicts(later_ms: float, runs: int, swing: float) -> Counter[str]:
@@ -53,7 +56,7 @@ def test_noise_is_no_difference_and_5_ms_always_are_one(runs: int, swing: float)
 def test_percentiles_of_resampled_runs_are_those_of_their_samples() -> None:
     draw = np.random.default_rng(3)
     samples = [draw.integers(0, 300, size) for size in (40, 0, 7)]
-    made = make_run([np.bincount(each) if len(each) else np.zeros(1, np.int64) for each in samples])
+    made = run_latencies([np.bincount(each) if len(each) else np.zeros(1, np.int64) for each in samples])
     weights = np.array([[1, 0, 0], [0, 0, 2], [1, 1, 1], [0, 1, 0]])
     for percentile in (0.1, 50.0, 95.0, 100.0):
         found = made.percentiles_ms(weights, percentile)
@@ -75,7 +78,9 @@ def test_single_samples_would_call_noise_a_difference() -> None:
         for _ in range(2):
             level = np.exp(draw.normal(0, 0.2))
             whole = (draw.gamma(4, 250, 1200) * level).astype(np.int64)
-            sides.append([make_run([np.bincount(bucket_of(part)) for part in np.split(draw.permutation(whole), 100)])])
+            sides.append(
+                [run_latencies([np.bincount(bucket_of(part)) for part in np.split(draw.permutation(whole), 100)])]
+            )
         wrong += compare_runs(*sides, Question()).verdict != "no difference"  # type: ignore[arg-type, misc]
     assert wrong >= 5
 
@@ -102,7 +107,7 @@ def test_at_the_same_time_what_slows_down_both_cancels() -> None:
     draw = np.random.default_rng(3)
     waits_us = draw.uniform(0, 5000, 8)
     a, b = (
-        make_run([np.bincount(bucket_of((draw.gamma(400, 2.5, 300) + wait).astype(np.int64))) for wait in waits])
+        run_latencies([np.bincount(bucket_of((draw.gamma(400, 2.5, 300) + wait).astype(np.int64))) for wait in waits])
         for waits in (waits_us, waits_us + 1000)
     )
     question = Question(percentile=50)
@@ -111,66 +116,44 @@ def test_at_the_same_time_what_slows_down_both_cancels() -> None:
     assert paired.high_ms - paired.low_ms < apart.high_ms - apart.low_ms
 
 
-def asked(scenario: Scenario) -> dict[str, object]:
-    return {"scenario": scenario.described()}
-
-
-def document(**changes: object) -> dict[str, object]:
-    histogram = LatencyHistogram()
-    histogram.record(np.arange(1, 100))
-    made: dict[str, object] = {
-        "schema": "vfctl.loadtest/3",
-        **asked(Scenario(clients=5)),
-        "url": "ws://x/ws?timed=1",
-        "clients": {"target": 5, "failed": 0, "lost": 0},
-        "duration_s": 3.0,
-        "latency_clock": "kernel",
-        "roles": {"viewer": {}},
-        "throughput": {"messages_per_s_per_client": 1.0, "bytes_per_s_per_client": 9000.0},
-        "environment": {"machine": "x86_64", "cpus": 2},
-        "interrupted": False,
-        "aborted": None,
-        "generator": {"advice": "", "verdict": "valid", "lag_ms": {"p99": 1.0}},
-        "runs": [{"blocks": [{"latency_ms": [histogram.encoded()] * 3}]}],
-    }
-    return {**made, **changes}
+def results(scenario: Scenario = FIVE, /, **changes: Any) -> LoadtestResults:
+    """Results to compare; `changes` are by path."""
+    run = a_run(scenario, outcome=(5, 5), errors={}, count=400, url="ws://x/ws?timed=1").results
+    made: LoadtestResults = changed(changed(run, clients__target=5), **changes)
+    return made
 
 
 def test_histograms_come_from_the_results() -> None:
-    (only,) = runs_of(document(), "a.json")
-    assert only.blocks.sum() == 3 * 99
-    assert only.percentile_ms(50) == 0.05
+    (only,) = latencies_of(results(), "a.json")
+    assert only.blocks.sum() == 6 * 2000
+    assert only.percentile_ms(50) == pytest.approx(3.5, abs=0.1)
 
 
 @pytest.mark.parametrize(
-    ("changes", "what"),
-    [
-        ({"schema": "vfctl.loadtest/2"}, "no histograms"),
-        ({"runs": [{"blocks": []}]}, "two seconds"),
-        ({"runs": [{"blocks": [{"latency_ms": ["AAAA"]}]}]}, "HdrHistogram"),
-        ({"runs": [{}]}, "damaged"),
-    ],
+    ("blocks", "what"), [([], "two seconds"), ([Block(stage="hold", width_s=1, latency_ms=["AAAA"])], "HdrHistogram")]
 )
-def test_what_has_no_latencies_is_refused(changes: dict[str, object], what: str) -> None:
+def test_what_has_no_latencies_is_refused(blocks: list[Block], what: str) -> None:
     with pytest.raises(InputError, match=what):
-        runs_of(document(**changes), "a.json")
+        latencies_of(results(runs=[Run(histograms={}, blocks=blocks)]), "a.json")
+    with pytest.raises(InputError, match="no histograms"):
+        latencies_of(OlderResults(schema="vfctl.loadtest/2", url="ws://x/ws"), "a.json")
 
 
 @pytest.mark.parametrize(
-    ("changes", "what"),
+    ("other", "what"),
     [
-        (MORE_CLIENTS, "number of clients"),
-        ({"url": "ws://x/ws?encoding=lz4"}, "encoding"),
-        ({"roles": {"dragger": {}}}, "roles"),
-        (asked(Scenario(clients=5, filter=Filter(frozenset({"class"})))), "mix"),
-        (asked(Scenario(clients=5, mix=(Dragger(name="viewer"),))), "mix"),
-        (asked(Scenario(clients=5, stages=(Ramp(), Spike(clients=5, measured=True)))), "course"),
-        ({"latency_clock": "user"}, "clock"),
+        (results(clients__target=6), "number of clients"),
+        (results(url="ws://x/ws?encoding=lz4"), "encoding"),
+        (results(Scenario(clients=5, mix=(Dragger(),))), "roles"),
+        (results(Scenario(clients=5, filter=Filter(frozenset({"class"})))), "mix"),
+        (results(Scenario(clients=5, mix=(Dragger(name="viewer"),))), "mix"),
+        (results(Scenario(clients=5, stages=(Ramp(), Spike(clients=5, measured=True)))), "course"),
+        (results(latency_clock="user"), "clock"),
     ],
 )
-def test_different_tests_are_not_compared(changes: dict[str, object], what: str) -> None:
+def test_different_tests_are_not_compared(other: LoadtestResults, what: str) -> None:
     with pytest.raises(InputError, match=what):
-        check_comparable(document(), document(**changes))
+        check_comparable(results(), other)
 
 
 @pytest.mark.parametrize(
@@ -184,20 +167,20 @@ def test_different_tests_are_not_compared(changes: dict[str, object], what: str)
     ],
 )
 def test_a_baseline_of_another_test_is_found_before_the_run(scenario: Scenario, url: str | None, what: str) -> None:
-    check_baseline_fits(document(), Scenario(clients=5, duration_s=99), "ws://elsewhere/ws")
+    check_baseline_fits(results(), Scenario(clients=5, duration_s=99), "ws://elsewhere/ws")
     with pytest.raises(InputError, match=what):
-        check_baseline_fits(document(), scenario, url)
+        check_baseline_fits(results(), scenario, url)
 
 
 def test_what_makes_a_comparison_doubtful_is_told() -> None:
-    assert check_comparable(document(), document()) == []
-    longer = document(**asked(Scenario(clients=5, duration_s=3.1, description="other words, same test")))
-    assert check_comparable(document(), longer) == []
-    assert check_comparable(document(scenario=None), longer) == [], "results of before did not tell"
-    assert check_comparable(document(), document(failure="the server died")) == ["B was ended early"]
+    assert check_comparable(results(), results()) == []
+    longer = results(Scenario(clients=5, duration_s=3.1, description="other words, same test"))
+    assert check_comparable(results(), longer) == []
+    assert check_comparable(results(scenario=None), longer) == [], "results of before did not tell"
+    assert check_comparable(results(), results(failure="the server died")) == ["B was ended early"]
     told = check_comparable(
-        document(duration_s=30.0),
-        document(interrupted=True, environment={"machine": "arm64", "cpus": 2}, url="ws://y/ws"),
+        results(duration_s=30.0),
+        results(interrupted=True, environment__machine="6502", url="ws://y/ws"),
     )
     assert [line.split(",")[0] for line in told] == [
         "the measured time in s of A is 30",
@@ -223,11 +206,12 @@ def test_blocks_of_a_long_run_become_fewer_and_wider_and_keep_all() -> None:
 
 
 def test_a_score_of_noise_recommends_what_can_be_found() -> None:
-    runs = [document(latency_ms={"p50": 1.0, "p95": p95, "p99": 9.0}) for p95 in (2.0, 2.2, 1.8)]
+    runs = [results(latency_ms__p50=1.0, latency_ms__p95=p95, latency_ms__p99=9.0) for p95 in (2.0, 2.2, 1.8)]
     made = score(runs, CpuTimes(1000, 10), CpuTimes(2000, 30))
-    assert made["steal_percent"] == 2.0
-    assert made["latency_ms"]["p95"]["spread_ms"] == 0.2
-    assert made["latency_ms"]["p50"]["detectable_ms"]["1"] == 0
-    assert made["latency_ms"]["p95"]["two_runs_differ_ms"] == pytest.approx(1.96 * 0.2 * 2**0.5, rel=0.01)
-    assert made["latency_ms"]["p95"]["detectable_ms"]["1"] == pytest.approx(2.8 * 0.2 * 2**0.5, rel=0.01)
+    p95 = made.latency_ms["p95"]
+    assert made.steal_percent == 2.0
+    assert p95.spread_ms == 0.2
+    assert made.latency_ms["p50"].detectable_ms["1"] == 0
+    assert p95.two_runs_differ_ms == pytest.approx(1.96 * 0.2 * 2**0.5, rel=0.01)
+    assert p95.detectable_ms["1"] == pytest.approx(2.8 * 0.2 * 2**0.5, rel=0.01)
     assert detectable_ms(0.2, 10) < detectable_ms(0.2, 5) < detectable_ms(0.2, 1)

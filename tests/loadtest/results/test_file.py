@@ -11,7 +11,9 @@ import pytest
 from vfctl.errors import InputError
 from vfctl.loadtest.results.comparable import check_same_test
 from vfctl.loadtest.results.file import read_results
-from vfctl.loadtest.scenario.gates import judge, parse_gate
+from vfctl.loadtest.results.gate_verdicts import judge
+from vfctl.loadtest.results.model import OlderResults
+from vfctl.loadtest.scenario.gates import parse_gate
 
 FIRST: dict[str, Any] = {
     "schema": "vfctl.loadtest/1",
@@ -36,10 +38,10 @@ def test_results_of_the_first_version_are_judged_and_a_baseline(written: Path) -
     written.write_text(json.dumps(FIRST))
     results = read_results(written)
     assert [verdict.reason for verdict in judge([parse_gate("frames.gaps == 0")], results)] == [""]
-    now = {**FIRST, "schema": "vfctl.loadtest/3", "roles": {"viewer": {}}}
+    now = OlderResults.model_validate({**FIRST, "schema": "vfctl.loadtest/2", "roles": {"viewer": {}}})
     check_same_test(results, now)
     with pytest.raises(InputError, match="the number of clients of A is 50, of B is 51"):
-        check_same_test(results, {**now, "clients": {"target": 51}})
+        check_same_test(results, now.model_copy(update={"clients": {"target": 51}}))
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
@@ -52,5 +54,5 @@ def test_what_no_json_has_is_refused(written: Path, number: str) -> None:
 @pytest.mark.parametrize("part", ["clients", "roles", "latency_ms"])
 def test_an_older_document_whose_parts_are_something_else_is_damaged(written: Path, part: str) -> None:
     written.write_text(json.dumps({**FIRST, part: 5}))
-    with pytest.raises(InputError, match=f"is damaged: {part} is no object"):
+    with pytest.raises(InputError, match=f"is damaged: {part}: input should be a valid dictionary"):
         read_results(written)

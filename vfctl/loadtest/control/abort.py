@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from vfctl.loadtest.control.progress import StageProgress
-from vfctl.loadtest.scenario.gates import Gate, Verdict, judge, judge_sides
+from vfctl.loadtest.results.gate_verdicts import Judged, LiveMetrics, judge, judge_sides
+from vfctl.loadtest.results.model import Clients, GateVerdict, Latency
+from vfctl.loadtest.scenario.gates import Gate
 
 JUDGE_PERIOD_S: Final = 0.5
 """Gates are judged as often as there are new progress messages."""
@@ -21,7 +22,7 @@ class AbortWatch:
         baseline: results of an earlier run, for relative gates; None: if two servers are tested, the first one's.
     """
 
-    def __init__(self, gates: Sequence[Gate] = (), baseline: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, gates: Sequence[Gate] = (), baseline: Judged | None = None) -> None:
         self._gates = gates
         self._baseline = baseline
         self._measured_from_s: float | None = None
@@ -31,7 +32,7 @@ class AbortWatch:
         """Begin a stage. Its measured time begins at `measured_from_s`; None if the stage is not measured."""
         self._measured_from_s = measured_from_s
 
-    def failed_gate(self, now_s: float, stages: Sequence[StageProgress]) -> Verdict | None:
+    def failed_gate(self, now_s: float, stages: Sequence[StageProgress]) -> GateVerdict | None:
         """The first verdict that failed; None if all gates hold or none is due.
 
         Args:
@@ -52,17 +53,16 @@ class AbortWatch:
         return next((verdict for verdict in verdicts if not verdict.passed), None)
 
 
-def _live_metrics(stage: StageProgress) -> dict[str, Any]:
-    """What is known of a server while a stage lasts, by the paths of the results."""
-    outcome, messages_per_s, bytes_per_s = stage.outcome, stage.messages_per_s, stage.bytes_per_s
+def _live_metrics(stage: StageProgress) -> LiveMetrics:
+    """What is known of a server while a stage lasts."""
+    outcome = stage.outcome
     served = outcome.served if outcome else 0
-    return {
-        "latency_ms": asdict(stage.latency.summary()),
-        "clients": asdict(outcome) if outcome else {},
-        "throughput": {
-            "messages_per_s": messages_per_s,
-            "bytes_per_s": bytes_per_s,
-            "messages_per_s_per_client": messages_per_s / served if served and messages_per_s is not None else None,
-            "bytes_per_s_per_client": bytes_per_s / served if served and bytes_per_s is not None else None,
-        },
+    rates = {"messages_per_s": stage.messages_per_s, "bytes_per_s": stage.bytes_per_s}
+    per_client = {
+        f"{name}_per_client": rate / served if served and rate is not None else None for name, rate in rates.items()
     }
+    return LiveMetrics(
+        latency_ms=Latency.of(stage.latency),
+        clients=Clients.model_validate(outcome, from_attributes=True) if outcome else None,
+        throughput=rates | per_client,
+    )

@@ -17,8 +17,8 @@ from vfctl.loadtest.generator.heartbeats import ClockSample, correction_us
 from vfctl.loadtest.generator.meter import NEVER_NS
 from vfctl.loadtest.generator.plan import CONNECT_TIMEOUT_S, Shard, is_local
 from vfctl.loadtest.generator.shard_process import Begin, Failure, Finish, Progress, Report, SetClock, run_shard
-from vfctl.loadtest.results.performance import Performance, Played
-from vfctl.loadtest.scenario.gates import Verdict
+from vfctl.loadtest.results.build import FinishedRun, FinishedStage
+from vfctl.loadtest.results.model import GateVerdict
 from vfctl.loadtest.scenario.stages import Step
 from vfctl.server.process.child import spawn
 
@@ -117,7 +117,7 @@ class Conductor:
         self._stop = stop
         self._check_server = check_server
         self._abort = abort or AbortWatch()
-        self._aborted: Verdict | None = None
+        self._aborted: GateVerdict | None = None
         self._failure: VfctlError | None = None
         self._dead: set[int] = set()
         self._targets = [TargetRun(own) for own in _by_target(shards)]
@@ -133,7 +133,7 @@ class Conductor:
             self._pipes.append(pipe)
             self._processes.append(process)
 
-    def play(self) -> Performance:
+    def play(self) -> FinishedRun:
         """Run all stages against one server and collect the reports.
 
         If a generator process or the server dies, the run ends there. Then `failure` says what happened, and the
@@ -141,7 +141,7 @@ class Conductor:
         """
         return self.play_all()[0]
 
-    def play_all(self) -> list[Performance]:
+    def play_all(self) -> list[FinishedRun]:
         """Run all stages against several servers at the same time; one result per server."""
         began_unix_s = time.time()
         self._restart()
@@ -149,14 +149,14 @@ class Conductor:
         for number, step in enumerate(self._steps):
             if self._ended() or (number and self._all_failed()):
                 break
-            played.append(Played(step, self._run_stage(number, step)))
+            played.append(FinishedStage(step, self._run_stage(number, step)))
         interrupted = self._stop.requested and self._aborted is None  # a later request changes nothing
         self._send(Finish())
         self._wait(FINISH_TIMEOUT_S, self._all_reported, finishing=True)
         if not self._all_reported():
             self._fail(PeerError("a generator process did not report its results in time"))
         return [
-            Performance(
+            FinishedRun(
                 played,
                 list(target.reports.values()),
                 interrupted,

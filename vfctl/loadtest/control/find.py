@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final, Literal
 
 from vfctl.errors import UsageError
-from vfctl.loadtest.reports.figures import gate_value
+from vfctl.loadtest.reports.wording import gate_value
+from vfctl.loadtest.results.model import FindResults, LoadtestResults, Probe
 from vfctl.loadtest.scenario.gates import Gate
 from vfctl.loadtest.scenario.model import Scenario
 
-SCHEMA: Final = "vfctl.find/1"
 PRECISION: Final = 0.05
 """The search ends when what holds and what does not are closer than this, relatively."""
 
@@ -29,43 +29,6 @@ DELIVERED: Final = 0.95
 
 DURATION_S: Final = 10.0
 """Of each probe, if nobody has said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One load that was tried.
-
-    Attributes:
-        load: how much it was.
-        held: whether all gates held.
-        document: the results of the run.
-    """
-
-    load: float
-    held: bool
-    document: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a search has found.
-
-    Attributes:
-        what: `clients` or `rate`.
-        load: the highest load that held; None if not even the lowest did.
-        at_limit: nothing higher was allowed.
-        probes: what was tried, in order.
-    """
-
-    what: str
-    load: float | None
-    at_limit: bool
-    probes: list[Probe]
-
-    def to_json(self) -> dict[str, Any]:
-        """The object of schema `vfctl.find/1`."""
-        probes = [{"load": probe.load, "held": probe.held, "results": probe.document} for probe in self.probes]
-        return {"schema": SCHEMA, "find": self.what, "load": self.load, "at_limit": self.at_limit, "probes": probes}
 
 
 def highest(first: float, limit: float, precision: float = PRECISION) -> Generator[float, bool, float | None]:
@@ -105,15 +68,15 @@ def apply(scenario: Scenario, what: str, load: float) -> Scenario:
 
 
 def find(
-    what: str,
+    what: Literal["clients", "rate"],
     scenario: Scenario,
     until: tuple[Gate, ...],
-    run: Callable[[Scenario], dict[str, Any]],
+    run: Callable[[Scenario], LoadtestResults],
     *,
     limit: float,
     on_probe: Callable[[Probe], None] = lambda _: None,
     failed: Callable[[], bool] = lambda: False,
-) -> Found:
+) -> FindResults:
     """Search for the highest load at which all gates hold, with the generator valid and no client failed or lost.
 
     Args:
@@ -125,10 +88,8 @@ def find(
         failed: whether the last run has failed for reasons that are not its load, which ends the search.
 
     Raises:
-        UsageError: nothing to hold, or no such search.
+        UsageError: there is nothing to hold.
     """
-    if what not in ("clients", "rate"):
-        raise UsageError(f"--find {what}: it finds clients or rate")
     if not until:
         raise UsageError("--find needs to know what must hold", hint="add --until 'latency_ms.p95 < 30'")
     probes: list[Probe] = []
@@ -136,10 +97,10 @@ def find(
     load = next(search)
     while True:
         load = round(load) if what == "clients" else round(load, 2)
-        document = run(apply(scenario, what, load).changed(gates=until))
-        ended = document["interrupted"] or failed()
-        held = not ended and not reasons(document, what, load)
-        probes.append(Probe(load, held, document))
+        results = run(apply(scenario, what, load).changed(gates=until))
+        ended = results.interrupted or failed()
+        held = not ended and not reasons(results, what, load)
+        probes.append(Probe(load=load, held=held, results=results))
         on_probe(probes[-1])
         try:
             if ended:
@@ -148,25 +109,25 @@ def find(
         except StopIteration:
             break
     best = max((probe.load for probe in probes if probe.held), default=None)
-    return Found(what, best, best is not None and best >= limit, probes)
+    return FindResults(
+        schema="vfctl.find/1", find=what, load=best, at_limit=best is not None and best >= limit, probes=probes
+    )
 
 
-def reasons(document: dict[str, Any], what: str, load: float) -> list[str]:
+def reasons(results: LoadtestResults, what: str, load: float) -> list[str]:
     """Why a probe has not held, in words; empty if it has."""
-    clients, generator = document["clients"], document["generator"]
-    found = [f"{clients[fate]:,} {fate}" for fate in ("failed", "lost") if clients[fate]]
-    if not clients["connected"]:
+    clients, generator = results.clients, results.generator
+    found = [f"{count:,} {fate}" for fate, count in (("failed", clients.failed), ("lost", clients.lost)) if count]
+    if not clients.connected:
         found.append("nobody connected")
-    if generator["advice"]:
-        found.append(generator["verdict"])
-    rate_hz = document["throughput"]["messages_per_s_per_client"]
+    if generator.advice:
+        found.append(generator.verdict)
+    rate_hz = results.throughput.messages_per_s_per_client
     if what == "rate" and rate_hz < DELIVERED * load:
         found.append(f"only {rate_hz:.3g} messages a second and client came")
-    failed = [gate for gate in document["gates"] if not gate["passed"]]
-    if failure := document.get("failure"):
-        found.append(failure)
-    for gate in (*failed, document.get("aborted")):
-        if gate is not None:
-            value = gate["reason"] or gate_value(gate)
-            found.append(f"{gate['expression']}: {value}")
-    return found
+    if results.failure:
+        found.append(results.failure)
+    failed = [gate for gate in results.gates if not gate.passed]
+    if results.aborted is not None:
+        failed.append(results.aborted)
+    return found + [f"{gate.expression}: {gate.reason or gate_value(gate)}" for gate in failed]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Final
+from typing import Final
 
 from vfctl.loadtest.control.conductor import Stop
 from vfctl.loadtest.control.live import Status
 from vfctl.loadtest.control.run import run_loadtest
-from vfctl.loadtest.results.build import Results
+from vfctl.loadtest.results.model import LoadtestResults, NoiseFigures, NoiseScore
 from vfctl.loadtest.scenario.model import EmbeddedServer, Scenario
 from vfctl.server.process.launch import launch
 
@@ -57,56 +57,56 @@ def read_cpu_times() -> CpuTimes | None:
 
 def measure(
     say: Callable[[str], None], on_status: Callable[[Status], None], stop: Stop
-) -> tuple[list[Results], CpuTimes | None, CpuTimes | None]:
+) -> tuple[list[LoadtestResults], CpuTimes | None, CpuTimes | None]:
     """Short runs against one embedded server, and the machine's CPU times before and after.
 
     Raises:
         VfctlError: the server cannot start or has died.
     """
-    runs: list[Results] = []
+    runs: list[LoadtestResults] = []
     with launch(SCENARIO.server.options(SCENARIO.peak), on_progress=say) as server:
         before = read_cpu_times()
         for number in range(RUNS):
             say(f"run {number + 1} of {RUNS}")
-            runs.append(run_loadtest(SCENARIO, server.url, on_status=on_status, stop=stop))
-            if runs[-1].failure is not None:
-                raise runs[-1].failure
-            if runs[-1].performance.interrupted:
+            run = run_loadtest(SCENARIO, server.url, on_status=on_status, stop=stop)
+            if run.failure is not None:
+                raise run.failure
+            runs.append(run.results)
+            if run.results.interrupted:
                 break
         return runs, before, read_cpu_times()
 
 
-def score(
-    documents: Sequence[Mapping[str, Any]], before: CpuTimes | None = None, after: CpuTimes | None = None
-) -> dict[str, Any]:
-    """The object of schema `vfctl.noise/1`.
+def score(runs: Sequence[LoadtestResults], before: CpuTimes | None = None, after: CpuTimes | None = None) -> NoiseScore:
+    """How much the latency percentiles differ from run to run.
 
     Args:
-        documents: results of runs of the same test, at least two, with latencies.
+        runs: results of the same test, at least two, with latencies.
+        before, after: CPU times of the machine; None where they are not known.
     """
-    figures = {name: [float(each["latency_ms"][name]) for each in documents] for name in PERCENTILES}
-    lags_ms = [each["generator"]["lag_ms"]["p99"] or 0.0 for each in documents]
     steal = None
     if before is not None and after is not None and after.total > before.total:
         steal = round(100 * (after.steal - before.steal) / (after.total - before.total), 2)
-    return {
-        "schema": "vfctl.noise/1",
-        "runs": len(documents),
-        "clients": documents[0]["clients"]["target"],
-        "steal_percent": steal,
-        "scheduling_lag_p99_ms": round(statistics.median(lags_ms), 3),
-        "latency_ms": {
-            name: {
-                "median": round(statistics.median(values), 3),
-                "min": min(values),
-                "max": max(values),
-                "spread_ms": round(statistics.stdev(values), 3),
-                "two_runs_differ_ms": round(_CONFIDENT * math.sqrt(2) * statistics.stdev(values), 3),
-                "detectable_ms": {str(repeat): detectable_ms(statistics.stdev(values), repeat) for repeat in REPEATS},
-            }
-            for name, values in figures.items()
-        },
-    }
+    return NoiseScore(
+        schema="vfctl.noise/1",
+        runs=len(runs),
+        clients=runs[0].clients.target,
+        steal_percent=steal,
+        scheduling_lag_p99_ms=round(statistics.median(run.generator.lag_ms.p99 or 0.0 for run in runs), 3),
+        latency_ms={name: _noise([getattr(run.latency_ms, name) for run in runs]) for name in PERCENTILES},
+    )
+
+
+def _noise(values_ms: Sequence[float]) -> NoiseFigures:
+    spread_ms = statistics.stdev(values_ms)
+    return NoiseFigures(
+        median=round(statistics.median(values_ms), 3),
+        min=min(values_ms),
+        max=max(values_ms),
+        spread_ms=round(spread_ms, 3),
+        two_runs_differ_ms=round(_CONFIDENT * math.sqrt(2) * spread_ms, 3),
+        detectable_ms={str(repeat): detectable_ms(spread_ms, repeat) for repeat in REPEATS},
+    )
 
 
 def detectable_ms(spread_ms: float, repeat: int) -> float:

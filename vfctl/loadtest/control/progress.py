@@ -12,7 +12,7 @@ from typing import Final
 
 from vfctl.loadtest.generator.observations import Outcome
 from vfctl.loadtest.generator.shard_process import Progress
-from vfctl.loadtest.results.performance import Second
+from vfctl.loadtest.results.model import SecondFigures
 from vfctl.metrics import LatencyHistogram
 from vfctl.metrics.histogram import Summary
 
@@ -102,7 +102,7 @@ class ProgressFold:
         self._shards = shards
         self._newest: dict[int, Progress] = {}
         self._open: dict[int, _OpenSecond] = {}
-        self._seconds: list[Second] = []
+        self._seconds: list[SecondFigures] = []
         self._stages: list[tuple[str, float | None]] = []
         self.stage = StageProgress(began_s)
         self.latency = Summary(0)
@@ -133,7 +133,7 @@ class ProgressFold:
             while len(self._seconds) + 1 <= seen_s:
                 self._close_second(1.0)
 
-    def finish(self) -> tuple[Second, ...]:
+    def finish(self) -> tuple[SecondFigures, ...]:
         """End the run: all seconds, oldest first. The last one may be shorter."""
         if not self.silent:
             seen_s = max(newest.at_s for newest in self._newest.values()) - self._began_s
@@ -142,7 +142,7 @@ class ProgressFold:
         return self.seconds
 
     @property
-    def seconds(self) -> tuple[Second, ...]:
+    def seconds(self) -> tuple[SecondFigures, ...]:
         """The complete seconds, oldest first."""
         return tuple(self._seconds)
 
@@ -204,16 +204,16 @@ class ProgressFold:
         name, measured_from_s = self._stages[stage] if stage < len(self._stages) else ("", None)
         self.latency = seen.latency.summary()
         self._seconds.append(
-            Second(
-                number,
-                name,
-                measured_from_s is not None and self._began_s + number >= measured_from_s,
-                self.outcome.connected,
-                round(seen.messages / lasted_s, 1),
-                round(seen.bytes / lasted_s, 1),
-                self.latency.p50,
-                self.latency.p95,
-                self.latency.p99,
-                round(100 * seen.cpu_s / lasted_s, 1),
+            SecondFigures(
+                t_s=number,
+                stage=name,
+                measured=measured_from_s is not None and self._began_s + number >= measured_from_s,
+                connected=self.outcome.connected,
+                messages_per_s=round(seen.messages / lasted_s, 1),
+                bytes_per_s=round(seen.bytes / lasted_s, 1),
+                p50_ms=self.latency.p50,
+                p95_ms=self.latency.p95,
+                p99_ms=self.latency.p99,
+                cpu_percent=round(100 * seen.cpu_s / lasted_s, 1),
             )
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from vfctl.errors import PeerError, UsageError, VfctlError
 from vfctl.loadtest.control.abort import AbortWatch
@@ -21,7 +21,8 @@ from vfctl.loadtest.generator.plan import (
     plan_shards,
     source_addresses,
 )
-from vfctl.loadtest.results.build import Results, not_run
+from vfctl.loadtest.results.build import MeasuredRun, build_results, not_run
+from vfctl.loadtest.results.gate_verdicts import Judged
 from vfctl.loadtest.scenario.model import Scenario
 from vfctl.server.capacity import raise_descriptor_limit
 from vfctl.server.process.launch import Server, launch
@@ -39,8 +40,8 @@ def run_loadtest(
     stop: Stop | None = None,
     source_ip: str | None = None,
     embedded: bool = False,
-    baseline: Mapping[str, Any] | None = None,
-) -> Results:
+    baseline: Judged | None = None,
+) -> MeasuredRun:
     """Run a scenario against `url`; None is the default address if something answers there, else a server of our own
     (always one of our own if the scenario or `embedded` says so).
 
@@ -70,7 +71,7 @@ def run_loadtest(
         abort = AbortWatch(scenario.abort_gates, baseline)
         conductor = Conductor(shards, scenario.course(), on_status, stop or Stop(), watch, abort)
         stack.callback(conductor.kill)
-        return Results(where, peer.name, scenario.roles, conductor.play(), scenario.described())
+        return build_results(where, peer.name, scenario, conductor.play())
 
 
 def run_side_by_side(
@@ -81,8 +82,8 @@ def run_side_by_side(
     on_status: Callable[[Status], None] = lambda _: None,
     stop: Stop | None = None,
     source_ip: str | None = None,
-    baseline: Mapping[str, Any] | None = None,
-) -> list[Results]:
+    baseline: Judged | None = None,
+) -> list[MeasuredRun]:
     """Run a scenario against two servers at the same time, with all its clients for each, in processes of its own.
 
     Args:
@@ -107,12 +108,12 @@ def run_side_by_side(
     abort = AbortWatch(scenario.abort_gates, baseline)
     conductor = Conductor([*first, *second], scenario.course(), on_status, stop or Stop(), abort=abort)
     try:
-        performances = conductor.play_all()
+        runs = conductor.play_all()
     finally:
         conductor.kill()
     return [
-        Results(full_url, peer.name, scenario.roles, performance, scenario.described())
-        for (full_url, _), peer, performance in zip(prepared, peers, performances, strict=True)
+        build_results(full_url, peer.name, scenario, run)
+        for (full_url, _), peer, run in zip(prepared, peers, runs, strict=True)
     ]
 
 

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 from xml.etree import ElementTree as Xml
 
-from vfctl.loadtest.reports.figures import decision, failure, gate_finding, headline, partial
+from vfctl.loadtest.reports.wording import (
+    command,
+    decision,
+    failure,
+    gate_finding,
+    headline,
+    nothing_measured,
+    partial,
+    sides_of,
+)
+from vfctl.loadtest.results.model import AbResults, GateVerdict, LoadtestResults
 
 _FORBIDDEN: Final = re.compile("[^\t\n\r\\x20-\\ud7ff\\ue000-\\ufffd\U00010000-\U0010ffff]")
 _PROPERTIES: Final = ("url", "peer", "began_at", "interrupted")
 _COUNTED: Final = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 
 
-def render(document: Mapping[str, Any], *, strict: bool = False) -> str:
+def render(results: LoadtestResults | AbResults, *, strict: bool = False) -> str:
     """A `testsuites` document with one suite.
 
     Beside the gates there are cases that every run has, since Jenkins takes a suite without any for a failure: that
@@ -22,90 +32,79 @@ def render(document: Mapping[str, Any], *, strict: bool = False) -> str:
     skipped, not failed, where the exit code does not mind either; a run that failed is an error.
 
     Args:
-        document: results of schema `vfctl.loadtest`.
-        strict: a generator that was saturated, and clients that failed or were lost, are failures.
+        strict: a saturated generator, and clients that failed or were lost, are failures.
     """
-    suite = _suite(f"vfctl loadtest: {headline(document)}", document)
-    _add_properties(suite, document)
-    _gate_cases(suite, document["gates"], document["duration_s"])
-    _health_cases(suite, document, strict)
-    _end_case(suite, document)
+    sides = sides_of(results)
+    first = next(iter(sides.values()))
+    duration_s = first.duration_s
+    suite = Xml.Element(
+        "testsuite",
+        name=f"{command(results)}: {headline(results)}",
+        timestamp=first.began_at[:19],
+        time=f"{duration_s:.3f}",
+    )
+    properties = Xml.SubElement(suite, "properties")
+    for name, side in sides.items():
+        _add_properties(properties, side, f"{name.lower()}." if name else "")
+    if isinstance(results, AbResults):
+        _decision_case(suite, results)
+    _gate_cases(suite, results.gates, duration_s)
+    for name, side in sides.items():
+        _health_cases(suite, side, strict, f"{name}: " if name else "")
+    _end_case(suite, results)
     return _whole(suite)
 
 
-def render_ab(document: Mapping[str, Any], *, strict: bool = False) -> str:
-    """The same of two servers: a case for the decision, the gates, and what every run has for each of both.
-
-    Args:
-        document: results of schema `vfctl.ab`.
-    """
-    a, b = document["a"], document["b"]
-    suite = _suite(f"vfctl loadtest --ab: {headline(a)}", a)
-    for name, side in (("a.", a), ("b.", b)):
-        _add_properties(suite, side, name)
-    case = _case(suite, "comparison", "B is not slower than A", a["duration_s"])
-    if document["comparison"] is None:
-        _verdict(case, "error", " ".join([decision(document), *document["warnings"]]))
-    elif document["comparison"]["verdict"] == "slower":
-        _verdict(case, "failure", decision(document))
-    else:
-        Xml.SubElement(case, "system-out").text = decision(document)
-    _gate_cases(suite, document["gates"], a["duration_s"])
-    for name, side in (("A: ", a), ("B: ", b)):
-        _health_cases(suite, side, strict, name)
-    _end_case(suite, {**a, "failure": document["failure"]})
-    return _whole(suite)
-
-
-def _suite(name: str, document: Mapping[str, Any]) -> Xml.Element:
-    time_s = f"{document['duration_s']:.3f}"
-    suite = Xml.Element("testsuite", name=name, timestamp=document["began_at"][:19], time=time_s)
-    Xml.SubElement(suite, "properties")
-    return suite
-
-
-def _add_properties(suite: Xml.Element, document: Mapping[str, Any], prefix: str = "") -> None:
-    properties = suite[0]
+def _add_properties(properties: Xml.Element, results: LoadtestResults, prefix: str) -> None:
     for name in _PROPERTIES:
-        value = document[name]
+        value = getattr(results, name)
         text = str(value).lower() if isinstance(value, bool) else str(value)
         Xml.SubElement(properties, "property", name=prefix + name, value=_allowed(text))
-    for name, value in document["latency_ms"].items():
+    for name, value in results.latency_ms:
         if value is not None:
             Xml.SubElement(properties, "property", name=f"{prefix}latency_ms.{name}", value=f"{value:g}")
 
 
-def _gate_cases(suite: Xml.Element, gates: Sequence[Mapping[str, Any]], time_s: float) -> None:
+def _decision_case(suite: Xml.Element, results: AbResults) -> None:
+    case = _case(suite, "comparison", "B is not slower than A", results.a.duration_s)
+    if results.comparison is None:
+        _verdict(case, "error", " ".join([decision(results), *results.warnings]))
+    elif results.comparison.verdict == "slower":
+        _verdict(case, "failure", decision(results))
+    else:
+        Xml.SubElement(case, "system-out").text = decision(results)
+
+
+def _gate_cases(suite: Xml.Element, gates: Sequence[GateVerdict], time_s: float) -> None:
     for gate in gates:
         finding = gate_finding(gate)
-        case = _case(suite, "gates", gate["expression"], time_s)
-        if gate["passed"]:
+        case = _case(suite, "gates", gate.expression, time_s)
+        if gate.passed:
             Xml.SubElement(case, "system-out").text = finding
         else:
             _verdict(case, "failure", finding)
 
 
-def _health_cases(suite: Xml.Element, document: Mapping[str, Any], strict: bool, prefix: str = "") -> None:
+def _health_cases(suite: Xml.Element, results: LoadtestResults, strict: bool, prefix: str) -> None:
     case = _case(suite, "run", f"{prefix}something was measured")
-    if not document["throughput"]["messages_per_s"]:
-        _verdict(case, "failure", "not a single message was received in the measured time")
+    if reason := nothing_measured(results):
+        _verdict(case, "failure", reason)
     case = _case(suite, "run", f"{prefix}the generator was not the bottleneck")
-    generator = document["generator"]
-    if generator["advice"]:
+    generator, clients = results.generator, results.clients
+    if generator.advice:
         kind = "failure" if strict else "skipped"
-        _verdict(case, kind, f"{generator['verdict']}: {generator['advice']}")
-    clients = document["clients"]
+        _verdict(case, kind, f"{generator.verdict}: {generator.advice}")
     if strict:
         case = _case(suite, "run", f"{prefix}no client failed or was lost")
-        if clients["failed"] or clients["lost"]:
-            _verdict(case, "failure", f"{clients['failed']:,} clients failed, {clients['lost']:,} were lost")
+        if clients.failed or clients.lost:
+            _verdict(case, "failure", f"{clients.failed:,} clients failed, {clients.lost:,} were lost")
 
 
-def _end_case(suite: Xml.Element, document: Mapping[str, Any]) -> None:
+def _end_case(suite: Xml.Element, results: LoadtestResults | AbResults) -> None:
     case = _case(suite, "run", "the run went to its end")
-    if reason := failure(document):
+    if reason := failure(results):
         _verdict(case, "error", reason)
-    elif reason := partial(document):
+    elif reason := partial(results):
         _verdict(case, "skipped", f"{reason} These are partial results.")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from vfctl.loadtest.results.model import Latency, SecondFigures
 from vfctl.quantities import format_three_digits
 
 WIDTH: Final = 720
@@ -16,6 +17,9 @@ POINTS: Final = 400
 """A line has no more: a day of seconds would be megabytes, and a screen shows no more."""
 
 Values = Sequence[float | None]
+
+Curve = Sequence[tuple[float, float]]
+"""Points of a distribution: percent below 100, and ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,8 @@ def _time_ticks(span_s: float) -> list[Tick]:
 
 
 def over_time(
-    seconds: Sequence[Mapping[str, Any]],
-    series: Mapping[str, str],
+    seconds: Sequence[SecondFigures],
+    series: Mapping[str, Values],
     *,
     key: str,
     title: str,
@@ -112,17 +116,18 @@ def over_time(
     """Series of a run's seconds.
 
     Args:
-        series: key in `seconds` by label.
+        seconds: for the time axis, and what of it was measured.
+        series: one value for each of `seconds`, by label.
         divisor: values are divided by it.
         worst: where seconds have to be put together, the highest of them is drawn, else their mean.
     """
     span_s = max(1, len(seconds))
     stride = math.ceil(span_s / POINTS)
     drawn = {
-        label: [second[name] if divisor == 1 or second[name] is None else second[name] / divisor for second in seconds]
-        for label, name in series.items()
+        label: values if divisor == 1 else [None if value is None else value / divisor for value in values]
+        for label, values in series.items()
     }
-    measured = [second["measured"] for second in seconds]
+    measured = [second.measured for second in seconds]
     top = max((value for values in drawn.values() for value in values if value is not None), default=0.0)
     ticks = nice_ticks(top or 1.0)
     lines = []
@@ -146,7 +151,7 @@ def over_time(
 
 
 def percentile_curves(
-    curves: Mapping[str, tuple[Sequence[tuple[float, float]], Mapping[str, float | None]]],
+    curves: Mapping[str, tuple[Curve, Latency]],
     *,
     key: str,
     title: str,
@@ -155,7 +160,7 @@ def percentile_curves(
     """Distributions, on an axis that gives every further nine the same room.
 
     Args:
-        curves: by label, points (percent below 100, ms), none where nothing was recorded; and the histogram's summary.
+        curves: by label, the points, none where nothing was recorded; and the summary of the same latencies.
     """
     nines = [_nines(points[-1][0]) for points, _ in curves.values() if points]
     width = max(1.0, *nines) if nines else 1.0
@@ -164,7 +169,7 @@ def percentile_curves(
     lines = []
     for label, (points, summary) in curves.items():
         xs = [_x(_nines(percent) / width) for percent, _ in points]
-        figures = tuple(format_three_digits(summary[name]) for name in ("p50", "p95", "p99", "max"))
+        figures = tuple(format_three_digits(getattr(summary, name)) for name in ("p50", "p95", "p99", "max"))
         lines.append(_line(label, xs, [value for _, value in points], ticks[-1], figures))
     marks = [(0.0, "0 %"), (50.0, "50 %"), (90.0, "90 %"), (99.0, "99 %"), (99.9, "99.9 %"), (99.99, "99.99 %")]
     x_ticks = [Tick(_x(_nines(percent) / width), text) for percent, text in marks if _nines(percent) <= width + 1e-9]
@@ -212,16 +217,16 @@ def _line(
     return Line(label, drawn, area, tuple(dots), figures)
 
 
-def _bands(seconds: Sequence[Mapping[str, Any]], span_s: float) -> list[Band]:
+def _bands(seconds: Sequence[SecondFigures], span_s: float) -> list[Band]:
     """Each measured stretch of one stage."""
     bands = []
     start = 0
-    stretches = [(second["stage"], second["measured"]) for second in seconds]
+    stretches = [(second.stage, second.measured) for second in seconds]
     for number in range(1, len(seconds) + 1):
         if number == len(seconds) or stretches[number] != stretches[start]:
-            if seconds[start]["measured"]:
+            if seconds[start].measured:
                 x, end = _x(start / span_s), _x(number / span_s)
-                name = seconds[start]["stage"]
+                name = seconds[start].stage
                 bands.append(Band(x, round(end - x, 1), name if len(name) * 7 + 12 < end - x else ""))
             start = number
     return bands

@@ -16,13 +16,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vfctl.loadtest.results.model import Comparison
+
 RESAMPLES: Final = 2000
 
 Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunLatencies:
     """The latencies of one run.
 
     Attributes:
@@ -73,43 +75,9 @@ class Question:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The answer.
-
-    Attributes:
-        verdict: `no difference`, `slower` (B is) or `faster`.
-        percentile, confidence_percent: as asked.
-        a_ms, b_ms: the percentile of both; of several runs the median.
-        difference_ms, low_ms, high_ms: B − A, and its confidence interval.
-        smallest_ms: the smallest difference that matters.
-        runs_a, runs_b: how many there were.
-    """
-
-    verdict: str
-    percentile: float
-    confidence_percent: float
-    a_ms: float
-    b_ms: float
-    difference_ms: float
-    low_ms: float
-    high_ms: float
-    smallest_ms: float
-    runs_a: int
-    runs_b: int
-
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        of = f"P{self.percentile:g} {self.a_ms:.2f} ms and {self.b_ms:.2f} ms"
-        if self.verdict == "no difference":
-            between = f"{self.low_ms:+.2f} to {self.high_ms:+.2f} ms"
-            return f"no difference: {of}; B - A is {between}, less than {self.smallest_ms:.2f} ms does not matter"
-        low, high = sorted((abs(self.low_ms), abs(self.high_ms)))
-        return f"B is {self.verdict} by {abs(self.difference_ms):.2f} ms ({low:.2f} to {high:.2f}): {of}"
-
-
-def compare_runs(a: Sequence[Run], b: Sequence[Run], question: Question, *, paired: bool = False) -> Comparison:
+def compare_runs(
+    a: Sequence[RunLatencies], b: Sequence[RunLatencies], question: Question, *, paired: bool = False
+) -> Comparison:
     """Decide whether the latencies of B differ from A's.
 
     The whole interval has to lie beyond the smallest difference that matters: runs of one server differ by what
@@ -135,23 +103,22 @@ def compare_runs(a: Sequence[Run], b: Sequence[Run], question: Question, *, pair
     low_ms = min(difference_ms, difference_ms - wider * (difference_ms - low_ms))
     high_ms = max(difference_ms, difference_ms + wider * (high_ms - difference_ms))
     smallest_ms = max(question.min_ms, question.min_percent / 100 * a_ms)
-    verdict = "slower" if low_ms > smallest_ms else "faster" if high_ms < -smallest_ms else "no difference"
     return Comparison(
-        verdict,
-        question.percentile,
-        question.confidence_percent,
-        round(a_ms, 3),
-        round(b_ms, 3),
-        round(difference_ms, 3),
-        round(low_ms, 3),
-        round(high_ms, 3),
-        round(smallest_ms, 3),
-        len(a),
-        len(b),
+        verdict="slower" if low_ms > smallest_ms else "faster" if high_ms < -smallest_ms else "no difference",
+        percentile=question.percentile,
+        confidence_percent=question.confidence_percent,
+        a_ms=round(a_ms, 3),
+        b_ms=round(b_ms, 3),
+        difference_ms=round(difference_ms, 3),
+        low_ms=round(low_ms, 3),
+        high_ms=round(high_ms, 3),
+        smallest_ms=round(smallest_ms, 3),
+        runs_a=len(a),
+        runs_b=len(b),
     )
 
 
-def _middle_ms(runs: Sequence[Run], percentile: float) -> float:
+def _middle_ms(runs: Sequence[RunLatencies], percentile: float) -> float:
     return float(np.median([run.percentile_ms(percentile) for run in runs]))
 
 
@@ -160,12 +127,12 @@ def _weights(units: int, draw: np.random.Generator) -> Counts:
     return draw.multinomial(units, np.full(units, 1 / units), RESAMPLES)
 
 
-def _resampled_run(run: Run, weights: Counts, percentile: float) -> npt.NDArray[np.float64]:
+def _resampled_run(run: RunLatencies, weights: Counts, percentile: float) -> npt.NDArray[np.float64]:
     found = run.percentiles_ms(np.pad(weights, ((0, 0), (0, len(run.blocks) - weights.shape[1]))), percentile)
     return np.where(np.isnan(found), run.percentile_ms(percentile), found)
 
 
-def _resampled(runs: Sequence[Run], draw: np.random.Generator, percentile: float) -> npt.NDArray[np.float64]:
+def _resampled(runs: Sequence[RunLatencies], draw: np.random.Generator, percentile: float) -> npt.NDArray[np.float64]:
     """The median over runs, of runs that are drawn and made of blocks that are drawn; float64 [resamples] in ms."""
     each = np.stack([_resampled_run(run, _weights(len(run.blocks), draw), percentile) for run in runs])
     drawn = draw.integers(len(runs), size=(len(runs), RESAMPLES))

@@ -5,12 +5,21 @@ A reader should expect keys that are not in it: within one version keys are adde
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from vfctl.loadtest.results.bandwidth import Bandwidth
-from vfctl.loadtest.results.described import Described
+from vfctl.metrics import LatencyHistogram
+
+Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
+"""A metric of any kind; counts stay integers."""
+
+
+class Described(BaseModel):
+    """An object of a document; what stands behind an attribute is its description in the schema."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, frozen=True)
 
 
 class Latency(Described):
@@ -26,6 +35,11 @@ class Latency(Described):
     p999: float | None
     max: float | None
     mean: float | None
+
+    @classmethod
+    def of(cls, histogram: LatencyHistogram) -> Latency:
+        """The summary of a histogram."""
+        return cls(**asdict(histogram.summary()))
 
 
 class Clients(Described):
@@ -47,8 +61,8 @@ class Throughput(Described):
 
     messages_per_s: float
     bytes_per_s: float
-    messages_per_s_per_client: float
     bytes_per_s_per_client: float
+    messages_per_s_per_client: float
 
 
 class Frames(Described):
@@ -65,25 +79,32 @@ class Frames(Described):
     """Of the sampled."""
 
 
-class _Part(Described):
+class Part(Described):
+    """What the clients of a stage, of a role or of the whole run have seen."""
+
     clients: Clients
     latency_ms: Latency
+    """Server's time stamp to arrival."""
     latency_user_ms: Latency
+    """The same to the moment the generator has read it."""
     latency_corrected_ms: Latency
+    """Against the schedule."""
     throughput: Throughput
     frames: Frames
 
 
-class Stage(_Part):
-    """One stage of the course."""
-
+class _StageHead(Described):
     name: str
     kind: Literal["ramp", "hold", "spike"]
     measured: bool
     duration_s: float
 
 
-class RoleFigures(_Part):
+class Stage(Part, _StageHead):
+    """One stage of the course."""
+
+
+class RoleFigures(Part):
     """The measured stages as one role has seen them."""
 
     role: str
@@ -142,7 +163,7 @@ class GateVerdict(Described):
     """What a gate says."""
 
     expression: str
-    value: float | None
+    value: Number | None
     """None if there was none, which fails."""
     passed: bool
     limit: float | None
@@ -155,7 +176,7 @@ class Block(Described):
     """Latencies of a measured stage, in stretches of equal length."""
 
     stage: str
-    width_s: float
+    width_s: Number
     latency_ms: list[str]
     """A histogram a stretch."""
 
@@ -217,9 +238,16 @@ class Repeat(Described):
     """Those that the figures are of: a last one that was ended early is not among them, if there are others."""
 
 
-class LoadtestResults(Described):
-    """The results of one `vfctl loadtest`."""
+class Spread(Described):
+    """How far repeated runs lie apart in one metric."""
 
+    min: Number
+    max: Number
+    values: list[Number]
+    """Of all runs, in order."""
+
+
+class _LoadtestHead(Described):
     version: Literal["vfctl.loadtest/3"] = Field(alias="schema")
     url: str
     peer: str
@@ -227,22 +255,24 @@ class LoadtestResults(Described):
     began_at: str = Field(json_schema_extra={"format": "date-time"})
     interrupted: bool
     """The run was ended early: these are partial results."""
-    clients: Clients
+    aborted: GateVerdict | None
+    """The gate that has ended the run early."""
+    failure: str | None = None
+    """What has gone wrong with the run itself: these are partial results, or none."""
+    scenario: Asked | None = None
+    """What was asked for."""
+
+
+class LoadtestResults(Part, _LoadtestHead):
+    """The results of one `vfctl loadtest`."""
+
     duration_s: float
     """The measured time."""
-    latency_ms: Latency
-    """Server's time stamp to arrival."""
-    latency_user_ms: Latency
-    """The same to the moment the generator has read it."""
-    latency_corrected_ms: Latency
-    """Against the schedule."""
     latency_clock: Literal["kernel", "user"]
     clock: Clock
     voice_ms: Latency
     connect_ms: Latency
     reconnect_ms: Latency
-    throughput: Throughput
-    frames: Frames
     stages: list[Stage]
     roles: dict[str, RoleFigures]
     generator: Generator
@@ -251,18 +281,25 @@ class LoadtestResults(Described):
     seconds: list[SecondFigures]
     gates: list[GateVerdict]
     environment: Environment
-    aborted: GateVerdict | None
-    """The gate that has ended the run early."""
     runs: list[Run]
     """One; several where runs were repeated."""
-    spread: dict[str, Any] | None
+    spread: dict[str, Spread] | None
     """How far repeated runs lie apart; null for a single one."""
-    failure: str | None = None
-    """What has gone wrong with the run itself: these are partial results, or none."""
-    scenario: Asked | None = None
-    """What was asked for."""
     repeat: Repeat | None = None
     """Of repeated runs; null for a single one."""
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether the run has not gone to its end."""
+        return bool(self.interrupted or self.aborted or self.failure)
+
+    @property
+    def measured_anything(self) -> bool:
+        """Whether messages were received in the measured time; of repeated runs, in most of them."""
+        if self.spread is None:
+            return self.throughput.messages_per_s > 0 or any(role.frames.received for role in self.roles.values())
+        rates = self.spread["throughput.messages_per_s"].values
+        return 2 * sum(rate > 0 for rate in rates) > len(rates)
 
 
 class Comparison(Described):
@@ -283,11 +320,47 @@ class Comparison(Described):
     runs_a: int
     runs_b: int
 
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        of = f"P{self.percentile:g} {self.a_ms:.2f} ms and {self.b_ms:.2f} ms"
+        if self.verdict == "no difference":
+            between = f"{self.low_ms:+.2f} to {self.high_ms:+.2f} ms"
+            return f"no difference: {of}; B - A is {between}, less than {self.smallest_ms:.2f} ms does not matter"
+        low, high = sorted((abs(self.low_ms), abs(self.high_ms)))
+        return f"B is {self.verdict} by {abs(self.difference_ms):.2f} ms ({low:.2f} to {high:.2f}): {of}"
 
-class ComparisonDocument(Comparison):
+
+class OlderResults(Described):
+    """Results that an older vfctl has written, `vfctl.loadtest/1` or `/2`: the same metrics by the same paths, not all
+    of them, and no histograms. Gates judge them; they cannot be compared.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    version: str = Field(alias="schema")
+    url: str
+    failure: str | None = None
+    clients: dict[str, Any] = {}
+    latency_ms: dict[str, Any] = {}
+    latency_clock: str | None = None
+    throughput: dict[str, Any] = {}
+    frames: dict[str, Any] = {}
+    roles: dict[str, Any] | None = None
+
+    @property
+    def measured_anything(self) -> bool:
+        """Whether a message was received in the measured time, as far as the results say."""
+        return self.throughput.get("messages_per_s") != 0
+
+
+class _ComparisonHead(Described):
+    version: Literal["vfctl.compare/1"] = Field(alias="schema")
+
+
+class ComparisonDocument(Comparison, _ComparisonHead):
     """What `vfctl compare --json` prints."""
 
-    version: Literal["vfctl.compare/1"] = Field(alias="schema")
     warnings: list[str]
     """What should be known before it is believed."""
 
@@ -299,10 +372,10 @@ class AbResults(Described):
     comparison: Comparison | None
     """Null if there was too little to compare; the warnings say why."""
     warnings: list[str]
-    failure: str | None = None
-    """What has gone wrong with the run itself, or with one of the servers."""
     gates: list[GateVerdict] = Field(default=[])
     """All of them, in order; a and b have their own."""
+    failure: str | None = None
+    """What has gone wrong with the run itself, or with one of the servers."""
     a: LoadtestResults
     b: LoadtestResults
 
@@ -310,7 +383,7 @@ class AbResults(Described):
 class Probe(Described):
     """One load that was tried."""
 
-    load: float
+    load: Number
     held: bool
     results: LoadtestResults
 
@@ -320,7 +393,7 @@ class FindResults(Described):
 
     version: Literal["vfctl.find/1"] = Field(alias="schema")
     find: Literal["clients", "rate"]
-    load: float | None
+    load: Number | None
     """The highest that held; null if not even the lowest did."""
     at_limit: bool
     """Nothing higher was allowed."""
@@ -352,6 +425,51 @@ class NoiseScore(Described):
     scheduling_lag_p99_ms: float
     latency_ms: dict[str, NoiseFigures]
     """By percentile."""
+
+
+class EncodingFigures(Described):
+    """What one encoding makes of the frames of a phase."""
+
+    frames: int
+    bytes_per_frame: float
+    bytes_per_node: float
+    of_raw: float
+    """Share of the raw bytes."""
+    bytes_per_s: float
+    """With a frame in each round of a moving layout."""
+    encode_ms: float
+    """Median of the frames."""
+    decode_ms: float
+    worst_error_units: float
+    """Of any coordinate, in layout units."""
+    worst_error_of_extent: float
+    """The same as a share of the layout's extent."""
+
+
+class Encodings(Described):
+    """The same frames in every encoding."""
+
+    raw: EncodingFigures
+    lz4: EncodingFigures
+    compact: EncodingFigures
+
+
+class Bandwidth(Described):
+    """What `vfctl bandwidth --json` prints."""
+
+    version: Literal["vfctl.bandwidth/1"] = Field(alias="schema")
+    source: str
+    """The graph or recording."""
+    nodes: int
+    """The most of any frame."""
+    rate_hz: int
+    """Frames a second that `bytes_per_s` is for."""
+    key_frames: int
+    """Of COMPACT."""
+    steps_per_extent: float
+    """Of COMPACT's newest grid."""
+    phases: dict[Literal["moving", "at_rest"], Encodings]
+    """One that had no frames is left out."""
 
 
 DOCUMENTS: Final[dict[str, type[Described]]] = {

@@ -1,113 +1,102 @@
-"""Several runs of the same test as one: every figure is the median of the runs', what must be zero is the worst."""
+"""Several runs of one test as one result: every metric is the median of the runs, every fault the worst of them."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
+from pydantic import BaseModel
+
+from vfctl.loadtest.results.model import LoadtestResults, Repeat, Run, Spread
+from vfctl.metrics import LatencyHistogram
+
 _WORST: Final = frozenset({"failed", "lost", "wrong", "gaps", "duplicates", "reordered", "full_buffers"})
-"""Faults: a median would hide those that one run of three has shown, and a gate for none would pass."""
+"""Faults: a median would hide those of one run in three, and a gate that forbids them would pass."""
 
-_OF_ONE_RUN: Final = frozenset({"environment", "seconds", "scenario"})
-"""Cannot be folded: they are those of the middle run."""
-
-
-def ended_early(document: Mapping[str, Any]) -> bool:
-    """Whether a run has not gone to its end."""
-    return bool(document["interrupted"] or document["aborted"] or document.get("failure"))
+_NOT_FOLDED: Final = (".environment", ".scenario", ".aborted")
+"""Parts that have numbers and no median: they are those of the middle run."""
 
 
-def middle_run(documents: Sequence[dict[str, Any]]) -> int:
-    """Which run has the median P95 (the higher of the two middle ones), of those that count; runs without latencies
+def middle_run(runs: Sequence[Run]) -> int:
+    """The index of the run with the median P95 latency (of the higher of the two middle ones); runs without latencies
     come last.
     """
-    p95s_ms = [document["latency_ms"]["p95"] for document in documents]
-    ordered = sorted(_counted(documents), key=lambda run: (p95s_ms[run] is None, p95s_ms[run] or 0.0, run))
+    latencies = [LatencyHistogram.decoded(run.histograms["latency_ms"]) for run in runs]
+    p95s_us = [histogram.percentile_us(95) if histogram.count else None for histogram in latencies]
+    ordered = sorted(range(len(runs)), key=lambda run: (p95s_us[run] is None, p95s_us[run] or 0, run))
     return ordered[len(ordered) // 2]
 
 
-def _counted(documents: Sequence[dict[str, Any]]) -> Sequence[int]:
-    """The runs that went to their end; all of them if none has. Half a run would distort the median."""
-    return [run for run, document in enumerate(documents) if not ended_early(document)] or range(len(documents))
+def fold(runs: Sequence[LoadtestResults], asked: int | None = None) -> LoadtestResults:
+    """The results of all runs as one, its gates not judged.
 
-
-def fold(documents: Sequence[dict[str, Any]], asked: int | None = None) -> dict[str, Any]:
-    """One document of the same form, its gates not judged.
-
-    A figure that one of the runs has no samples for has none here either. `runs` has the histograms of all runs and
-    `spread`, by path, the minimum, the maximum and the values of all runs in order. A last run that was ended early is
-    not part of the figures if there are others: `interrupted`, `aborted` and `failure` tell of it.
+    A metric that one of the runs has no samples for has none here either. `runs` has the histograms of all runs, and
+    `spread` the minimum, the maximum and the values of all runs in order, by path. A last run that was ended early is
+    not counted if there are others: `interrupted`, `aborted` and `failure` tell of it.
 
     Args:
-        documents: results of each run, at least one.
-        asked: how many there should have been; None: as many as there are.
+        runs: the results of each run, at least one.
+        asked: how many runs there should have been; None: as many as there are.
     """
-    asked = asked or len(documents)
+    asked = asked or len(runs)
     if asked == 1:
-        return dict(documents[0])
-    counted, middle = [documents[run] for run in _counted(documents)], documents[middle_run(documents)]
-    spread: dict[str, dict[str, Any]] = {}
-    folded = _fold_tables(counted, middle, "", spread)
-    saturated = next((each["generator"] for each in counted if each["generator"]["advice"]), middle["generator"])
-    folded["generator"].update(verdict=saturated["verdict"], advice=saturated["advice"])
-    for mark in _MARKS:
-        folded[mark] = documents[-1].get(mark)
-    folded["gates"] = []
-    folded["runs"] = [run for each in counted for run in each["runs"]]
-    folded["spread"] = spread
-    folded["repeat"] = {"asked": asked, "counted": len(counted), "begun": len(documents)}
-    return folded
+        return runs[0]
+    # Half a run would distort the median.
+    counted = [run for run in runs if not run.ended_early] or list(runs)
+    histograms = [part for run in counted for part in run.runs]
+    middle, last = counted[middle_run(histograms)], runs[-1]
+    spread: dict[str, Spread] = {}
+    folded: LoadtestResults = _fold(counted, middle, "", spread)
+    saturated = next((run.generator for run in counted if run.generator.advice), middle.generator)
+    generator = folded.generator.model_copy(update={"verdict": saturated.verdict, "advice": saturated.advice})
+    return folded.model_copy(
+        update={
+            # Only the last run can have been ended early.
+            **{name: getattr(last, name) for name in ("interrupted", "aborted", "failure")},
+            "generator": generator,
+            "gates": [],
+            "runs": histograms,
+            "spread": spread,
+            "repeat": Repeat(asked=asked, begun=len(runs), counted=len(counted)),
+        }
+    )
 
 
-_MARKS: Final = ("interrupted", "aborted", "failure")
-"""Of the last run: no other can have been ended early."""
+def _fold(values: Sequence[Any], middle: Any, path: str, spread: dict[str, Spread]) -> Any:
+    """The same part of all runs as one; numbers are added to `spread` by their path.
 
-_APART: Final = frozenset({"gates", "runs", "spread", "repeat", *_MARKS})
-
-
-def _fold_tables(
-    tables: Sequence[dict[str, Any]], middle: dict[str, Any], path: str, spread: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
-    counts_faults = path == "errors."
-    folded: dict[str, Any] = {}
-    for key in _keys(tables):
-        if not path and key in _APART:
-            folded[key] = None  # keeps its place
-            continue
-        values: list[Any] = [table.get(key, 0 if counts_faults else None) for table in tables]
-        ours = middle.get(key)
-        if key in _OF_ONE_RUN and not path:
-            folded[key] = ours
-        elif all(isinstance(value, dict) for value in values):
-            folded[key] = _fold_tables(values, ours or {}, f"{path}{key}.", spread)
-        elif key == "stages" and not path:
-            folded[key] = _fold_stages(values, ours or [])
-        elif any(isinstance(value, bool) for value in values):
-            folded[key] = any(values)
-        elif all(isinstance(value, int | float) for value in values):
-            folded[key] = max(values) if counts_faults or key in _WORST else _median(values)
-            spread[f"{path}{key}"] = {"min": min(values), "max": max(values), "values": values}
-        elif any(value is None for value in values):
-            folded[key] = None
-        else:
-            folded[key] = ours
-    return folded
-
-
-def _fold_stages(stages: Sequence[list[dict[str, Any]]], middle: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Stage by stage; of those that all runs have played, if one was ended early."""
-    played = min(map(len, stages))
-    return [_fold_tables([each[number] for each in stages], middle[number], "stages.", {}) for number in range(played)]
-
-
-def _keys(tables: Iterable[dict[str, Any]]) -> list[str]:
-    """Of all of them, in the order in which they come."""
-    return list(dict.fromkeys(key for table in tables for key in table))
+    Args:
+        middle: this part of the middle run, which stands where there is no median.
+    """
+    if path in _NOT_FOLDED:
+        return middle
+    if all(isinstance(value, BaseModel) for value in values):
+        parts = {
+            name: _fold([getattr(value, name) for value in values], getattr(middle, name), f"{path}.{name}", spread)
+            for name in type(middle).model_fields
+        }
+        return middle.model_copy(update=parts)
+    if all(isinstance(value, dict) for value in values):
+        none = 0 if path == ".errors" else None
+        keys = dict.fromkeys(key for value in values for key in value)
+        return {
+            key: _fold([value.get(key, none) for value in values], middle.get(key), f"{path}.{key}", spread)
+            for key in keys
+        }
+    if path == ".stages":  # those that all runs have finished, if one was ended early; they have no spread
+        return [_fold(stage, stage[values.index(middle)], path, {}) for stage in zip(*values, strict=False)]
+    if any(isinstance(value, bool) for value in values):
+        return any(values)
+    if all(isinstance(value, int | float) for value in values):
+        spread[path.removeprefix(".")] = Spread(min=min(values), max=max(values), values=list(values))
+        is_fault = path.startswith(".errors.") or path.rpartition(".")[2] in _WORST
+        return max(values) if is_fault else _median(values)
+    return None if None in values else middle
 
 
 def _median(values: Sequence[float]) -> float:
-    """Of counts a count: of an even number of runs the higher of the two middle ones."""
+    """Counts stay counts: of an even number of runs it is the higher of the two middle ones."""
     if all(isinstance(value, int) for value in values):
         return statistics.median_high(values)
     return round(statistics.median(values), 3)

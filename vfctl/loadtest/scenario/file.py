@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from vfctl.errors import InputError, UsageError, VfctlError
-from vfctl.loadtest.scenario.model import ADAPTER, EmbeddedServer, Scenario, plain_message
+from vfctl.loadtest.scenario.model import ADAPTER, CheckGate, EmbeddedServer, Scenario, plain_message
 from vfctl.loadtest.scenario.roles import ROLES, Recorded, Role
 from vfctl.loadtest.scenario.stages import Hold, Ramp, Spike
 from vfctl.loadtest.scenario.traffic import load_traffic
@@ -31,8 +31,11 @@ _TABLES: Final[dict[str, type]] = {
 """What stands in a table: by its own name, or by the role or kind that it says."""
 
 
-def load_scenario(name_or_path: str) -> Scenario:
+def load_scenario(name_or_path: str, check_gate: CheckGate | None = None) -> Scenario:
     """A shipped scenario by its name, or a TOML file by its path.
+
+    Args:
+        check_gate: called for each gate, once without and once with the names of the scenario's roles.
 
     Raises:
         InputError: there is no such scenario or file, or it is not TOML.
@@ -46,10 +49,13 @@ def load_scenario(name_or_path: str) -> Scenario:
         raise InputError(f"{name_or_path}: not TOML: {error}") from None
     try:
         # By way of JSON, the only form in which pydantic is strict about scalars and yet takes lists for tuples.
-        scenario = ADAPTER.validate_json(json.dumps(table, default=str), strict=True)
+        scenario = ADAPTER.validate_json(json.dumps(table, default=str), strict=True, context=check_gate)
     except ValidationError as error:
         found = sorted(_explain(text, each) for each in error.errors())
         raise UsageError("\n".join(f"{name_or_path}:{line}: {message}" for line, message in found)) from None
+    if check_gate is not None:
+        for gate in scenario.all_gates:
+            check_gate(gate, [role.label for role in scenario.roles])
     return _with_traffic(name_or_path, text, scenario)
 
 

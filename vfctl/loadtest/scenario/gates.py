@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from vfctl.errors import UsageError
 from vfctl.quantities import parse_duration_s, to_metric_unit
@@ -35,9 +35,6 @@ _RELATIVE: Final = re.compile(
 
 SIDES: Final = ("a", "b", "comparison")
 """What a path may begin with where two servers are compared."""
-
-NO_DATA: Final = "no data"
-NO_BASELINE: Final = "no data in the baseline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,33 +69,9 @@ class Gate:
         """The path in one server's results."""
         return self.path.split(".", 1)[1] if self.side else self.path
 
-    def limit_with(self, baseline: Mapping[str, Any] | None) -> float | None:
-        """What a figure is compared with, given the results of a baseline; None if those lack the figure."""
-        if self.baseline_factor is None:
-            return self.limit
-        figure = None if baseline is None else look_up(baseline, self.figure)
-        return None if figure is None else self.baseline_factor * figure + self.limit
-
     def holds(self, value: float, limit: float) -> bool:
         """Whether a figure passes."""
         return _OPERATORS[self.operator](value, limit)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a gate says of the results.
-
-    Attributes:
-        value: the number that was judged; None if there was none, which fails.
-        limit: what it was compared with, in the same unit; None if the baseline has none, which fails.
-        reason: why it failed where there was nothing to compare: `no data`, or `no data in the baseline`; empty else.
-    """
-
-    expression: str
-    value: float | None
-    passed: bool
-    limit: float | None = None
-    reason: str = ""
 
 
 def parse_gate(expression: str) -> Gate:
@@ -162,101 +135,3 @@ def _parse(expression: str) -> Gate:
         hint="for example --gate 'latency_ms.p95 < 30ms' or --gate 'latency_ms.p95 <= 1.2 * baseline'; the paths are "
         "those of the --json results",
     )
-
-
-def check_baseline(gates: Iterable[Gate], baseline: Mapping[str, Any] | None) -> None:
-    """See that there is a baseline if a gate needs one.
-
-    Raises:
-        UsageError: there is none.
-    """
-    for gate in gates:
-        if gate.baseline_factor is not None and baseline is None:
-            raise UsageError(
-                f"gate {gate.expression!r} needs a baseline", hint="add --baseline FILE, the --json results of a run"
-            )
-
-
-def judge(
-    gates: Sequence[Gate], results: Mapping[str, Any], baseline: Mapping[str, Any] | None = None
-) -> list[Verdict]:
-    """Hold every gate against the results. A path that is missing, is no number or has no samples fails, and so does
-    one that the baseline lacks.
-
-    Args:
-        baseline: results of an earlier run, for gates that are relative to it.
-    """
-    return [_judged(gate, look_up(results, gate.path), baseline) for gate in gates]
-
-
-def judge_sides(
-    gates: Sequence[Gate], sides: Mapping[str, Any], baseline: Mapping[str, Any] | None = None
-) -> list[Verdict]:
-    """The same for two servers: a path that does not begin with `a.`, `b.` or `comparison.` is B's.
-
-    Args:
-        sides: the results of `a` and `b`, and their `comparison`, if there is one.
-        baseline: results of an earlier run; None: A's.
-    """
-    earlier = sides["a"] if baseline is None else baseline
-    return [_judged(gate, look_up(sides, f"{gate.side or 'b'}.{gate.figure}"), earlier) for gate in gates]
-
-
-def check_no_sides(gates: Iterable[Gate]) -> None:
-    """See that no gate is of two servers, where one is tested.
-
-    Raises:
-        UsageError: one is.
-    """
-    for gate in gates:
-        if gate.side:
-            raise UsageError(
-                f"gate {gate.expression!r}: {gate.side} is there only where two servers are compared",
-                hint=f"--ab URL_A URL_B compares two; for one server it is {gate.figure}",
-            )
-
-
-def _judged(gate: Gate, value: float | None, baseline: Mapping[str, Any] | None) -> Verdict:
-    limit = gate.limit_with(baseline)
-    passed = value is not None and limit is not None and gate.holds(value, limit)
-    reason = NO_DATA if value is None else NO_BASELINE if limit is None else ""
-    return Verdict(gate.expression, value, passed, limit, reason)
-
-
-def look_up(results: Mapping[str, Any], path: str) -> float | None:
-    """The number at a path of the results; None if there is none, or if it counts faults of what has not come."""
-    for figure, looked_at in _LOOKED_AT.items():
-        if path.endswith(figure) and _least(results, path.removesuffix(figure), looked_at) == 0:
-            return None
-    return _number(results, path)
-
-
-_LOOKED_AT: Final = {
-    "frames.gaps": "latency_ms.count",
-    "frames.duplicates": "latency_ms.count",
-    "frames.reordered": "latency_ms.count",
-    "frames.wrong": "frames.sampled",
-    "generator.full_buffers": "frames.sampled",
-}
-"""By faults, the count of those that could have had them. Only TIMED updates have a sequence; each has a latency.
-Buffers are looked at whenever a message is sampled."""
-
-
-def _least(results: Mapping[str, Any], above: str, path: str) -> float | None:
-    """A count; of repeated runs that of the run which has least."""
-    side = above.split(".", 1)[0] if above.split(".", 1)[0] in SIDES else ""
-    one = results.get(side) if side else results
-    spread = one.get("spread") if isinstance(one, Mapping) else None
-    of_runs = spread.get((above + path).removeprefix(f"{side}.")) if isinstance(spread, Mapping) else None
-    least = _number(of_runs, "min") if isinstance(of_runs, Mapping) else None
-    return _number(results, above + path) if least is None else least
-
-
-def _number(results: Mapping[str, Any], path: str) -> float | None:
-    found: Any = results
-    for key in path.split("."):
-        if not isinstance(found, Mapping) or key not in found:
-            return None
-        found = found[key]
-    is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return found if is_number and math.isfinite(found) else None

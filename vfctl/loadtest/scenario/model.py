@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from annotated_types import Ge, Gt, Len
-from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from vfctl.errors import UsageError
-from vfctl.loadtest.results.gate_paths import check_path
 from vfctl.loadtest.scenario.field_types import COUNT, HERTZ, MILLISECONDS, SECONDS, JsonFilter
 from vfctl.loadtest.scenario.gates import Gate, parse_abort_gate, parse_gate
 from vfctl.loadtest.scenario.roles import Role, Viewer
@@ -30,22 +29,27 @@ RECONNECT_ROOM: Final = 2
 come back before the server has seen that they were gone."""
 
 
-def _as_gate(expression: object) -> Gate:
-    return _parsed(expression, parse_gate)
+CheckGate = Callable[[Gate, Collection[str] | None], None]
+"""Raises UsageError if results have no such metric; also given the names of the roles, if they are known."""
 
 
-def _as_abort_gate(expression: object) -> Gate:
-    return _parsed(expression, parse_abort_gate)
+def _as_gate(expression: object, info: ValidationInfo) -> Gate:
+    return _parsed(expression, parse_gate, info)
 
 
-def _parsed(expression: object, parse: Callable[[str], Gate]) -> Gate:
+def _as_abort_gate(expression: object, info: ValidationInfo) -> Gate:
+    return _parsed(expression, parse_abort_gate, info)
+
+
+def _parsed(expression: object, parse: Callable[[str], Gate], info: ValidationInfo) -> Gate:
     if isinstance(expression, Gate):
         return expression
     if not isinstance(expression, str):
         raise ValueError("a gate is a text")
     try:
         gate = parse(expression)
-        check_path(gate)
+        if info.context is not None:  # the check that `load_scenario` was given
+            info.context(gate, None)
     except UsageError as error:
         raise ValueError(f"{error.message}; {error.hint}" if error.hint else error.message) from None
     return gate
@@ -178,8 +182,6 @@ class Scenario:
         odd = next((label for label in labels if not re.fullmatch(r"[A-Za-z0-9_-]+", label)), None)
         if odd is not None:
             raise ValueError(f"a role is called {odd!r}; gates use its name: letters, digits, - and _ only")
-        for gate in self.all_gates:
-            check_path(gate, {role.label for role in self.roles})
         if not self.peak:
             raise ValueError("no client ever connects; begin with a ramp or a spike")
         if not any(step.measured for step in self.course()):

@@ -85,7 +85,7 @@ class Step:
     """
 
     name: str
-    kind: str
+    kind: Literal["ramp", "hold", "spike"]
     measured: bool
     clients: int
     over_s: float
