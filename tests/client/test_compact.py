@@ -53,6 +53,6 @@ async def test_a_frame_out_of_order_ends_the_connection_with_1002(server, acts, 
 
     server.play(act)
     async with connect(server.url, encoding="compact", clock=clock) as connection:
-        with pytest.raises(ProtocolError, match="predicted from state 1, but 0 has come last"):
+        with pytest.raises(ProtocolError, match="predicted from state 1, the last received is 0"):
             _ = [message async for message in connection]
     assert codes == [1002]

@@ -26,7 +26,7 @@ def test_the_cpu_is_chosen_and_named(device):
 
 @needs_no_gpu
 def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_install():
-    with pytest.raises(MissingError, match="there is no GPU that JAX can use") as caught:
+    with pytest.raises(MissingError, match="JAX finds no usable GPU") as caught:
         use_device("gpu")
     assert "vfctl[cuda]" in caught.value.hint
     assert caught.value.exit_code == 1

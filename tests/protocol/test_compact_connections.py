@@ -300,7 +300,7 @@ def test_frames_of_others_are_refused_and_change_nothing():
     with pytest.raises(ProtocolError, match="a damaged COMPACT section, or one for other nodes"):
         connection.decoder.decode(CompactUpdate(100, encoder.section(other_half, None)[0]))
     section, _ = encoder.section(View(layout.ids[half], half), history._replace(chain=1))
-    with pytest.raises(ProtocolError, match="but none has begun here"):
+    with pytest.raises(ProtocolError, match="but none has begun"):
         connection.decoder.decode(CompactUpdate(100, section))
 
 

@@ -1,4 +1,4 @@
-"""Measurements that processes take apart and put together again."""
+"""Latency histograms: recorded in several processes, and merged."""
 
 from vfctl.metrics.histogram import LatencyHistogram, Summary
 

@@ -1,4 +1,4 @@
-"""Latency histograms of a fixed size that merge without loss."""
+"""Latency histograms that merge without loss, and their text form, which HdrHistogram tools read."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import numpy.typing as npt
 _HALF_BITS: Final = 10
 _HALF: Final = 1 << _HALF_BITS
 MAX_US: Final = 3_600_000_000
-"""An hour: what is longer is counted as this long (the exact maximum is kept beside the buckets)."""
+"""One hour. Longer values are counted as this; the exact maximum is kept separately."""
 
 
 def bucket_of(values_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Bucket numbers, int64 [values]: below 2048 µs one bucket a µs, above 1024 buckets for each doubling.
+    """Bucket numbers, int64 [values]: below 2048 µs one bucket per µs, above it 1024 buckets for each doubling.
 
     The layout is HdrHistogram's for three significant digits (https://hdrhistogram.github.io/HdrHistogram/):
     a bucket is never wider than a thousandth of the values in it.
@@ -29,7 +29,7 @@ def bucket_of(values_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 _GROW_BUCKETS: Final = _HALF
-"""Memory comes in steps of a doubling of the largest value: 8 KB."""
+"""Buckets that are added for each doubling of the largest value: 8 KB."""
 
 
 def upper_edge_us(bucket: int) -> int:
@@ -59,8 +59,8 @@ class LatencyHistogram:
     def record(self, values_us: npt.NDArray[np.int64]) -> None:
         """Count values, int64 [values] in µs.
 
-        A negative one (a clock that was set back between stamp and arrival) counts as 0 in the buckets and the
-        mean; `min_us` keeps it, so it shows.
+        A negative value (a clock that was set back between timestamp and arrival) counts as 0 in the buckets and the
+        mean. `min_us` keeps it.
         """
         if not len(values_us):
             return
@@ -77,7 +77,7 @@ class LatencyHistogram:
         self.count += len(values_us)
 
     def merge(self, other: LatencyHistogram) -> None:
-        """Add all that `other` has counted; the same as having recorded its values here."""
+        """Add the counts of `other`, as if its values had been recorded here."""
         if not other.count:
             return
         self.min_us = min(self.min_us, other.min_us) if self.count else other.min_us
@@ -88,7 +88,7 @@ class LatencyHistogram:
         self.count += other.count
 
     def clear(self) -> None:
-        """Forget all values."""
+        """Remove all values."""
         self._counts = np.zeros(0, np.int64)
         self._sum_us = self.count = self.min_us = self.max_us = 0
 
@@ -102,7 +102,7 @@ class LatencyHistogram:
         """The smallest recorded value (to three digits) that `percent` of all values do not exceed.
 
         Raises:
-            ValueError: the histogram is empty; there is no such value, and 0 would pass every gate.
+            ValueError: the histogram is empty. There is no such value, and 0 would pass every gate.
         """
         if not self.count:
             raise ValueError("an empty histogram has no percentiles")
@@ -146,7 +146,7 @@ class LatencyHistogram:
         return made
 
     def summary(self) -> Summary:
-        """The figures that results carry, in ms."""
+        """The metrics for results, in ms."""
         if not self.count:
             return Summary(0)
         p50, p90, p95, p99, p999 = (self.percentile_us(percent) / 1000 for percent in (50, 90, 95, 99, 99.9))
@@ -156,7 +156,7 @@ class LatencyHistogram:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A histogram in a few figures, in ms; all None while nothing was recorded (0 would pass a gate)."""
+    """Metrics of a histogram in ms. All are None if nothing was recorded, because 0 would pass a gate."""
 
     count: int
     min: float | None = None
@@ -175,11 +175,11 @@ _HEADER: Final = struct.Struct(">IIIIQQd")
 _ENVELOPE: Final = struct.Struct(">II")
 _DIGITS: Final = 3
 _MAX_BUCKETS: Final = 1 << 16
-"""More than an hour in µs needs; a damaged text cannot ask for more memory."""
+"""More than an hour in µs needs. It bounds the memory for a damaged text."""
 
 
 def encode_counts(counts: npt.NDArray[np.int64], highest_us: int) -> str:
-    """Text of a histogram's counts, int64 [buckets] in the layout of `bucket_of`.
+    """Encode counts as text, int64 [buckets] as numbered by `bucket_of`.
 
     Args:
         highest_us: the largest value that the histogram can hold.
@@ -199,10 +199,10 @@ def encode_counts(counts: npt.NDArray[np.int64], highest_us: int) -> str:
 
 
 def decode_counts(text: str) -> npt.NDArray[np.int64]:
-    """The counts that `encode_counts` has written, int64 [buckets], without zeros at the end.
+    """Decode the text of `encode_counts`: int64 [buckets], without zeros at the end.
 
     Raises:
-        ValueError: it is no such text, or of other resolution than ours.
+        ValueError: it is no such text, or has another resolution.
     """
     try:
         packed = base64.b64decode(text, validate=True)
@@ -221,7 +221,7 @@ def decode_counts(text: str) -> npt.NDArray[np.int64]:
 
 
 def _append(payload: bytearray, number: int) -> None:
-    """ZigZag, then 7 bits a byte."""
+    """Encode by zigzag, then 7 bits per byte."""
     rest = number << 1 if number >= 0 else (-number << 1) - 1
     while rest > 0x7F:
         payload.append(rest & 0x7F | 0x80)

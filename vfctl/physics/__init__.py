@@ -1,7 +1,7 @@
-"""The layout: forces, steps, settling, drags, and the orchestrator that serves it. The only room that imports JAX.
+"""The layout: forces, steps, settling, drags, and the orchestrator. The only package that imports JAX.
 
-Gateways and the command line need the table of parameters, and must not load JAX: the orchestrator is imported only
-when it is asked for (PEP 562).
+Gateways and the command line need the table of parameters and must not load JAX, so the orchestrator is imported only
+when it is used (PEP 562).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vfctl.physics.parameters import DEFAULT_PARAMETERS, PARAMETERS, ParameterIn
 if TYPE_CHECKING:
     from vfctl.physics.orchestrator import MAX_COORDINATE, PhysicsOrchestrator
 
-# JAX says on stderr that it runs on the CPU although there is a GPU: the user cannot tell this from a failure.
+# JAX warns on stderr when it runs on the CPU beside an unusable GPU, which looks like a failure to the user.
 logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)
 
 __all__ = [

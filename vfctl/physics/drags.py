@@ -1,4 +1,4 @@
-"""Which nodes are held, and by whom: drags and the passing of time go in, placements come out."""
+"""Which nodes are held, and by which client. Drags and the time go in, placements come out."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy.typing as npt
 from vfctl.protocol import NodeDrag
 
 HOLD_US: Final = 500_000
-"""A hand lets go this long after its last drag, so a client that vanished lets go of its node."""
+"""µs after the last message of a drag at which it ends, so that a client that vanished releases its node."""
 
 
 class Placement(NamedTuple):
-    """What changed, as `simulation.place` takes it.
+    """A change for `simulation.place`.
 
     Attributes:
-        placed: bool [nodes], nodes that were put somewhere.
-        target: float32 [nodes, 3], where to, units.
+        placed: bool [nodes], nodes that are moved.
+        target: float32 [nodes, 3], their new positions, units.
         held: bool [nodes], nodes that are held from now on.
     """
 
@@ -30,11 +30,12 @@ class Placement(NamedTuple):
 
 
 class Dragged(NamedTuple):
-    """One drag of one node.
+    """One drag message.
 
     Attributes:
-        node: its index.
-        sender: whose drag it is.
+        node: index of the node.
+        sender: number of the client.
+        drag: the message.
     """
 
     node: int
@@ -43,16 +44,16 @@ class Dragged(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Hand:
-    """Somebody's drag of a node that goes on.
+class _Drag:
+    """A drag in progress, of one node by one client.
 
     Attributes:
-        place: x, y, z, where it was last.
-        last_us: when.
-        gone: its client has left: nothing goes back to it.
+        position: x, y, z of its last message, units.
+        last_us: time of its last message, µs.
+        gone: the client has disconnected, so the node does not return to this drag.
     """
 
-    place: tuple[float, float, float]
+    position: tuple[float, float, float]
     last_us: int
     gone: bool = False
 
@@ -60,8 +61,8 @@ class _Hand:
 class HeldNodes:
     """The nodes that are being dragged.
 
-    Several may drag one node. It follows whoever began last; the others' drags change nothing until he lets go, then
-    the one who began before him has it again. So it never jumps to and fro between two hands.
+    The newest drag owns the node. Others change nothing until it ends; then the previous drag resumes. So a node never
+    jumps between two drags.
 
     Args:
         count: number of nodes in the graph.
@@ -69,76 +70,76 @@ class HeldNodes:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._hands: dict[int, dict[int, _Hand]] = {}
-        """By node index, then by sender; who began last is last, and holds it."""
+        self._by_node: dict[int, dict[int, _Drag]] = {}
+        """By node index, then by sender. The last one is the newest and owns the node."""
 
     def __len__(self) -> int:
         """Number of nodes that are being dragged."""
         return len(self._hands)
 
     def update(self, drags: Iterable[Dragged], now_us: int) -> Placement | None:
-        """Apply drags in the order in which they came, and let go of what has expired; None if nothing changed.
+        """Apply drags in their order, and release drags that have expired. Return None if nothing changed.
 
-        A final drag of the one who holds a node, or of a node that nobody holds, puts it down where it says.
+        A final drag by the owner, or of a node without one, places the node at its position.
         """
         drags = list(drags)
         released = self._expire({(each.node, each.sender) for each in drags}, now_us)
-        places: dict[int, tuple[float, float, float]] = {}
+        positions: dict[int, tuple[float, float, float]] = {}
         for index, sender, drag in drags:
-            hands = self._hands.setdefault(index, {})
-            place = drag.x, drag.y, drag.z
+            active = self._by_node.setdefault(index, {})
+            position = drag.x, drag.y, drag.z
             if not drag.final:
-                hands[sender] = _Hand(place, now_us)  # a hand that is there already keeps its rank
-                if next(reversed(hands)) == sender:
-                    places[index] = place
+                active[sender] = _Drag(position, now_us)  # a drag in progress keeps its rank
+                if next(reversed(active)) == sender:
+                    positions[index] = position
                 continue
-            if not hands or next(reversed(hands)) == sender:
-                places[index] = place
+            if not active or next(reversed(active)) == sender:
+                positions[index] = position
                 released.add(index)
-            hands.pop(sender, None)
+            active.pop(sender, None)
         for index in released:
-            place_again = self._fall_back(index)
-            if place_again is not None:
-                places[index] = place_again
-        self._hands = {index: hands for index, hands in self._hands.items() if hands}
-        return self._placement(places) if places or released else None
+            previous = self._previous_position(index)
+            if previous is not None:
+                positions[index] = previous
+        self._by_node = {index: active for index, active in self._by_node.items() if active}
+        return self._placement(positions) if positions or released else None
 
     def leave(self, sender: int) -> None:
-        """That client has gone. A node that it holds stays held for what is left of HOLD_US, should it come back."""
-        for hands in self._hands.values():
-            if sender in hands:
-                hands[sender].gone = True
+        """Record that a client has disconnected. Its node stays held for the rest of HOLD_US, in case it reconnects."""
+        for active in self._by_node.values():
+            if sender in active:
+                active[sender].gone = True
 
     def _expire(self, dragging: set[tuple[int, int]], now_us: int) -> set[int]:
-        """Forget the hands of which nothing has come for long; the nodes whose holders they were."""
+        """Remove drags that have expired; return the nodes that they owned."""
         released = set()
-        for index, hands in self._hands.items():
-            holder = next(reversed(hands))
-            for sender, hand in list(hands.items()):
-                # A clock that was set back must not hold a node until it has caught up.
-                hand.last_us = min(hand.last_us, now_us)
-                if now_us - hand.last_us >= HOLD_US and (index, sender) not in dragging:
-                    del hands[sender]
-                    if sender == holder:
+        for index, active in self._by_node.items():
+            owner = next(reversed(active))
+            for sender, drag in list(active.items()):
+                # A clock that was set back must not hold a node for longer.
+                drag.last_us = min(drag.last_us, now_us)
+                if now_us - drag.last_us >= HOLD_US and (index, sender) not in dragging:
+                    del active[sender]
+                    if sender == owner:
                         released.add(index)
         return released
 
-    def _fall_back(self, index: int) -> tuple[float, float, float] | None:
-        """Where the node goes now that its holder has let go of it; None: nowhere, nobody else drags it."""
-        hands = self._hands[index]
-        while hands:
-            hand = hands[next(reversed(hands))]
-            if not hand.gone:
-                return hand.place
-            hands.popitem()
+    def _previous_position(self, index: int) -> tuple[float, float, float] | None:
+        """The position of the previous drag of a node whose owner released it; None if there is none."""
+        active = self._by_node[index]
+        while active:
+            drag = active[next(reversed(active))]
+            if not drag.gone:
+                return drag.position
+            active.popitem()
         return None
 
-    def _placement(self, places: dict[int, tuple[float, float, float]]) -> Placement:
+    def _placement(self, positions: dict[int, tuple[float, float, float]]) -> Placement:
         placed = np.zeros(self._count, np.bool_)
         target = np.zeros((self._count, 3), np.float32)
-        placed[list(places)] = True
-        for index, place in places.items():
-            target[index] = place
+        placed[list(positions)] = True
+        for index, position in positions.items():
+            target[index] = position
         held = np.zeros(self._count, np.bool_)
-        held[list(self._hands)] = True
+        held[list(self._by_node)] = True
         return Placement(placed, target, held)

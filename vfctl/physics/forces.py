@@ -1,6 +1,6 @@
 """The forces between nodes. Pure functions of device arrays, traced into the step.
 
-All vectors are [3, nodes], one plane per axis: XLA's CPU code is several times slower on [nodes, 3].
+All vectors are [3, nodes], one plane per axis, because XLA's CPU code is several times slower on [nodes, 3].
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from vfctl.physics.parameters import PhysicsParameters
 from vfctl.physics.state import Topology
 
 SOFTENING: Final = 0.3
-"""units per rest length: nearer than this two nodes repel each other less again, not without bound."""
+"""units per rest length. Nodes that are nearer than this repel each other less, so the force is bounded."""
 
 _PAIRS_PER_BLOCK: Final = 2**20
-"""Pairs at a time: bounds what the repulsion of n² pairs holds in memory."""
+"""Pairs computed at a time. It bounds the memory for the repulsion of n² pairs."""
 
 _TINY: Final = 1e-12
-"""units²: keeps the direction of an edge without length finite."""
+"""units². It keeps the direction of an edge of length 0 finite."""
 
 
 def accelerations(topology: Topology, parameters: PhysicsParameters, position: jax.Array) -> jax.Array:
-    """What all forces together do to each node, before any limit, float32 [3, nodes], units/s²."""
+    """Acceleration of each node by all forces, without limits, float32 [3, nodes], units/s²."""
     softening = SOFTENING * parameters.rest_length
     if topology.mesh is None:
         pushes = repulsion(position, parameters.repel_k, softening)
     else:
         pushes = mesh_repulsion(topology.mesh, position, parameters.repel_k, softening)
     pulls = springs(topology, parameters.spring_k, parameters.rest_length, position)
-    # Like gravity proper the pull to the centre goes with the mass, so it accelerates all nodes alike.
+    # Like gravity, the pull to the centre is proportional to the mass, so it accelerates all nodes alike.
     pushes, pulls = computed_once((pushes, pulls))
     return (pushes + pulls) / topology.mass[None, :] - parameters.center_gravity_k * position + topology.nudge
 
@@ -51,8 +51,8 @@ def springs(topology: Topology, spring_k: float, rest_length: float, position: j
 def repulsion(position: jax.Array, repel_k: float, softening: float) -> jax.Array:
     """Push of every node on every other, float32 [3, nodes], units/s² times mass. All pairs, a block of rows at a time.
 
-    The force over the distance r is `repel_k · r / (r² + softening²)`: nodes on one spot do not push each other at
-    all. It falls off as 1/r, since 1/r² leaves long branches of trees folded (a tree of 316: stress 0.17, not 0.12).
+    The force at distance r is `repel_k · r / (r² + softening²)`, so nodes at one position do not push each other. It
+    falls as 1/r, because 1/r² leaves long branches of trees folded (a tree of 316 nodes has stress 0.17, not 0.12).
 
     Args:
         position: float32 [3, nodes], units.

@@ -1,9 +1,9 @@
-"""Repulsion by particle mesh: every node pushes every other, for the price of a fast Fourier transform.
+"""Repulsion by particle mesh: every node pushes every other, at the cost of a fast Fourier transform.
 
-The nodes are spread over a cubic grid, the grid is folded with the potential of one node, and the slope of what comes
-out is read where the nodes are (Hockney & Eastwood, Computer Simulation Using Particles, 1988, chapters 5 and 6). The
-grid is padded with zeros to twice its width, so that there are no periodic images. Spreading and reading both weigh
-the eight corners of a cell (cloud in cell), so that the momentum stays: a node does not push itself.
+The nodes are spread over a cubic grid, the grid is convolved with the potential of one node, and the gradient of the
+result is read at the nodes (Hockney & Eastwood, Computer Simulation Using Particles, 1988, chapters 5 and 6). The grid
+is padded with zeros to twice its width, so that there are no periodic images. Spreading and reading both weight the
+eight corners of a cell (cloud in cell), so momentum is conserved: a node does not push itself.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 MAX_ALL_PAIRS: Final = 500
-"""nodes. Up to here every pair is counted, for at most 0.4 ms a step. The mesh costs 0.22 ms however few the nodes are:
-it is faster from 400 on, and ever more so."""
+"""nodes. Up to here all pairs are computed, in at most 0.4 ms per step. The mesh takes 0.22 ms even for few nodes."""
 
 _CELLS_ALONG: Final = ((50_000, 16), (200_000, 24), (2_400_000, 32))
 """(most nodes, grid points along an edge). Finer grids cost more than they improve, see docs/decisions/0007."""
 
 _SPREADS: Final = 5.0
-"""The grid reaches as far as the furthest node, but no further than this many times the typical distance from the
-centre: one node dragged far away must not leave all others in a single cell."""
+"""The grid reaches to the outermost node, but at most this many times the typical distance from the centre, because one
+node that was dragged far away must not leave all others in a single cell."""
 
 _MIN_SOFTENINGS: Final = 2.0
 """Width of a cell at least, in softening lengths. The potential is expanded in their ratio (see `_potentials`)."""
@@ -52,13 +51,14 @@ class Mesh(NamedTuple):
 
 
 def computed_once(value: _Value) -> _Value:
-    """`value`, which XLA must not compute again for each of its uses, as its CPU code else does: it fuses too much."""
+    """`value`, which XLA computes once. Without this its CPU code computes it again for each use, because it fuses
+    it."""
     barrier: Any = jax.lax.optimization_barrier
     return cast(_Value, barrier(value))
 
 
 def cells_for(count: int) -> int:
-    """How many grid points along an edge suit so many nodes; 0 if all pairs do."""
+    """Number of grid points along an edge for `count` nodes; 0 for all pairs."""
     if count <= MAX_ALL_PAIRS:
         return 0
     return next((cells for nodes, cells in _CELLS_ALONG if count <= nodes), _CELLS_ALONG[-1][1])
@@ -90,7 +90,7 @@ def mesh_repulsion(
 ) -> jax.Array:
     """Push of every node on every other, float32 [3, nodes], units/s² times mass, as `forces.repulsion`.
 
-    Differs from it between nodes that are less than about two cells apart, which push each other less.
+    Nodes that are less than about two cells apart push each other less than there.
 
     Args:
         position: float32 [3, nodes], units.
@@ -101,7 +101,7 @@ def mesh_repulsion(
     cell = jnp.maximum(2.0 * reach / (points - 1), _MIN_SOFTENINGS * softening)
     at = (position - centre) / cell + 0.5 * (points - 1)
     corner = jnp.clip(at.astype(jnp.int32), 0, points - 2)
-    # Without the barrier XLA's CPU code computes all this anew for each of the eight corners and three axes.
+    # Without the barrier XLA's CPU code computes all this again for each of the eight corners and three axes.
     index, part = computed_once(
         (
             (corner[0] * points + corner[1]) * points + corner[2],
@@ -119,10 +119,10 @@ def mesh_repulsion(
 
 
 def _box(position: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Centre [3, 1] and half the width [] of the cube around the nodes, stragglers left out, units."""
+    """Centre [3, 1] and half the width [] of the cube around the nodes without outliers, units."""
     middle = jnp.mean(position, axis=1, keepdims=True)
     distance = _largest(position - middle)
-    # The mean of square roots: of ten thousand nodes one that is a thousand times further away adds a hundredth.
+    # The mean of square roots, because an outlier at a thousand times the distance then adds only a hundredth.
     within = distance <= _SPREADS * jnp.mean(jnp.sqrt(distance)) ** 2
     kept = jnp.maximum(jnp.sum(within, dtype=jnp.float32), 1.0)
     centre = jnp.sum(jnp.where(within[None, :], position, 0.0), axis=1, keepdims=True) / kept
@@ -133,11 +133,11 @@ def _box(position: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _largest(vectors: jax.Array) -> jax.Array:
     """The largest component of each of `vectors` [3, nodes], regardless of sign, [nodes]."""
     x, y, z = jnp.abs(vectors)
-    return jnp.maximum(jnp.maximum(x, y), z)  # many times as fast as jnp.max over the first axis
+    return jnp.maximum(jnp.maximum(x, y), z)  # much faster than jnp.max over the first axis
 
 
 def _corners(points: int, part: jax.Array) -> list[tuple[int, jax.Array]]:
-    """The corners of a cell: how much further than the first one in the flat grid, and the weight, [nodes] each."""
+    """The corners of a cell: offset from the first one in the flat grid, and weight, [nodes] each."""
     sides = ((1.0 - part[axis], part[axis]) for axis in range(3))
     weights = [x * y * z for x, y, z in itertools.product(*sides)]
     offsets = [(x * points + y) * points + z for x, y, z in itertools.product((0, 1), repeat=3)]
@@ -145,16 +145,16 @@ def _corners(points: int, part: jax.Array) -> list[tuple[int, jax.Array]]:
 
 
 def _spread(points: int, index: jax.Array, part: jax.Array) -> jax.Array:
-    """The nodes shared out among the corners of their cells, [m, m, m]."""
+    """The density of nodes on the grid, each spread over the corners of its cell, [m, m, m]."""
     density = jnp.zeros(points**3, jnp.float32)
     for offset, weight in _corners(points, part):
-        # Moving the whole grid along is cheaper than moving every node's index.
+        # Shifting the whole grid is cheaper than shifting the index of every node.
         density += jnp.roll(jnp.zeros(points**3, jnp.float32).at[index].add(weight), offset)
     return density.reshape(points, points, points)
 
 
 def _slopes(points: int, potential: jax.Array, index: jax.Array, part: jax.Array) -> jax.Array:
-    """How steeply the potential falls where the nodes are, [3, nodes], per cell."""
+    """The negative gradient of the potential at the nodes, [3, nodes], per cell."""
     around = potential[: points + 2, : points + 2, : points + 2]
     inner = slice(1, points + 1)
     slopes = []
@@ -162,14 +162,14 @@ def _slopes(points: int, potential: jax.Array, index: jax.Array, part: jax.Array
         before, after = ([inner] * 3 for _ in range(2))
         before[axis], after[axis] = slice(points), slice(2, points + 2)
         slopes.append((0.5 * (around[tuple(before)] - around[tuple(after)])).ravel())
-    # Again a barrier against computing it anew. On the planes stacked: on each alone it makes this twice as slow.
+    # A barrier on the stacked planes, because one on each plane makes this twice as slow.
     planes = computed_once(jnp.stack(slopes))
     corners = _corners(points, part)
     return jnp.stack([sum(plane[index + offset] * weight for offset, weight in corners) for plane in planes])
 
 
 def _outside(position: jax.Array, centre: jax.Array, reach: jax.Array) -> jax.Array:
-    """Which nodes are beyond the grid, bool [1, nodes]."""
+    """Whether each node is outside the grid, bool [1, nodes]."""
     return (_largest(position - centre) > reach)[None, :]
 
 

@@ -1,4 +1,4 @@
-"""A layout without a server: the physics from its first step to rest, as fast as the machine can."""
+"""Computes a layout without a server: the physics from the first step to rest, as fast as possible."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from vfctl.physics.parameters import PhysicsParameters
 from vfctl.physics.simulation import rest_energy
 
 _NODES_PER_SLICE: Final = 200_000
-"""nodes × steps between two looks at whether to stop, a fraction of a second. By the graph's size, not by the clock:
-else two runs could end at different steps, and their layouts differ."""
+"""nodes × steps between two checks whether to stop, a fraction of a second. It depends on the size of the graph, not on
+the clock, because two runs must end at the same step to have the same layout."""
 
 _MAX_STEPS_PER_SLICE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class LayoutProgress:
-    """How far a layout has come.
+    """Progress of a layout.
 
     Attributes:
-        steps: done.
-        max_steps: after which it gives up.
+        steps: steps done.
+        max_steps: steps after which it gives up.
         energy: mean kinetic energy per node and unit of mass, units²/s².
-        share: of the way to rest, 0 to 1, by the logarithm of the energy: an estimate that never goes back.
+        share: estimated progress, 0 to 1, by the logarithm of the energy. It never falls.
     """
 
     steps: int
@@ -50,15 +50,17 @@ def lay_out(
     """Run the physics to rest.
 
     Args:
-        seed: of the first positions, 0 or more: the same seed, graph and parameters make the same layout on the same
+        graph: the graph.
+        parameters: of the forces.
+        seed: of the first positions, 0 or more. The same seed, graph and parameters give the same layout on the same
             kind of device.
-        max_steps: give up after so many.
-        on_progress: called a few times a second.
+        max_steps: give up after this many.
+        on_progress: called several times a second.
         on_compiled: called once, before the first step.
-        should_stop: asked as often; True ends the layout where it is.
+        should_stop: called as often as `on_progress`; True ends the layout early.
 
     Returns:
-        the graph with its positions, also if it is not `at_rest`.
+        The graph with its positions, also if it is not `at_rest`.
 
     Raises:
         InputError: the graph has no nodes.
@@ -70,21 +72,21 @@ def lay_out(
     slice_steps = max(1, min(_MAX_STEPS_PER_SLICE, _NODES_PER_SLICE // len(graph)))
     steps, at_rest = 0, False
 
-    def tell(done: int, energy: float) -> None:
+    def report(done: int, energy: float) -> None:
         on_progress(LayoutProgress(steps + done, max_steps, energy, goal.share(energy)))
 
     while not at_rest and steps < max_steps and not should_stop():
         count = min(slice_steps, max_steps - steps)
-        at_rest = orchestrator.settle(count, tell)
+        at_rest = orchestrator.settle(count, report)
         steps += count
     return PlacedGraph(graph, orchestrator.position_update(0).nodes, at_rest, steps)
 
 
 class _Goal:
-    """How much of the way from the highest energy down to that of rest is behind us.
+    """Progress from the highest energy down to that of rest.
 
     Args:
-        energy: at which a layout is at rest, units²/s².
+        energy: energy of a layout at rest, units²/s².
     """
 
     def __init__(self, energy: float) -> None:
@@ -93,7 +95,7 @@ class _Goal:
         self._share = 0.0
 
     def share(self, energy: float) -> float:
-        """Take in the present energy."""
+        """Record the current energy and return the progress."""
         if energy > self._highest and math.isfinite(energy):
             self._highest = energy
         if self._highest > self._rest and energy > 0:

@@ -1,4 +1,4 @@
-"""PhysicsOrchestrator: the layout as those outside see it. Sans-IO: it is told the time and asked for each tick."""
+"""PhysicsOrchestrator: the layout, tick by tick. Sans-IO: the caller passes the time and asks for each tick."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from vfctl.physics.state import State, Topology, init, moved_to, topology
 from vfctl.protocol import NODE_DTYPE, FullGraph, Message, NodeDrag, Nodes, PositionUpdate, Trailer
 
 MAX_COORDINATE: Final = 1e6
-"""units. Nodes are not dragged further out: float32 positions get coarse there, and drags by mistake go far."""
+"""units. Drags beyond this are refused, because float32 positions are coarse there."""
 
 _NODES_PER_CALL: Final = 400_000
-"""nodes × steps. Bounds how long `settle` computes between two calls of `progress`: 30 ms on one CPU core."""
+"""nodes × steps that `settle` computes between two calls of `progress`: 30 ms on one CPU core."""
 
 
 class _Latest(NamedTuple):
-    """What a reader in another thread gets, always whole: replaced, never changed."""
+    """A consistent state for readers in other threads. It is replaced, never changed."""
 
     graph: Graph
     nodes: Nodes
@@ -37,7 +37,7 @@ class _Latest(NamedTuple):
 
 
 class _Laid(NamedTuple):
-    """A graph, and all that is made of it once.
+    """A graph and its device arrays.
 
     Attributes:
         version: grows with each graph.
@@ -52,10 +52,10 @@ class _Laid(NamedTuple):
 
 
 class PhysicsOrchestrator:
-    """Lays a graph out, tick by tick.
+    """Computes the layout of a graph, tick by tick.
 
-    One thread at a time calls `tick` and `settle`. Everything else may be called from any thread meanwhile: what is
-    asked for is applied at the start of the next tick. The constructor compiles all that a tick needs.
+    One thread at a time calls `tick` and `settle`. All other methods may be called from any thread at the same time;
+    their changes are applied at the start of the next tick. The constructor compiles all that a tick needs.
 
     Args:
         parameters: of the forces; checked here.
@@ -96,21 +96,21 @@ class PhysicsOrchestrator:
 
     @property
     def graph(self) -> Graph:
-        """The graph that is laid out."""
+        """The current graph."""
         return self._laid.graph
 
     @property
     def graph_version(self) -> int:
-        """Grows when another graph is laid out."""
+        """Grows with each new graph."""
         return self._laid.version
 
     def events(self, now_us: int) -> Sequence[Message]:
-        """What clients should get besides positions: nothing, from a simulation."""
+        """Messages for clients besides positions: none, for a simulation."""
         return ()
 
     @property
     def device(self) -> str:
-        """What it computes on, for people: `cpu`, or `gpu` with its name."""
+        """The device, for people: `cpu`, or `gpu` with its name."""
         return device_name()
 
     @property
@@ -121,7 +121,7 @@ class PhysicsOrchestrator:
 
     @property
     def settled(self) -> bool:
-        """True if the layout is at rest and nothing that was applied disturbs it."""
+        """Whether the layout is at rest and no change is waiting."""
         return self._latest.settled
 
     @property
@@ -132,13 +132,13 @@ class PhysicsOrchestrator:
         return self._latest.settled and not waiting and not len(self._held)
 
     def apply(self, message: Message, sender: int = 0) -> None:
-        """Hold a node where it is dragged to, from the next tick on; of several who drag it, who began last has it.
+        """Hold a node at a position from the next tick on. The newest of several drags owns the node.
 
         Args:
-            sender: whose drag it is.
+            sender: number of the client.
 
         Raises:
-            InputError: there is no such node, it is dragged to nowhere or too far, or the message is no drag.
+            InputError: the node does not exist, the position is not finite or too far, or the message is no drag.
         """
         if not isinstance(message, NodeDrag):
             raise InputError(f"the physics can do nothing with a {type(message).__name__}")
@@ -154,7 +154,7 @@ class PhysicsOrchestrator:
             self._drags.append((sender, message))
 
     def leave(self, sender: int) -> None:
-        """A client has gone: what it holds is let go 500 ms after its last drag."""
+        """Record that a client has disconnected. Its nodes are released 500 ms after its last drag."""
         with self._lock:
             self._left.append(sender)
 
@@ -169,9 +169,9 @@ class PhysicsOrchestrator:
             self._parameters_changed = True
 
     def set_graph(self, graph: Graph) -> None:
-        """Lay out another graph from the next tick on; nodes that it shares with the last one (same id) stay in place.
+        """Replace the graph from the next tick on. Nodes that both graphs have (same id) keep their positions.
 
-        Compiles what the new size needs before it returns, while ticks go on.
+        Compiles what the new size needs before it returns, while ticks continue.
 
         Raises:
             InputError: the graph has no nodes.
@@ -182,14 +182,14 @@ class PhysicsOrchestrator:
             self._wanted_graph = laid
 
     def tick(self, now_us: int) -> PositionUpdate | None:
-        """One step, or none if the layout is settled: then the last state is still valid as of now, and None says so.
+        """Compute one step. Return None if the layout is settled, so that the last state is still valid.
 
         Args:
             now_us: unix time in µs.
 
         Returns:
-            The new state, its trailer with the number of the tick; the update with which the layout comes to rest is
-            the one that says `settled`. Its node array is never changed later.
+            The new state, with the number of the tick in its trailer. The update with which the layout comes to rest
+            is `settled`. Its node array is never changed later.
         """
         self._tick_number += 1
         self._apply_requests(now_us)
@@ -197,29 +197,29 @@ class PhysicsOrchestrator:
             self._latest = self._latest._replace(tick_number=self._tick_number)
             return None
         self._latest = self._keep(self._ahead or self._dispatch(1), 1)
-        # The next step is computed, and on a GPU copied, while this one is encoded and sent. If the next tick brings a
-        # drag or something else new, it is thrown away: a step is a pure function.
+        # The next step is computed, and on a GPU copied, while this one is encoded and sent. If a drag or another
+        # change comes before the next tick, that step is discarded, because a step is a pure function.
         self._ahead = None if self._at_rest else self._dispatch(1)
         return self.position_update(now_us)
 
     def position_update(self, now_us: int) -> PositionUpdate:
-        """The present state, as of `now_us`: for those who come when a settled layout ticks without updates."""
+        """The current state as of `now_us`, for clients that connect while a settled layout sends no updates."""
         latest = self._latest
         return PositionUpdate(latest.nodes, latest.settled, Trailer(latest.tick_number, now_us, 0))
 
     def full_graph(self, now_us: int) -> FullGraph:
-        """The whole graph in its present state, as of `now_us`, with METADATA and TIMED."""
+        """The whole graph in its current state as of `now_us`, with METADATA and TIMED."""
         latest = self._latest
         return to_full_graph(latest.graph, latest.nodes, trailer=Trailer(latest.tick_number, now_us, 0))
 
     def settle(self, max_steps: int, progress: Callable[[int, float], None] | None = None) -> bool:
-        """Compute on to rest, as fast as the machine can; no ticks pass.
+        """Compute until the layout is at rest, as fast as possible. The number of ticks does not change.
 
-        Drags wait for the next tick; changed parameters count at once.
+        Drags wait for the next tick. Changed parameters apply at once.
 
         Args:
             max_steps: give up after this many.
-            progress: called now and then with the number of steps done and the mean kinetic energy per node.
+            progress: called with the number of steps done and the mean kinetic energy per node.
 
         Returns:
             Whether the layout is at rest.
@@ -258,7 +258,7 @@ class PhysicsOrchestrator:
             self._disturb(place(self._state, *placement))
 
     def _take_parameters(self) -> None:
-        """Take over the wanted parameters, under the lock."""
+        """Apply the new parameters, under the lock."""
         if self._parameters_changed:
             self._parameters_changed = False
             self._parameters = self._wanted_parameters
@@ -270,13 +270,13 @@ class PhysicsOrchestrator:
         self._rest_energy = rest_energy(self._parameters.rest_length)
 
     def _disturb(self, state: State) -> None:
-        """Go on from `state`, awake."""
+        """Continue from `state`, awake."""
         self._state = state
         self._settling = Settling()
         self._ahead = None
 
     def _lay(self, graph: Graph, version: int, state: State) -> _Laid:
-        """`graph` ready to be laid out: what a tick and a drag need is compiled and has run once, for nothing."""
+        """Prepare a graph: compile what a tick and a drag need, by running it once."""
         index_of = {node_id: index for index, node_id in enumerate(graph.ids.tolist())}
         laid = _Laid(graph, version, index_of, topology(graph), state)
         count = len(graph)
@@ -293,14 +293,14 @@ class PhysicsOrchestrator:
         self._latest = self._keep(self._dispatch(0), 0)
 
     def _dispatch(self, count: int) -> tuple[State, Frame]:
-        """Have `count` steps computed from the present state; they are not waited for."""
+        """Start computing `count` steps from the current state, without waiting."""
         state, frame = advance(self._laid.topology, self._device_parameters, self._state, np.int32(count))
         for array in frame:
             array.copy_to_host_async()
         return state, frame
 
     def _keep(self, computed: tuple[State, Frame], count: int) -> _Latest:
-        """Wait for `count` computed steps and go on from there; what readers get of it, in one transfer."""
+        """Wait for `count` computed steps, continue from there, and copy the result for readers in one transfer."""
         self._state, frame = computed
         motion, energies = jax.device_get(frame)
         for energy in energies[:count].tolist():

@@ -1,4 +1,4 @@
-"""The knobs of the layout: one table says what each is called, means and may be."""
+"""The parameters of the layout: one table with names, meanings, units and ranges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vfctl.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class ParameterInfo:
-    """What there is to know about one parameter.
+    """One parameter.
 
     Attributes:
         name: the field of PhysicsParameters.
@@ -34,9 +34,9 @@ class ParameterInfo:
         return f"{self.minimum:g} to {self.maximum:g} {self.unit}"
 
 
-# The defaults were chosen by stress (how well distances on the screen tell those in the graph) and by the number of
-# steps to rest: trees, scale-free graphs, stars and separate parts of 100 to 2,000 nodes rest after 200 to 1,000.
-# The ranges keep every intermediate result far from where float32 ends.
+# The defaults were chosen by stress (how well distances in the layout match those in the graph) and by the number of
+# steps to rest: trees, scale-free graphs, stars and graphs of several components with 100 to 2,000 nodes rest after 200
+# to 1,000 steps. The ranges keep all intermediate results within float32.
 _TABLE: Final = (
     ParameterInfo("spring_k", 100.0, "1/s²", 0.0, 500.0, "stiffness of an edge of mean weight"),
     ParameterInfo("repel_k", 500.0, "units²/s²", 0.0, 100_000.0, "strength of the repulsion between any two nodes"),
@@ -57,10 +57,10 @@ PARAMETERS: Final = {info.name: info for info in _TABLE}
 
 
 class PhysicsParameters(NamedTuple):
-    """The values of all parameters (`PARAMETERS` has their units and ranges).
+    """The values of all parameters. `PARAMETERS` has their units and ranges.
 
-    A tuple of numbers, hence a JAX pytree: another value never means another compilation. Make changed ones with
-    `validated`, which is what refuses values that the simulation cannot bear.
+    It is a tuple of numbers, hence a JAX pytree, so another value needs no compilation. `validated` makes changed ones
+    and refuses values out of range.
     """
 
     spring_k: float = PARAMETERS["spring_k"].default
@@ -74,10 +74,10 @@ class PhysicsParameters(NamedTuple):
     cooling: float = PARAMETERS["cooling"].default
 
     def validated(self, /, **changes: float) -> PhysicsParameters:
-        """These parameters with `changes`, all of them checked.
+        """Return these parameters with `changes`, all of them checked.
 
         Raises:
-            UsageError: a name that does not exist, or a value that is no number or out of its range.
+            UsageError: an unknown name, or a value that is no number or out of range.
         """
         for name in changes:
             if name not in PARAMETERS:
@@ -103,7 +103,7 @@ def _checked(info: ParameterInfo, value: object) -> float:
 
 
 def _shown(value: object) -> str:
-    """A value as an error shows it: short, whatever it is."""
+    """A value for an error message, short."""
     try:
         text = f"{value:.12g}" if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""One step of the layout, and many at once. Pure and jitted; shapes alone decide what is compiled."""
+"""Steps of the layout, and when it is at rest. Pure and jitted; only shapes decide what is compiled."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from vfctl.physics.parameters import PhysicsParameters
 from vfctl.physics.state import State, Topology
 
 MAX_STEPS_PER_CALL: Final = 64
-"""Of `advance`: enough that calling costs nothing, few enough that 10 s of simulation are several calls."""
+"""Steps in one call of `advance`: so many that the call itself costs nothing, and 10 s of simulation are several
+calls."""
 
 _TINY: Final = 1e-30
-"""Where a length that may be 0 is divided by."""
+"""Smallest divisor in place of a length that may be 0."""
 
 
 class Frame(NamedTuple):
-    """What leaves the device after one call.
+    """The result of one call that is copied from the device.
 
     Attributes:
         motion: float32 [nodes, 6], x y z in units, vx vy vz in units/s.
@@ -37,13 +38,13 @@ class Frame(NamedTuple):
 def step(topology: Topology, parameters: PhysicsParameters, state: State) -> State:
     """The state `parameters.dt` later: semi-implicit Euler, with limited force and velocity.
 
-    The dry friction that grows with the age is what ends a layout: the last unfolding of a tree takes minutes by
-    viscous damping alone, while this makes slow nodes stop for good, after a time that hardly depends on the graph.
+    Dry friction that grows with the age ends a layout. By viscous damping alone a tree unfolds for minutes. Dry
+    friction stops slow nodes for good, after a time that hardly depends on the graph.
     """
     dt = parameters.dt
     acceleration = computed_once(accelerations(topology, parameters, state.position))
     acceleration = _limited(acceleration, parameters.max_force)
-    # Damping taken implicitly: it can only slow motion down, however strong it is.
+    # Implicit damping can only slow motion down, however strong it is.
     velocity = (state.velocity + dt * acceleration) / (1.0 + dt * parameters.damping)
     velocity = _limited(velocity, parameters.max_velocity, dt * parameters.cooling * state.age)
     velocity = jnp.where(state.held[None, :], 0.0, velocity)
@@ -76,11 +77,11 @@ def advance(topology: Topology, parameters: PhysicsParameters, state: State, cou
 
 @jax.jit
 def place(state: State, placed: jax.Array, target: jax.Array, held: jax.Array) -> State:
-    """Put nodes somewhere, at rest, and say which ones stay there. The layout is disturbed: its age starts anew.
+    """Move nodes, set their velocity to 0, and set which nodes are held. The age starts at 0 again.
 
     Args:
         placed: bool [nodes], the nodes to move.
-        target: float32 [nodes, 3], where to, units; read for the placed ones.
+        target: float32 [nodes, 3], new positions of the placed nodes, units.
         held: bool [nodes], the nodes that are held from now on; all others are free.
     """
     return State(
@@ -93,12 +94,12 @@ def place(state: State, placed: jax.Array, target: jax.Array, held: jax.Array) -
 
 
 def _limited(vectors: jax.Array, limit: jax.Array | float, loss: jax.Array | float = 0.0) -> jax.Array:
-    """`vectors` [3, nodes], none longer than `limit`, and then each `loss` shorter, down to 0.
+    """Limit the length of `vectors` [3, nodes], and then shorten each by `loss`, down to 0.
 
-    What is not finite becomes 0: one bad value stays alone.
+    A vector that is not finite becomes 0, so that one bad value does not spread.
     """
     vectors = jnp.where(jnp.isfinite(vectors), vectors, 0.0)
-    # Scaled by the largest component first: the square of what float32 can hold is more than it can hold.
+    # Scaled by the largest component first, because squares of large float32 numbers overflow.
     x, y, z = jnp.abs(vectors)
     scale = jnp.maximum(jnp.maximum(jnp.maximum(x, y), z), limit)[None, :]
     scaled = vectors / scale
@@ -108,25 +109,25 @@ def _limited(vectors: jax.Array, limit: jax.Array | float, loss: jax.Array | flo
 
 
 def _lengths(vectors: jax.Array) -> jax.Array:
-    """Lengths of `vectors` [3, nodes], [1, nodes]. Plane by plane: XLA's CPU code is slow at sums over axis 0."""
+    """Lengths of `vectors` [3, nodes], [1, nodes]. By planes, because XLA's CPU code is slow at sums over axis 0."""
     x, y, z = vectors
     length = computed_once(jnp.sqrt(x * x + y * y + z * z))
     return length[None, :]
 
 
 QUIET_STEPS: Final = 30
-"""Half a second at 60 Hz. A node that starts from rest gives itself away well before, so a start is no rest."""
+"""Half a second at 60 Hz. A layout that starts to move exceeds the threshold much sooner."""
 
 _REST_SPEED: Final = 0.01
-"""rest lengths/s, root mean square over the nodes: a fraction of a pixel a second in any view of the whole."""
+"""rest lengths/s, root mean square over the nodes. In a view of the whole layout this is less than a pixel a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """How long a layout has been quiet. `Settling()` is one that has just been disturbed.
+    """How long a layout has been quiet. `Settling()` is a layout that was just disturbed.
 
     Attributes:
-        quiet_steps: steps in a row, up to now, with an energy below the threshold.
+        quiet_steps: number of last steps in a row with an energy below the threshold.
     """
 
     quiet_steps: int = 0
@@ -137,7 +138,7 @@ class Settling:
         return self.quiet_steps >= QUIET_STEPS
 
     def after(self, energy: float, threshold: float) -> Settling:
-        """What follows from one more step. An energy that is not finite is motion, and forgotten by the next step.
+        """The settling after one more step. An energy that is not finite counts as motion.
 
         Args:
             energy: mean kinetic energy per node and unit of mass, units²/s².
@@ -147,5 +148,5 @@ class Settling:
 
 
 def rest_energy(rest_length: float) -> float:
-    """The threshold for a layout with edges of `rest_length` units; in units²/s²."""
+    """The energy below which a layout is quiet, for edges of `rest_length` units; in units²/s²."""
     return 0.5 * (_REST_SPEED * rest_length) ** 2

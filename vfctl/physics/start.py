@@ -1,4 +1,4 @@
-"""Where a layout starts: as near to where it ends as a few milliseconds allow. On the host, in numpy."""
+"""Initial positions, near to the final layout, computed in milliseconds on the host with numpy."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 _PIVOTS: Final = 32
-"""Nodes from which the distances to all others are taken. With more the layouts become no better."""
+"""Number of nodes from which distances to all others are computed. More of them do not improve layouts."""
 
 _MAX_RADIUS: Final = 1e5
-"""units. Without gravity nodes that nothing links have no distance at which they are in balance."""
+"""units. It bounds the start without gravity, where unconnected nodes have no distance of equilibrium."""
 
 Points = npt.NDArray[np.float64]
 
 
 def ball(count: int, spacing: float, random: np.random.Generator) -> Points:
-    """Points spread evenly over a ball in which each has `spacing` units of room in each direction, [count, 3]."""
+    """Points spread evenly over a ball, `spacing` units apart on average, float64 [count, 3]."""
     radius = spacing * (count * 3 / (4 * np.pi)) ** (1 / 3)
     points: Points = radius * np.cbrt(random.random((count, 1))) * directions(random, count)
     return points
@@ -45,8 +45,9 @@ def start_positions(
 ) -> Points:
     """First positions of linked nodes, float64 [nodes, 3], units.
 
-    The shape is that of the hop distances, the size that at which shape and forces are in balance. It is blurred by
-    about an edge, since nodes with the same distances would be on one spot. Components are strewn over a ball.
+    The shape follows the hop distances, and the size is that at which the forces are balanced. Positions are shifted at
+    random by about the length of an edge, because nodes with the same distances would coincide. Components are spread
+    over a ball.
 
     Args:
         edges: int32 [edges, 2], node indices, at least one.
@@ -67,10 +68,10 @@ def start_positions(
 
 
 def _shape(graph: csr_array, component: npt.NDArray[np.int32], random: np.random.Generator) -> Points:
-    """Points whose distances are about those in the graph, in hops, [nodes, 3]; each component around the origin.
+    """Points whose distances approximate the hop distances, [nodes, 3]; each component around the origin.
 
     Pivot MDS (Brandes & Pich, Eigensolver methods for progressive multidimensional scaling, 2006): classical scaling
-    of the distances to a few pivots, each as far as can be from those before.
+    of the distances to a few pivots, each as far as possible from those before.
     """
     count = len(component)
     sizes = np.bincount(component)
@@ -84,7 +85,7 @@ def _shape(graph: csr_array, component: npt.NDArray[np.int32], random: np.random
     _, axes = np.linalg.eigh(squared.T @ squared)
     points = np.zeros((count, 3))
     points[:, : axes.shape[1]] = squared @ axes[:, -3:]
-    # Scaled so that the distances to the pivots are right in the mean.
+    # Scaled so that the distances to the pivots are right on average.
     pivots = np.argmin(np.where(distances < 0, count, distances), axis=0)
     there = np.linalg.norm(points[:, None] - points[pivots], axis=2)
     ratio = np.divide(there, distances, out=np.zeros_like(there), where=distances > 0)
@@ -93,7 +94,7 @@ def _shape(graph: csr_array, component: npt.NDArray[np.int32], random: np.random
 
 
 def _hops_to_pivots(graph: csr_array, worth: npt.NDArray[np.bool_], first: int) -> npt.NDArray[np.int32]:
-    """Hop distances to each pivot, int32 [nodes, pivots]; -1 where there is no way.
+    """Hop distances to each pivot, int32 [nodes, pivots]; -1 where there is no path.
 
     Args:
         graph: see `vfctl.graph.analysis.adjacency`.
@@ -119,10 +120,10 @@ def _balance(
     mass: npt.NDArray[np.float64],
     parameters: PhysicsParameters,
 ) -> float:
-    """By how much to enlarge a layout so that nothing makes it grow or shrink as a whole.
+    """The factor by which to enlarge a layout so that it neither grows nor shrinks as a whole.
 
-    This is where the virial, the sum of force · position, is 0. All three forces have it in closed form: of springs it
-    is a quadratic in the size, of gravity a square; that of a repulsion that falls off as 1/r does not depend on it.
+    There the virial, the sum of force · position, is 0. It has a closed form for all three forces: quadratic in the
+    size for springs, a square for gravity, and constant for a repulsion that falls as 1/r.
     """
     length = np.linalg.norm(position[edges[:, 0]] - position[edges[:, 1]], axis=1)
     square = parameters.center_gravity_k * (mass * (position**2).sum(axis=1)).sum()

@@ -1,4 +1,4 @@
-"""What the simulation works on: the graph as device arrays, and where every node is."""
+"""The data of the simulation: the graph as device arrays, and the state of every node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vfctl.physics.start import ball, directions, start_positions
 from vfctl.protocol import Nodes
 
 _NUDGE: Final = 1e-3
-"""units/s²: far too weak to see, strong enough to part two nodes that were dropped on one spot."""
+"""units/s². Too weak to be seen, strong enough to separate two nodes at one position."""
 
 
 _BLUNTING: Final = 0.6
@@ -30,9 +30,9 @@ class Topology(NamedTuple):
     """The graph, as the forces see it.
 
     Attributes:
-        edges: int32 [2, edges], node indices; without loops, which pull at nothing.
-        weights: float32 [edges], less for edges between well-linked nodes, scaled to a mean of 1, so that graphs with
-            weights in the thousands lay out alike.
+        edges: int32 [2, edges], node indices, without edges from a node to itself.
+        weights: float32 [edges], less for edges between nodes of high degree. The mean is 1, so the layout does not
+            depend on the unit of the weights.
         mass: float32 [nodes], the sum of a node's edge weights, at least 1. It makes a hub of degree 5,000 as
             steady as any other node: the highest frequency of the springs no longer grows with the degree.
         nudge: float32 [3, nodes], a tiny acceleration of its own for each node, zero in sum.
@@ -84,7 +84,7 @@ def topology(graph: Graph, cells: int | None = None) -> Topology:
 
 
 def init(graph: Graph, seed: int, parameters: PhysicsParameters) -> State:
-    """All nodes at rest, where `start_positions` puts them; without edges spread evenly over a ball.
+    """The initial state: at rest, with the positions of `start_positions`; without edges spread over a ball.
 
     The same seed gives the same positions, on any device.
 
@@ -111,7 +111,7 @@ def init(graph: Graph, seed: int, parameters: PhysicsParameters) -> State:
 
 
 def at_rest(position: npt.NDArray[np.float32]) -> State:
-    """Nodes that do not move yet at `position`, float32 [nodes, 3], units."""
+    """A state at rest with the positions `position`, float32 [nodes, 3], units."""
     return State(
         position=jnp.asarray(position.T),
         velocity=jnp.zeros(position.T.shape, jnp.float32),
@@ -122,7 +122,7 @@ def at_rest(position: npt.NDArray[np.float32]) -> State:
 
 
 def moved_to(old: Graph, nodes: Nodes, start: State, graph: Graph) -> State:
-    """The start of `graph`, with the nodes that it shares with `old` (by id) where those are.
+    """The start of `graph`, in which the nodes that `old` has, too (by id), keep their positions.
 
     Args:
         nodes: of `old`, in its order.
@@ -149,7 +149,7 @@ def _links(graph: Graph) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]
 
 
 def _sums(edges: npt.NDArray[np.int32], weights: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
-    """What the edges of each node weigh together, float64 [nodes]."""
+    """Sum of the edge weights of each node, float64 [nodes]."""
     sums: npt.NDArray[np.float64] = np.bincount(edges.ravel(), np.repeat(weights, 2), minlength=count).astype(
         np.float64
     )

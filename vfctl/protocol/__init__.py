@@ -1,4 +1,4 @@
-"""The V4 wire format: bytes <-> messages, and RFC 6455 framing. Sans-IO: no clock, socket, task or log."""
+"""The V4 wire format: bytes to messages and back, and RFC 6455 framing. Sans-IO: no clock, socket, task or log."""
 
 from vfctl.protocol.codec import decode, encode, encode_parts
 from vfctl.protocol.compact_encoder import CompactEncoder, History, View

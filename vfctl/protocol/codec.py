@@ -1,4 +1,4 @@
-"""V4: bytes to messages and back. Stateless; the bytes of one message in, one message out."""
+"""V4 messages to bytes and back, with compression. Stateless: the bytes of one message in, one message out."""
 
 from __future__ import annotations
 
@@ -56,19 +56,18 @@ _INT32 = range(-(2**31), 2**31)
 
 
 def encode(message: Message) -> bytes:
-    """The bytes of one message.
+    """Encode one message.
 
     Raises:
-        ValueError: a field does not fit its place on the wire (an id above u32, another dtype, …): `decode` would
-            not read it again.
+        ValueError: a field is out of range or has another dtype, so that `decode` would not return it.
     """
     return b"".join(encode_parts(message))
 
 
 def encode_parts(message: Message) -> tuple[Buffer, ...]:
-    """The same, in pieces that are not joined: nodes are a view of the message's own array.
+    """Encode one message in pieces, without a copy of the nodes.
 
-    Of a message that can be TIMED the last piece is the trailer; it is empty if there is none.
+    The last piece of a message that can be TIMED is the trailer. It is empty without TIMED.
 
     Raises:
         ValueError: as for `encode`.
@@ -82,13 +81,13 @@ def encode_parts(message: Message) -> tuple[Buffer, ...]:
 
 
 def decode(buffer: Buffer) -> Message:
-    """The message that `buffer` holds, whole and alone.
+    """Decode one message, which must be all of `buffer`.
 
-    Node, edge and sample arrays view `buffer` without a copy (unless COMPRESSED); keep it unchanged while they
-    are in use. A COMPACT section stays opaque.
+    Node, edge and sample arrays are views of `buffer`, unless COMPRESSED. Do not change it while they are in use. A
+    COMPACT section is returned as bytes.
 
     Raises:
-        ProtocolError: anything that is not one well-formed message. No other exception, for any bytes.
+        ProtocolError: the bytes are not one well-formed message. No other exception, for any bytes.
     """
     needed, whole = measure(buffer)
     if not whole or len(buffer) < needed:
@@ -144,7 +143,7 @@ def _encode(message: Message) -> tuple[Buffer, ...]:
     match message:
         case PositionUpdate():
             if message.compact:
-                raise ValueError("COMPACT, which takes a chain of states: a CompactEncoder makes it")
+                raise ValueError("COMPACT needs the states before it; use a CompactEncoder")
             return header, *_node_section(message), _encode_trailer(message.trailer)
         case CompactUpdate():
             _check_size(8 + message.count * NODE_DTYPE.itemsize)
@@ -175,7 +174,7 @@ def _encode(message: Message) -> tuple[Buffer, ...]:
 
 
 def _node_section(message: FullGraph | PositionUpdate, rest: bytes = b"") -> tuple[Buffer, ...]:
-    """Node count and nodes, then `rest`; as one LZ4 block if the message is compressed."""
+    """Node count, nodes and `rest`, the latter two as one LZ4 block if the message is compressed."""
     count = U32.pack(len(message.nodes))
     nodes = _array_bytes(message.nodes, NODE_DTYPE)
     if not message.compressed:
@@ -243,7 +242,7 @@ def _decode_full_graph(buffer: Buffer, flags: Flag) -> FullGraph:
     else:
         content, position = buffer, 8
         end = len(buffer) - (TRAILER.size if trailer else 0)
-    # An uncompressed message has been measured, so its parts are there; what a block holds is checked here.
+    # An uncompressed message has been measured, so its parts are there. The content of a block is checked here.
     nodes = np.frombuffer(content, NODE_DTYPE, count, position)
     position += nodes.nbytes
     (edge_count,) = U32.unpack_from(content, position)
@@ -260,7 +259,7 @@ def _decode_full_graph(buffer: Buffer, flags: Flag) -> FullGraph:
         try:
             metadata = _decode_metadata(memoryview(content)[position + 4 : end], count, position + 4)
         except ProtocolError as error:
-            if compressed:  # places inside the block mean nothing to whoever has the message
+            if compressed:  # offsets inside the block mean nothing to a reader of the message
                 raise ProtocolError(error.reason, offset=16) from None
             raise
     elif position != end:
@@ -287,9 +286,9 @@ def _decode_metadata(text: memoryview, count: int, offset: int) -> Metadata:
 
 
 def _decode_json(text: memoryview, offset: int) -> Any:
-    """Parse UTF-8 JSON; also refuses what would not survive being written again (lone surrogates).
+    """Parse UTF-8 JSON. Lone surrogates are refused, because they cannot be encoded again.
 
-    A number beyond a float (1e999) is JSON, and becomes infinite as in every other reader; `encode` refuses those.
+    A number beyond a float (1e999) is valid JSON and becomes infinite, as in every other reader. `encode` refuses it.
     """
     try:
         decoded = str(text, "utf-8")
@@ -341,24 +340,27 @@ _STRIDE = NODE_DTYPE.itemsize
 
 
 def compress(node_bytes: Buffer, rest: bytes = b"") -> bytes:
-    """One LZ4 block of the shuffled nodes and, unshuffled, what follows them.
+    """Make one LZ4 block of the shuffled nodes and the unshuffled rest.
+
+    LZ4 alone does not compress these frames, because floats of neighbouring nodes share no runs of bytes. The shuffle
+    (as in Blosc and HDF5) puts the first bytes of all nodes together, then all second ones, and so on.
 
     Args:
         node_bytes: whole 28-byte records.
-        rest: of a FullGraph, edges and metadata with their counts.
+        rest: edges and metadata of a FullGraph, with their counts.
     """
     rows = np.frombuffer(node_bytes, np.uint8).reshape(-1, _STRIDE)
     return bytes(lz4.block.compress(rows.T.tobytes() + rest, store_size=False))
 
 
 def decompress(block: memoryview, raw_length: int, node_bytes: int, *, offset: int) -> bytes:
-    """Undo `compress`: the nodes as they were, then the rest.
+    """Undo `compress`: return the nodes and then the rest.
 
     Args:
         block: the LZ4 block.
-        raw_length: its length once decompressed; the caller has bounded it.
-        node_bytes: how much of that is nodes.
-        offset: where the block stands in its message, for the error.
+        raw_length: its decompressed length, which the caller has bounded.
+        node_bytes: how many of these bytes are nodes.
+        offset: position of the block in its message, for the error.
 
     Raises:
         ProtocolError: not an LZ4 block, or one of another length.

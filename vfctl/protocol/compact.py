@@ -1,7 +1,7 @@
-"""The section of a COMPACT update: a key frame, or what prediction from two earlier states leaves over.
+"""The section of a COMPACT update: a key frame, or the residual of a prediction from two earlier states.
 
-Pure functions between integers on a grid and bytes; `docs/protocol.md` is the normative text, and who remembers which
-states are `compact_encoder` and `position_decoder`.
+Pure functions between integers on a grid and bytes. `docs/protocol.md` is normative. `compact_encoder` and
+`position_decoder` keep the states.
 """
 
 from __future__ import annotations
@@ -27,39 +27,38 @@ HEADER_BYTES: Final = _PREFIX.size + _CHECK.size + _LAGS.size
 _LAGS_AT: Final = _PREFIX.size + _CHECK.size
 
 KEY: Final = 0xFFFF
-"""In the place of the lag of the newest state: there is none, this is a key frame."""
+"""Value of `back` in a key frame."""
 
 MAX_LAG: Final = KEY - 1
-"""States further apart than this are not predicted from one another."""
+"""Largest distance of states in a prediction."""
 
 SECTION_OFFSET: Final = 12
-"""Where a section stands in its message."""
+"""Offset of a section in its message."""
 
 
 def most_section_bytes(count: int) -> int:
-    """No section of so many nodes is longer. Any positions fit: a value has 85 bits at most."""
+    """The longest section of `count` nodes, in bytes. Any positions fit, because a value has at most 85 bits."""
     return 64 + 32 * count
 
 
 def ids_check(ids: npt.NDArray[np.uint32]) -> int:
-    """CRC-32 of the node ids of a FullGraph, u32 [nodes]: where that of a section begins.
+    """CRC-32 of the node ids of a FullGraph, u32 [nodes]. The CRC of a section continues it.
 
-    So a frame that was made for other nodes, or for the same in another order, is refused.
+    So a frame for other nodes, or for the same nodes in another order, is refused.
     """
     return zlib.crc32(ids.astype("<u4").tobytes())
 
 
 @dataclass(frozen=True, slots=True)
 class SectionHeader:
-    """The first 16 bytes of a section, its CRC checked.
+    """The first 16 bytes of a section, without its CRC.
 
     Attributes:
-        chain: states of one chain are on one grid.
-        position: number of this state in it; as far apart in time as the states are.
-        back: how far the newest state that this is predicted from lies before it; 0: it is that state. None: this is a
-            key frame.
-        span: how far the state before that lies before it. Of a key frame: how far the state lies before this one
-            whose difference it carries. 0: there is none, and velocity counts as 0.
+        chain: number of the chain. All states of a chain are on one grid.
+        position: number of this state in the chain, which grows in proportion to time.
+        back: distance to the newest state of the prediction; 0 if nothing has changed since; None for a key frame.
+        span: distance from that state to the one before it. In a key frame, distance from this state to the one before
+            it. 0 if there is no earlier state, so that velocity counts as 0.
     """
 
     chain: int
@@ -69,10 +68,10 @@ class SectionHeader:
 
 
 def extrapolate(earlier: Integers, latest: Integers, span: int, back: int) -> Integers:
-    """Where the nodes are `back` after `latest` if they go on as they did in the `span` between the two.
+    """Predict the state `back` after `latest`, if nodes continue as in the `span` from `earlier` to `latest`.
 
-    Exact on every machine: latest + floor((2·back·(latest − earlier) + span) / (2·span)), held within the grid's box.
-    The numerator stays below 2^43, so a float64 quotient never rounds up to the next integer.
+    Exact on every machine: latest + floor((2·back·(latest − earlier) + span) / (2·span)), limited to the grid's
+    box. The numerator is below 2^43, so a float64 quotient never rounds up to the next integer.
 
     Args:
         earlier, latest: int32 [3, nodes]; `earlier` is not read if `span` is 0.
@@ -93,10 +92,10 @@ def extrapolate(earlier: Integers, latest: Integers, span: int, back: int) -> In
 
 
 def residual_section(residual: Integers, header: SectionHeader, check: int) -> bytes | None:
-    """A frame for those who have the states that it is predicted from; None if it would be longer than is allowed.
+    """Make a section for connections that have the states of the prediction; None if it would be too long.
 
     Args:
-        residual: int32 [3, nodes], the state less its prediction.
+        residual: int32 [3, nodes], the state minus its prediction.
         check: `ids_check` of these nodes.
     """
     assert header.back is not None
@@ -107,11 +106,12 @@ def residual_section(residual: Integers, header: SectionHeader, check: int) -> b
 def key_section(
     grid: Grid, state: Integers, difference: Integers | None, header: SectionHeader, check: int
 ) -> tuple[bytes, int]:
-    """A frame for those who have nothing yet, and its span: 0 also if the difference was too much for it.
+    """Make a key frame, for connections without a state. Return it and its span, which is 0 if the difference did not
+    fit.
 
     Args:
         state: int32 [3, nodes].
-        difference: `state` less that of `header.span` before it; None if the span is 0.
+        difference: `state` minus the state `header.span` before it; None if the span is 0.
         check: `ids_check` of these nodes.
     """
     count = state.shape[1]
@@ -127,10 +127,10 @@ def key_section(
 
 
 def read_header(section: bytes | memoryview, count: int, check: int) -> SectionHeader:
-    """The header of a section for `count` nodes with this `ids_check`.
+    """Read the header of a section for `count` nodes with this `ids_check`.
 
     Raises:
-        ProtocolError: it is too short or too long for these nodes, or damaged, or was made for other nodes.
+        ProtocolError: the section is too short, too long, damaged, or for other nodes.
     """
     if len(section) < HEADER_BYTES:
         raise ProtocolError(
@@ -155,23 +155,23 @@ def read_header(section: bytes | memoryview, count: int, check: int) -> SectionH
 
 
 def read_residual(section: bytes | memoryview, predicted: Integers) -> Integers:
-    """The state that a residual frame carries, int32 [3, nodes].
+    """Read the state of a residual frame, int32 [3, nodes].
 
     Args:
         predicted: int32 [3, nodes], see `extrapolate`.
 
     Raises:
-        ProtocolError: the body is not what it should be.
+        ProtocolError: the body is malformed.
     """
     residual = unpack(section[HEADER_BYTES:], predicted.shape[1], offset=SECTION_OFFSET + HEADER_BYTES)
     return _within_box(predicted + residual)
 
 
 def read_key(section: bytes | memoryview, count: int, span: int) -> tuple[Grid, Integers, Integers | None]:
-    """The grid, the state and the one `span` before it (None if the span is 0) that a key frame carries.
+    """Read a key frame: the grid, the state, and the one `span` before it (None if the span is 0).
 
     Raises:
-        ProtocolError: the body is not what it should be.
+        ProtocolError: the body is malformed.
     """
     at = SECTION_OFFSET + HEADER_BYTES
     if len(section) < HEADER_BYTES + _KEY.size:
@@ -192,10 +192,10 @@ def read_key(section: bytes | memoryview, count: int, span: int) -> tuple[Grid, 
 
 
 def check_section(section: bytes | memoryview, count: int) -> None:
-    """What one section tells by itself, for those who do not follow its chain; its CRC-32 is not looked at.
+    """Describe a section without the states before it. Its CRC-32 is not checked.
 
     Raises:
-        ProtocolError: as for reading it, if the fault is in the section itself.
+        ProtocolError: the section itself is malformed.
     """
     if not HEADER_BYTES <= len(section) <= most_section_bytes(count):
         raise ProtocolError(f"a COMPACT section of {len(section)} bytes for {count} nodes", offset=SECTION_OFFSET - 4)
@@ -216,7 +216,7 @@ def _checksum(prefix: bytes | memoryview, rest: bytes | memoryview, check: int) 
 
 
 def _centre(state: Integers) -> npt.NDArray[np.int32]:
-    """int32 [3]: the mean of the coordinates that are somewhere."""
+    """The mean of the finite coordinates, int32 [3]."""
     if state.min(initial=0) == NOWHERE:
         rows = [row[row != NOWHERE] for row in state]
         return np.array([int(row.mean()) if row.size else NOWHERE for row in rows], np.int32)
@@ -224,10 +224,10 @@ def _centre(state: Integers) -> npt.NDArray[np.int32]:
 
 
 def _within_box(state: Integers, offset: int = SECTION_OFFSET + HEADER_BYTES) -> Integers:
-    """The state as it is.
+    """Return `state`.
 
     Raises:
-        ProtocolError: a node is outside of the grid's box.
+        ProtocolError: a node is outside the grid's box.
     """
     lowest, highest = int(state.min(initial=0)), int(state.max(initial=0))
     if lowest < NOWHERE or highest > MAX_INTEGER:

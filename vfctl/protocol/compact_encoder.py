@@ -1,7 +1,7 @@
-"""The sending side of COMPACT: one for all connections to a graph, which remembers the newest states on their grid.
+"""The sending side of COMPACT: one encoder for all connections to a graph. It keeps the newest states on their grid.
 
-What a connection has is two numbers. Connections with the same two, and the same filter, share one section; one that
-has skipped rounds, joined or changed its filter needs no chain of its own.
+The history of a connection is two numbers. Connections with the same history and filter share one section. A connection
+that skipped updates, is new, or changed its filter needs no chain of its own.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from vfctl.protocol.compact import (
 from vfctl.protocol.grid import Grid, Integers, Positions
 
 MAX_VELOCITY_REUSE: Final = 10
-"""A velocity that was measured over a span is believed for so many; beyond that, standing still is the better guess."""
+"""Number of spans for which a measured velocity is used. Beyond it, velocity 0 predicts better."""
 
 MAX_RESIDUAL_BYTES_PER_NODE: Final = 6
-"""From here on it is looked whether a key frame is shorter."""
+"""Bytes from which a residual frame is compared with a key frame."""
 
 _KEPT_STATES: Final = 32
 _KEPT_BYTES: Final = 64 * 2**20
@@ -34,12 +34,12 @@ _MAX_HISTORIES: Final = 8
 
 
 class History(NamedTuple):
-    """What a connection has, by the numbers of the states: all that a server keeps of it.
+    """The states that a connection has, by their numbers.
 
     Attributes:
-        chain: to which the states belong.
-        earlier: the state before the newest; None if there is none.
-        latest: the newest.
+        chain: number of their chain.
+        earlier: the state before the latest; None if there is none.
+        latest: the latest state.
     """
 
     chain: int
@@ -48,11 +48,11 @@ class History(NamedTuple):
 
 
 class View:
-    """The nodes that an audience sees: those of one FullGraph, in its order. Compared by identity: make one a filter.
+    """The nodes of a FullGraph, in its order. Views are compared by identity, so make one for each filter.
 
     Args:
-        ids: u32 [seen nodes].
-        indices: int64 [seen nodes], where they stand among all nodes; None if all are seen.
+        ids: u32 [visible nodes].
+        indices: int64 [visible nodes], their indices among all nodes; None if all are visible.
     """
 
     __slots__ = ("__weakref__", "check", "count", "indices")
@@ -65,7 +65,7 @@ class View:
         self.check = ids_check(ids)
 
     def gather(self, whole: Integers) -> Integers:
-        """The columns of the seen nodes, int32 [3, seen nodes]."""
+        """The columns of the visible nodes, int32 [3, visible nodes]."""
         return whole if self.indices is None else whole.take(self.indices, axis=1)
 
 
@@ -73,17 +73,17 @@ class CompactEncoder:
     """Makes the sections of one graph's states.
 
     Args:
-        chain: number of the first chain, u32; each new grid takes the next. Begin with a random one: then a frame of
-            another server, or of the same before a restart, is not taken for one of this.
-        kept_states: how many states are remembered, at least 3: who has none of them gets a key frame. Of large graphs
-            it is fewer, 64 MiB in all.
-        max_histories: residuals are worked out for so many different pairs of earlier states at most, for each new
-            state; all others get the one key frame, and have the same pair from then on.
+        chain: number of the first chain, u32. Each new grid has the next number. Use a random one, so that frames of
+            another server, or from before a restart, are not confused with those of this one.
+        kept_states: number of states that are kept, at least 3. A connection without any of them gets a key frame. For
+            large graphs it is fewer, 64 MiB in all.
+        max_histories: number of different histories for which residuals are computed, for each new state. All other
+            connections get one key frame, and have the same history from then on.
 
     Attributes:
-        chain: number of the present chain.
-        position: number of the newest state; -1 before there is one.
-        grid: of the present chain.
+        chain: number of the current chain.
+        position: number of the newest state; -1 before the first.
+        grid: grid of the current chain.
         key_frames, residual_frames: sections made so far, each for any number of connections.
     """
 
@@ -97,23 +97,22 @@ class CompactEncoder:
         self._max_histories = max_histories
         self._states: dict[int, tuple[Grid, Integers]] = {}
         self._residuals: dict[tuple[int, int], Integers] = {}
-        # By view, for as long as somebody has it: who changes filters at rest leaves none behind.
+        # Weak by view, so that clients that change filters leave nothing behind.
         self._keys: WeakKeyDictionary[View, tuple[bytes, History]] = WeakKeyDictionary()
         self._sections: WeakKeyDictionary[View, dict[History, tuple[bytes, History]]] = WeakKeyDictionary()
         self._stride = 1
 
     def push(self, position: int, positions: Positions) -> None:
-        """A new state; the same number again changes nothing.
+        """Add a state. The same number again changes nothing.
 
-        Nodes that leave the grid's box, or a layout that has become too small or far too large for its step, start a
-        new chain.
+        A new chain starts if nodes leave the grid's box, or if the layout is too small or far too large for the step.
 
         Args:
-            position: its number, u32. Numbers grow with time, and may leave some out: prediction takes them for times.
-            positions: float32 [3, nodes], x, y and z; always of the same nodes. What is not finite is read back as NaN.
+            position: number of the state, u32. The prediction uses numbers as times; some may be left out.
+            positions: float32 [3, nodes], x, y and z, always of the same nodes. Values that are not finite become NaN.
 
         Raises:
-            ValueError: a number that is not beyond the last one, or another number of nodes.
+            ValueError: `position` is not above the last one, or there is another number of nodes.
         """
         if position == self.position:
             return
@@ -133,13 +132,15 @@ class CompactEncoder:
         self._sections.clear()
 
     def section(self, view: View, history: History | None) -> tuple[bytes, History]:
-        """The newest state for connections that see `view` and have `history`, and what they have with it.
+        """Return the section of the newest state for connections with this view and history, and their history after
+        it.
 
-        Equal arguments get the same section, made once.
+        Equal arguments return the same section, which is made once.
 
         Args:
-            history: what was returned for the last section that went out to them. None for those that have none, or
-                have got a FullGraph since.
+            view: the visible nodes.
+            history: the result of the last call for these connections. None for those without one, and after a
+                FullGraph.
         """
         if history is None or history.chain != self.chain:
             return self._key(view)
@@ -170,7 +171,8 @@ class CompactEncoder:
         return section, History(self.chain, history.latest, self.position) if back else history
 
     def _residual_of(self, latest: int, back: int, span: int) -> Integers | None:
-        """The newest state less its prediction, of all nodes; None if it cannot be had, or there are too many."""
+        """The newest state minus its prediction, for all nodes; None if a state is missing or there are too many
+        histories."""
         residual = self._residuals.get((latest, span))
         if residual is None:
             if latest not in self._states or back > MAX_LAG or len(self._residuals) >= self._max_histories:
@@ -181,7 +183,7 @@ class CompactEncoder:
         return residual
 
     def _key(self, view: View) -> tuple[bytes, History]:
-        """A key frame, with which a connection has the same history as those that go on without one."""
+        """A key frame. After it a connection has the same history as connections that did not need one."""
         made = self._keys.get(view)
         if made is None:
             state = view.gather(self._state(self.position))
@@ -196,9 +198,9 @@ class CompactEncoder:
         return made
 
     def _state_before(self) -> tuple[int, Integers | None]:
-        """The state that those who are served now had last: the one that lies as far back as their rounds are long.
+        """The last state of the connections that are served now: one interval before the newest.
 
-        None if there is none, or none that fits into the box of a new grid.
+        None if there is none, or if it does not fit into the box of a new grid.
         """
         wanted = self.position - self._stride
         before = [number for number in self._states if number < self.position and self.position - number <= MAX_LAG]
@@ -209,7 +211,7 @@ class CompactEncoder:
             return number, None
 
     def _state(self, number: int) -> Integers:
-        """A remembered state on the present grid."""
+        """A state that is kept, on the current grid."""
         grid, state = self._states[number]
         if grid != self.grid:
             state = self.grid.quantise(grid.dequantise(state))

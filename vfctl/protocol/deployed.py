@@ -1,7 +1,6 @@
-"""The frames that deployed VisionFlow servers send: V2, V3, V5 and `0x42` (`docs/captures.md` has the layouts).
+"""The frames of deployed VisionFlow servers: V2, V3, V5 and `0x42` (`docs/captures.md` has the layouts).
 
-They are only read here. They carry no count: whoever has a frame has to know where it ends. Ids carry flags in their
-upper bits.
+vfctl only reads them. They have no count, so the reader must know where a frame ends. The upper bits of ids are flags.
 """
 
 from __future__ import annotations
@@ -22,20 +21,21 @@ _TREE: Final = [*_PLACE, ("distance", "<f4"), ("parent", "<i4")]
 _ANALYSIS: Final = [*_TREE, ("cluster", "<u4"), ("anomaly", "<f4"), ("community", "<u4")]
 
 V2_DTYPE: Final = np.dtype(_TREE)
-"""One node of V2: 36 bytes. `distance` is that of the shortest path to it, `parent` the node before it (-1: none)."""
+"""One node of V2: 36 bytes. `distance` is the length of the shortest path to it, `parent` the node before it (-1:
+none)."""
 
 V3_DTYPE: Final = np.dtype(_ANALYSIS)
-"""One node of V3 and V5: 48 bytes, V2 and the results of an analysis."""
+"""One node of V3 and V5: 48 bytes, as V2, with the results of an analysis."""
 
 SEQUENCED_DTYPE: Final = np.dtype(_PLACE)
 """One node of a `0x42` frame: 28 bytes."""
 
 ID_MASK: Final = 0x03FFFFFF
-"""The bits of an id that are the id; the others are `NodeFlag`s."""
+"""The bits of the id itself; the others are `NodeFlag`s."""
 
 
 class Form(StrEnum):
-    """What a payload is: a V4 message, or a frame of a deployed server."""
+    """The form of a payload: a V4 message, or a frame of a deployed server."""
 
     V4 = "v4"
     V2 = "v2"
@@ -45,7 +45,7 @@ class Form(StrEnum):
 
 
 class NodeFlag(IntFlag):
-    """The bits of an id beyond ID_MASK, as deployed servers use them."""
+    """The flags of deployed servers in the bits of an id outside ID_MASK."""
 
     CLASS = 1 << 26
     INDIVIDUAL = 1 << 27
@@ -82,7 +82,7 @@ _LAYOUTS: Final = {
 }
 
 FIRST_BYTES: Final[dict[int, Form]] = {first: layout.form for first, layout in _LAYOUTS.items()}
-"""By which first byte each deployed form is known."""
+"""The first byte of each deployed form."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,9 +90,9 @@ class DeployedFrame:
     """One decoded frame of a deployed server.
 
     Attributes:
-        form: which of the forms.
-        sequence: u64 number of the broadcast; None for V2 and V3, which have none.
-        records: [nodes], V2_DTYPE, V3_DTYPE or SEQUENCED_DTYPE by `form`; views the payload: `id` still has its flags.
+        form: the form.
+        sequence: u64 number of the broadcast; None for V2 and V3.
+        records: [nodes], V2_DTYPE, V3_DTYPE or SEQUENCED_DTYPE by `form`. A view of the payload; `id` has its flags.
     """
 
     form: Form
@@ -107,16 +107,16 @@ class DeployedFrame:
 
     @property
     def flags(self) -> npt.NDArray[np.uint32]:
-        """The flags of each id (`NodeFlag`, and what else is set beyond ID_MASK), uint32 [nodes], in their places."""
+        """The flags of each id (`NodeFlag`, and other bits outside ID_MASK), uint32 [nodes], unshifted."""
         flags: npt.NDArray[np.uint32] = self.records["id"] & np.uint32(0xFFFFFFFF ^ ID_MASK)
         return flags
 
 
 def decode_deployed(payload: Buffer) -> DeployedFrame:
-    """The frame that `payload` holds, whole and alone; no copy, keep `payload` unchanged while it is in use.
+    """Decode one frame, which must be all of `payload`. The records are a view, so do not change `payload`.
 
     Raises:
-        ProtocolError: a first byte that no deployed form has, or a length that does not fit its form.
+        ProtocolError: the first byte is of no deployed form, or the length does not fit the form.
     """
     layout, count, rest = _measured(payload)
     if rest:
@@ -129,17 +129,17 @@ def decode_deployed(payload: Buffer) -> DeployedFrame:
 
 
 def whole_records(payload: Buffer) -> int:
-    """How many bytes of a frame that may be cut off are whole nodes and what stands before them.
+    """Number of bytes of whole nodes, and the header before them, in a frame that may be cut off.
 
     Raises:
-        ProtocolError: as for `decode_deployed`, but not for nodes that are cut off.
+        ProtocolError: as for `decode_deployed`, except for nodes that are cut off.
     """
     _, _, rest = _measured(payload)
     return len(payload) - rest
 
 
 def form_of(payload: Buffer) -> Form:
-    """What a payload is that something else has delimited: its first byte and its length have to agree.
+    """Detect the form of a payload by its first byte and its length.
 
     Raises:
         ProtocolError: it is neither exactly one V4 message nor a frame of a deployed server.
@@ -161,7 +161,7 @@ def form_of(payload: Buffer) -> Form:
 
 
 def _measured(payload: Buffer) -> tuple[_Layout, int, int]:
-    """The layout, how many whole nodes there are, and how many bytes are left over."""
+    """The record layout, the number of whole nodes, and the number of bytes that are left."""
     layout = _LAYOUTS.get(payload[0]) if payload else None
     if layout is None:
         found = f"version {payload[0]}" if payload else "no bytes"

@@ -1,4 +1,4 @@
-"""The criteria of a FilterUpdate."""
+"""The filter of a FilterUpdate."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _KEYS = ("kind", "depth", "cluster", "search")
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a connection wants to see. Criteria that are set are combined with AND; `Filter()` is everything.
+    """Which nodes a connection receives. The criteria that are set are combined with AND; `Filter()` matches all nodes.
 
-    Equal filters are equal and hash alike, so clients can be grouped by what they watch.
+    Equal filters have equal hashes, so connections can be grouped by their filter.
 
     Attributes:
         kinds: node kinds to keep (`class`, `individual`, …); None keeps all, an empty set keeps none.
         depth: inclusive range of hierarchy depths.
         clusters: cluster numbers to keep; None keeps all, an empty set keeps none.
-        search: keep labels that contain this text, whatever its case; an empty text is no criterion.
+        search: keep labels that contain this text, in any case; an empty text is no criterion.
     """
 
     kinds: frozenset[str] | None = None
@@ -29,7 +29,7 @@ class Filter:
 
     def __post_init__(self) -> None:
         if self.search == "":
-            object.__setattr__(self, "search", None)  # frozen, but not yet seen by anybody
+            object.__setattr__(self, "search", None)  # frozen, but nobody has used it yet
 
     @property
     def is_everything(self) -> bool:
@@ -41,7 +41,7 @@ class Filter:
         """Read the JSON form, `{"kind":["class"],"depth":[0,3],"cluster":[1,7],"search":"text"}`.
 
         Raises:
-            ValueError: an unknown key, or a criterion of another shape; the text says which and what it takes.
+            ValueError: an unknown key, or a criterion of another form. The text names it, and what is expected.
         """
         if not isinstance(criteria, Mapping):
             raise ValueError(f"a filter is a JSON object, not {_kind_of(criteria)}")
@@ -111,7 +111,7 @@ def _of_others(value: object) -> str:
 
 
 def _kind_of(value: object) -> str:
-    """What a JSON value is, in JSON's words."""
+    """The JSON name of a value's type."""
     match value:
         case None:
             return "null"

@@ -1,4 +1,4 @@
-"""The grid of a COMPACT chain: positions as whole numbers of steps."""
+"""The grid of a COMPACT chain: positions as integers, in steps."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ NOWHERE: Final = -(2**24)
 """The integer of a coordinate that is not finite; read back as NaN."""
 
 MAX_INTEGER: Final = 2**24 - 1
-"""float32 holds all integers up to here, so one multiplication, rounded once, is all that decoding takes."""
+"""float32 represents all integers up to this, so decoding is one multiplication that is rounded once."""
 
 STEPS_PER_EXTENT: Final = 4096
-"""The step is at most so small a part of the layout's extent."""
+"""A layout has at least this many steps in its largest extent."""
 
 _MARGIN: Final = 15 / 16
-"""A new grid is so much finer than it must be, so that a layout that shrinks a little needs no other."""
+"""Factor by which a new grid is finer than necessary, so that a layout may shrink a little on it."""
 
 _MAX_GROWTH: Final = 1.25
-"""A layout may grow so far beyond that: then a coarser grid saves a third of a bit an axis, and has paid for the key
-frames that it costs after a few seconds."""
+"""Factor by which a layout may grow. Then a coarser grid saves a third of a bit per axis, and within seconds more than
+its key frames cost."""
 
 _STRAGGLER: Final = 8.0
-"""Who is further from the mean than so many mean absolute deviations does not count for the extent: one node dragged
-far away must not make the others' grid coarse. In a ball nobody is further than 2.7, in real layouts 3 to 5."""
+"""Nodes that are further from the mean than this many mean absolute deviations do not count for the extent, because one
+node that was dragged far away must not make the grid of all others coarse. In a ball no node is further than 2.7, in
+layouts than 3 to 5."""
 
 _PASSES: Final = 8
 
 _STEP_BITS: Final = 8
-"""Significant bits of a step: with them, whatever lies within 65,536 steps of 0 is a float32 exactly."""
+"""Significant bits of a step. All positions within 65,536 steps of 0 are then exact in float32."""
 
 _FINEST_STEP: Final = 2.0**-126
 _COARSEST_STEP: Final = 2.0**104
@@ -48,7 +49,8 @@ _COARSEST_STEP: Final = 2.0**104
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Positions that are whole multiples of `step`, in units. It has no origin: its box reaches 2^24 steps each way.
+    """Positions that are whole multiples of `step`, in units. It has no origin: its box reaches 2^24 steps in each
+    direction.
 
     Attributes:
         step: a positive float32 from 2^-126 up to 2^104, so that no position overflows and none is subnormal.
@@ -58,17 +60,18 @@ class Grid:
 
     @classmethod
     def covering(cls, positions: Positions) -> Grid:
-        """A grid that is fine enough for a layout: at least 4096 steps to its largest extent."""
+        """Make a grid that is fine enough for a layout: at least 4096 steps in its largest extent."""
         finite = np.isfinite(positions)
         reach = float(np.abs(positions).max(where=finite, initial=0.0))
         kept = positions[:, finite.all(axis=0)].astype(np.float64)
-        # Finer than float32 itself resolves at the layout's outermost node would be for nothing, and leave the box.
+        # A grid finer than float32 resolves at the outermost node would be useless, and leave the box.
         resolution = math.ldexp(1.0, math.frexp(reach)[1] - 24) if reach else 2.0**-12
         step = max(_rounded_down(_extent(kept) * _MARGIN / STEPS_PER_EXTENT), resolution)
         return cls(min(max(step, _FINEST_STEP), _COARSEST_STEP))
 
     def quantise(self, positions: Positions) -> Integers:
-        """The nearest grid points, ties to even; NOWHERE for what is not finite. Off by step/2 at most.
+        """Return the nearest grid points, ties to even; NOWHERE for a position that is not finite. The error is at most
+        step/2.
 
         Raises:
             ValueError: a position is outside of the grid's box.
@@ -83,14 +86,14 @@ class Grid:
         return scaled.astype(np.int32)
 
     def dequantise(self, integers: Integers) -> Positions:
-        """float32(step × integer), rounded once; NaN for NOWHERE."""
+        """Return float32(step × integer), rounded once; NaN for NOWHERE."""
         if integers.min(initial=0) > NOWHERE:
             return integers.astype(np.float32) * np.float32(self.step)
         somewhere = np.where(integers == NOWHERE, np.nan, integers)
         return somewhere.astype(np.float32) * np.float32(self.step)
 
     def suits(self, integers: Integers) -> bool:
-        """Whether a layout on this grid still has enough steps to its extent, and not far too many."""
+        """Whether a layout still has enough steps on this grid, and not far too many."""
         if integers.min(initial=0) == NOWHERE:
             integers = integers[:, (integers != NOWHERE).all(axis=0)]
         return STEPS_PER_EXTENT <= _extent(integers) <= STEPS_PER_EXTENT * _MAX_GROWTH / _MARGIN
@@ -102,14 +105,14 @@ def positions_of(nodes: Nodes) -> Positions:
 
 
 def _extent(coordinates: npt.NDArray[np.float64] | Integers) -> float:
-    """The largest extent of finite [3, nodes] without its stragglers."""
+    """The largest extent of finite [3, nodes] without outliers."""
     if not coordinates.size:
         return 0.0
     count = coordinates.shape[1]
     total = coordinates.sum(axis=1, dtype=coordinates.dtype if coordinates.dtype.kind == "f" else np.int64)
     stragglers = np.zeros(0, np.intp)
-    for _ in range(_PASSES):  # one straggler far enough hides another
-        # Leaving columns out of the sums takes a quarter of the time that copying all others does.
+    for _ in range(_PASSES):  # an outlier that is far enough hides another
+        # Subtracting columns from the sums takes a quarter of the time of copying all others.
         kept = count - len(stragglers)
         centre = ((total - coordinates[:, stragglers].sum(axis=1)) / kept).astype(coordinates.dtype)[:, None]
         away = np.abs(coordinates - centre)

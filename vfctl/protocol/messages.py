@@ -1,4 +1,4 @@
-"""The messages of V4, as plain data. Arrays view the bytes they were decoded from; nothing here touches I/O."""
+"""The messages of V4 as dataclasses. Arrays are views of the bytes that they were decoded from."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Edges = npt.NDArray[np.void]
 
 @dataclass(frozen=True, slots=True)
 class Trailer:
-    """The 20 bytes that TIMED adds.
+    """The trailer of 20 bytes of a TIMED message.
 
     Attributes:
-        sequence: number of the round, counted per gateway (VoiceData: of the message in its stream).
+        sequence: number of the interval, counted per gateway (for VoiceData: of the message in its stream).
         timestamp_us: unix time in µs at which the state was valid.
-        interval_us: µs until this connection's next round; 0 if unknown.
+        interval_us: µs until the next update of this connection; 0 if unknown.
     """
 
     sequence: int
@@ -36,7 +36,7 @@ class Trailer:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What METADATA adds to a FullGraph: one entry a node, in node order.
+    """The columns that METADATA adds to a FullGraph, with one entry per node, in node order.
 
     Attributes:
         label: the node's name, str [nodes].
@@ -52,7 +52,7 @@ class Metadata:
 
 
 class _ByContent:
-    """Equality for messages that hold arrays: by their bytes, so that NaN equals itself."""
+    """Equality for messages with arrays: by their bytes, so that NaN equals itself."""
 
     __slots__ = ()
 
@@ -75,14 +75,14 @@ def _same(a: object, b: object) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FullGraph(_ByContent):
-    """All nodes and edges that a connection sees; the first message of every connection.
+    """All nodes and edges that match the filter of a connection. It is the first message of every connection.
 
     Attributes:
         nodes: NODE_DTYPE [nodes].
         edges: EDGE_DTYPE [edges].
-        metadata: labels, kinds, depths and clusters, if asked for.
+        metadata: labels, kinds, depths and clusters, if requested.
         trailer: present if TIMED.
-        compressed: sent (or to be sent) as an LZ4 block.
+        compressed: encoded as an LZ4 block.
     """
 
     nodes: Nodes
@@ -94,15 +94,14 @@ class FullGraph(_ByContent):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PositionUpdate(_ByContent):
-    """Positions and velocities of the nodes that a connection sees.
+    """Positions and velocities of the nodes that match the filter of a connection.
 
     Attributes:
         nodes: NODE_DTYPE [nodes].
         settled: the layout is stable; frames now come at the stable interval.
         trailer: present if TIMED.
-        compressed: sent (or to be sent) as an LZ4 block.
-        compact: came as a COMPACT section, as a `PositionDecoder` has read it: positions within half a step, velocities
-            left out and 0 here.
+        compressed: encoded as an LZ4 block.
+        compact: a `PositionDecoder` made it of a COMPACT section. Positions are exact to half a step, velocities are 0.
     """
 
     nodes: Nodes
@@ -114,7 +113,7 @@ class PositionUpdate(_ByContent):
 
 @dataclass(frozen=True, slots=True)
 class CompactUpdate:
-    """A PositionUpdate in the COMPACT encoding, its section left opaque: a `PositionDecoder` reads it.
+    """A PositionUpdate in the COMPACT encoding. A `PositionDecoder` decodes its section.
 
     Attributes:
         count: number of nodes.
@@ -149,7 +148,7 @@ class NodeDrag:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A sign of life. With `responder_timestamp_us` set it is the reply (FINAL) and echoes `timestamp_us`.
+    """A heartbeat. With `responder_timestamp_us` it is the reply (FINAL) and echoes `timestamp_us`.
 
     Attributes:
         timestamp_us: unix time in µs at the sender of the request.
@@ -162,17 +161,17 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class FilterUpdate:
-    """What the connection wants to see from now on; answered by the FullGraph of that subset."""
+    """The filter of the connection from now on. The server answers with the FullGraph of the subset."""
 
     filter: Filter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VoiceData(_ByContent):
-    """A piece of speech.
+    """A piece of voice.
 
     Attributes:
-        stream: 0 from a client; the server stamps the speaker.
+        stream: 0 from a client; the server sets the number of the speaker.
         sample_rate_hz: samples a second.
         samples: int16 [samples], PCM mono.
         trailer: present if TIMED; its sequence counts the messages of the stream.
@@ -186,14 +185,14 @@ class VoiceData(_ByContent):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Server to client: an error, somebody's selection, …; `body["notice"]` says which."""
+    """A notice of the server: an error, a selection, …; `body["notice"]` has its kind."""
 
     body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """A message of a type that V4 leaves to its successors; carried, and otherwise ignored."""
+    """A message of a reserved type. It is carried as bytes and otherwise ignored."""
 
     type_id: int
     payload: bytes
@@ -214,7 +213,7 @@ Message = (
 
 
 def describe(message: Message) -> tuple[str, Flag]:
-    """The name of a message's type as V4 has it (`Reserved` for the rest), and the flags that it is sent with."""
+    """The V4 name of a message's type (`Reserved` for reserved ones), and its flags."""
     flags = NO_FLAGS
     if isinstance(message, Heartbeat):
         flags |= Flag.FINAL if message.responder_timestamp_us is not None else NO_FLAGS
@@ -245,4 +244,4 @@ TYPE_IDS: dict[type, MessageType] = {
     VoiceData: MessageType.VOICE_DATA,
     Notice: MessageType.NOTICE,
 }
-"""The type byte of each message class but Reserved, which carries its own."""
+"""The type byte of each message class except Reserved, which has its own."""

@@ -1,9 +1,9 @@
-"""Small integers as few bits: blocks of 64 nodes, each with a Rice code of its own.
+"""Packs small integers into few bits: blocks of 64 nodes, each with its own Rice code.
 
-Rice, "Some practical universal noiseless coding techniques", JPL 79-22, 1979: of each number the k lowest bits stand as
-they are, and the rest as so many zeros and a one. With k chosen for each block that is within a tenth of the entropy of
-what prediction leaves over (docs/decisions/0012-compact.md); and since a one ends each number, all of them are found at
-once by looking for the ones.
+Rice, "Some practical universal noiseless coding techniques", JPL 79-22, 1979: the k lowest bits of each number
+are stored as they are, and the rest in unary: as many zeros, and a one. With a k for each block the size is within a
+tenth of the entropy of the residuals (docs/decisions/0012-compact.md). Because a one ends each number, a decoder finds
+all numbers at once by looking for ones.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _Number = TypeVar("_Number", bound=np.generic)
 BLOCK_NODES: Final = 64
 
 STILL: Final = 0
-"""Mode of a block whose values are all 0: nothing more is said of it."""
+"""Mode of a block whose values are all 0. It has no further bits."""
 
 SPARSE: Final = 1
-"""Mode of a block of which a bit for each node says whether it has other values than 0. Those are coded with k = 0."""
+"""Mode of a block with a flag for each node, whether it has values other than 0. Only those are coded, with k = 0."""
 
 LOW_BITS: Final = (0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 20)
-"""k of each mode. From 2 on, all nodes of a block are coded; the last two are for stragglers."""
+"""k of each mode. From mode 2 on, all nodes of a block are coded. The last two modes are for outliers."""
 
 MAX_VALUE: Final = 2**26 - 1
-"""Of a value after zigzag; differences of integers on a grid stay below 2^25."""
+"""Bits of a value after zigzag. Differences of integers on a grid are below 2^25."""
 
 _MODES = np.arange(2, 16)[:, None]
 _K = np.array(LOW_BITS, np.int32)
@@ -38,7 +38,7 @@ _POWERS = 2.0 ** _K[2:, None]
 
 
 def pack(values: Integers, most_bytes: int) -> bytes | None:
-    """The values as bytes; none at all if all are 0. None if that takes more than `most_bytes`.
+    """Pack values into bytes: no bytes if all are 0, and None if there would be more than `most_bytes`.
 
     Args:
         values: int32 [3, nodes], from -2^25 to 2^25 - 1.
@@ -71,7 +71,7 @@ def pack(values: Integers, most_bytes: int) -> bytes | None:
         ends = ends.astype(np.int64)  # int32 halves the time
     np.cumsum(ends, out=ends)
     bits = np.zeros(flags + planes + int(ends[-1]), np.uint8)
-    if flags:  # only the last block can be shorter, so what is too much is at the end
+    if flags:  # only the last block can be shorter, so the surplus is at the end
         bits[:flags] = moved[sparse].ravel()[:flags]
     ends += flags + planes - 1
     bits[ends] = 1
@@ -84,15 +84,15 @@ def pack(values: Integers, most_bytes: int) -> bytes | None:
 
 
 def unpack(packed: bytes | memoryview, count: int, *, offset: int) -> Integers:
-    """Undo `pack`: int32 [3, count].
+    """Undo `pack`: return int32 [3, count].
 
-    Takes memory in proportion to `count` and to the bytes there are; the caller has bounded both.
+    Memory is proportional to `count` and to the bytes, which the caller has bounded.
 
     Args:
-        offset: where `packed` stands in its message, for the error.
+        offset: position of `packed` in its message, for the error.
 
     Raises:
-        ProtocolError: these are not `count` values.
+        ProtocolError: the bytes are not `count` values.
     """
     if not packed:
         return np.zeros((3, count), np.int32)
@@ -130,7 +130,7 @@ def unpack(packed: bytes | memoryview, count: int, *, offset: int) -> Integers:
 
 
 def _read_modes(packed: bytes | memoryview, blocks: int, offset: int) -> tuple[npt.NDArray[np.uint8], int]:
-    """The mode of each block, and how many bytes they take."""
+    """The mode of each block, and the number of bytes of all modes."""
     header = (blocks + 1) // 2
     if len(packed) <= header:
         raise ProtocolError(f"{len(packed)} packed bytes, expected more than {header}, the modes", offset=offset)
@@ -142,7 +142,7 @@ def _read_modes(packed: bytes | memoryview, blocks: int, offset: int) -> tuple[n
 
 
 def _read_unary(bits: npt.NDArray[np.uint8], k: npt.NDArray[np.int32], offset: int) -> tuple[Integers, int]:
-    """The values of all coded nodes above their k lowest bits, int32 [3, coded nodes], and how many bits they take."""
+    """The values of all coded nodes above their k lowest bits, int32 [3, coded nodes], and their number of bits."""
     ends = np.flatnonzero(bits.view(np.bool_))
     if len(ends) != 3 * len(k):
         raise ProtocolError(f"{len(ends)} packed values, expected {3 * len(k)}", offset=offset)
@@ -157,7 +157,7 @@ def _read_unary(bits: npt.NDArray[np.uint8], k: npt.NDArray[np.int32], offset: i
 
 
 def _block_sizes(count: int) -> npt.NDArray[np.int64]:
-    """Nodes of each block: 64, the last one has what is left."""
+    """Number of nodes in each block: 64, in the last one the rest."""
     sizes = np.full(-(-count // BLOCK_NODES), BLOCK_NODES)
     if count % BLOCK_NODES:
         sizes[-1] = count % BLOCK_NODES
@@ -167,10 +167,10 @@ def _block_sizes(count: int) -> npt.NDArray[np.int64]:
 def _choose_modes(
     sums: npt.NDArray[np.int64], moved: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.uint8], float]:
-    """The cheapest mode of each block, as far as its sum tells, and how many bits all take at most.
+    """The cheapest mode of each block, estimated from its sum, and the largest number of bits of all blocks.
 
-    Dropping k bits of a number loses (2^k - 1)/2 on average; with that, the choice is as good as trying all k. It can
-    lose nothing, which makes a value half a bit longer than was thought.
+    Removing k bits of a number subtracts (2^k - 1)/2 on average. With this estimate the choice is as good as trying all
+    k. The worst case, where nothing is subtracted, makes a value half a bit longer.
     """
     values = 3 * sizes
     whole = values * (1 + _K[2:, None]) + np.maximum(sums - values * (_POWERS - 1) / 2, 0) / _POWERS
@@ -185,7 +185,7 @@ def _choose_modes(
 def _coded(
     modes: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64], moved: npt.NDArray[np.bool_] | None, count: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_] | None]:
-    """How many nodes of each block are coded, and bool [nodes], which ones (None: all)."""
+    """Number of coded nodes in each block, and which they are, bool [nodes] (None: all)."""
     whole = modes > SPARSE
     if whole.all():
         return sizes, None
@@ -199,7 +199,7 @@ def _coded(
 
 
 def _columns(values: npt.NDArray[_Number], chosen: npt.NDArray[np.bool_]) -> npt.NDArray[_Number]:
-    """values[:, chosen]; row by row, which numpy does many times faster."""
+    """values[:, chosen]; by rows, because numpy is much faster then."""
     return np.stack([row[chosen] for row in values])
 
 
@@ -210,7 +210,7 @@ def _set_columns(values: npt.NDArray[_Number], chosen: npt.NDArray[np.bool_], co
 
 
 def _to_planes(values: Integers, k: npt.NDArray[np.int32], bits: npt.NDArray[np.uint8]) -> None:
-    """The lowest k bits of each value to `bits`, a plane a bit. Byte by byte: numpy is at its fastest with bytes."""
+    """Append the lowest k bits of each value to `bits`, one plane per bit. By bytes, which numpy processes fastest."""
     start, largest = 0, int(k.max())
     for byte in range(0, largest, 8):
         part = (values >> byte).astype(np.uint8)
@@ -223,7 +223,7 @@ def _to_planes(values: Integers, k: npt.NDArray[np.int32], bits: npt.NDArray[np.
 
 
 def _from_planes(data: npt.NDArray[np.uint8], position: int, k: npt.NDArray[np.int32]) -> Integers:
-    """Undo `_to_planes`, of bits from `position` on: int32 [3, coded nodes]."""
+    """Undo `_to_planes` from the bit `position` on: int32 [3, coded nodes]."""
     low: Integers | None = None
     largest = int(k.max())
     lengths = [3 * np.count_nonzero(k > plane) for plane in range(largest)]
@@ -231,7 +231,7 @@ def _from_planes(data: npt.NDArray[np.uint8], position: int, k: npt.NDArray[np.i
     for byte in range(0, largest, 8):
         part = np.zeros((3, len(k)), np.uint8)
         for plane in reversed(range(byte, min(byte + 8, largest))):
-            part += part  # a shift by one; numpy adds bytes ten times as fast
+            part += part  # a shift by one, because numpy adds bytes ten times as fast as it shifts them
             of_values = _bits(data, starts[plane], starts[plane + 1]).reshape(3, -1)
             if of_values.shape != part.shape:
                 spread = np.zeros_like(part)
@@ -245,8 +245,8 @@ def _from_planes(data: npt.NDArray[np.uint8], position: int, k: npt.NDArray[np.i
 
 
 def _bits(data: npt.NDArray[np.uint8], start: int, stop: int) -> npt.NDArray[np.uint8]:
-    """Bits number `start` up to `stop`, one a byte. As few at a time as are needed: of large arrays, what costs time is
-    memory that is new to the process."""
+    """Bits `start` to `stop`, one per byte. Only as many as needed, because memory that is new to the process costs
+    time."""
     unpacked = np.unpackbits(data[start // 8 : -(-stop // 8)], bitorder="little")
     return unpacked[start % 8 : start % 8 + stop - start]
 

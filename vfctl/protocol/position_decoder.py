@@ -1,4 +1,4 @@
-"""The receiving side of all encodings: messages in, messages with positions out."""
+"""Decodes positions of all encodings: messages in, messages with positions out. The receiving side of COMPACT."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAGS_AT = SECTION_OFFSET + 12
 
 
 class _Known(NamedTuple):
-    """The last two states that have come; `earlier` is None if just one has."""
+    """The last two states that were received; `earlier` is None if there is one only."""
 
     chain: int
     grid: Grid
@@ -37,13 +37,10 @@ class _Known(NamedTuple):
 
 
 class PositionDecoder:
-    """Turns the messages of one connection or recording into such as have positions, whatever encoding it speaks.
+    """Decodes the messages of one connection or recording, in any encoding.
 
-    COMPACT updates are read with the ids of the last FullGraph and the two states before them. A message that is
-    refused changes nothing, but those that are predicted from it are refused as well, up to the next key frame.
-
-    Attributes:
-        grid: of the present COMPACT chain; None before its first frame.
+    COMPACT updates are decoded with the ids of the last FullGraph and the two states before them. A message that is
+    refused changes nothing. Later messages that are predicted from it are refused, too, up to the next key frame.
     """
 
     def __init__(self) -> None:
@@ -53,15 +50,15 @@ class PositionDecoder:
 
     @property
     def grid(self) -> Grid | None:
-        """The grid of the newest COMPACT update."""
+        """The grid of the newest COMPACT update; None before the first."""
         return None if self._known is None else self._known.grid
 
     def decode(self, message: Message) -> Message:
-        """The next message; a CompactUpdate comes back as a PositionUpdate, all others as they are.
+        """Decode the next message. A CompactUpdate is returned as a PositionUpdate, all others unchanged.
 
         Raises:
-            ProtocolError: a COMPACT section that is damaged, or not for these nodes, or predicted from states that have
-                not come. Offsets count from the message's start.
+            ProtocolError: a COMPACT section is damaged, for other nodes, or predicted from states that were not
+                received. Offsets count from the start of the message.
         """
         if isinstance(message, FullGraph):
             self._template = np.zeros(len(message.nodes), NODE_DTYPE)
@@ -71,7 +68,7 @@ class PositionDecoder:
         if not isinstance(message, CompactUpdate):
             return message
         if self._template is None:
-            raise ProtocolError("a COMPACT update before any FullGraph: which nodes these are is not known", offset=2)
+            raise ProtocolError("a COMPACT update before any FullGraph, so the node ids are unknown", offset=2)
         count = len(self._template)
         if message.count != count:
             raise ProtocolError(f"{message.count} nodes, expected the {count} of the last FullGraph", offset=4)
@@ -86,9 +83,9 @@ class PositionDecoder:
         return PositionUpdate(nodes, message.settled, message.trailer, compact=True)
 
     def key_frame(self, settled: bool, trailer: Trailer | None) -> CompactUpdate | None:
-        """What another decoder has to be fed, behind the FullGraph, to go on from here as this one does.
+        """Make the key frame that brings another decoder to the state of this one, after the FullGraph.
 
-        None if no COMPACT update has come since the FullGraph, or if its two states do not fit into one section.
+        None if there was no COMPACT update since the FullGraph, or if its two states do not fit into one section.
         """
         known = self._known
         if known is None:
@@ -105,12 +102,12 @@ class PositionDecoder:
         if known is None or known.chain != header.chain:
             have = "none" if known is None else f"chain {known.chain}"
             raise ProtocolError(
-                f"a COMPACT frame of chain {header.chain}, but {have} has begun here: expected a key frame",
+                f"a COMPACT frame of chain {header.chain}, but {have} has begun: expected a key frame",
                 offset=SECTION_OFFSET,
             )
         if known.position + back != header.position:
             raise ProtocolError(
-                f"a COMPACT frame predicted from state {header.position - back}, but {known.position} has come last",
+                f"a COMPACT frame predicted from state {header.position - back}, the last received is {known.position}",
                 offset=_LAGS_AT,
             )
         if span and (span != known.span or known.earlier is None):
@@ -119,7 +116,7 @@ class PositionDecoder:
             )
         if not back:
             if len(section) > HEADER_BYTES:
-                raise ProtocolError("a COMPACT frame that changes a state that has come", offset=_LAGS_AT)
+                raise ProtocolError("a COMPACT frame that changes a state that was received", offset=_LAGS_AT)
             return known
         earlier = known.latest if known.earlier is None else known.earlier
         latest = read_residual(section, extrapolate(earlier, known.latest, span, back))

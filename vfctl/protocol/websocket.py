@@ -1,6 +1,6 @@
-"""RFC 6455 framing, for those who speak it bare: pre-framed fan-out, lean load clients, packet captures.
+"""RFC 6455 framing for code without a WebSocket library: fan-out, load generator, packet captures.
 
-Server-to-client frames are unmasked, so one framed message serves any number of connections.
+Frames from the server are unmasked, so one framed message serves any number of connections.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class FrameHeader:
 
 
 def frame_header(length: int, opcode: Opcode = Opcode.BINARY) -> bytes:
-    """The header of a whole, unmasked frame with so many bytes of payload.
+    """The header of a whole, unmasked frame with `length` bytes of payload.
 
     Raises:
         ValueError: a control frame with more than MAX_CONTROL_PAYLOAD bytes.

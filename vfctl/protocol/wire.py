@@ -1,4 +1,4 @@
-"""The constants of V4: types, flags, record layouts and limits (`docs/protocol.md` is the normative text)."""
+"""The constants of V4 (types, flags, records, limits) and the length of messages. `docs/protocol.md` is normative."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADER: Final = struct.Struct("<BBBB")
 """version, type, flags, reserved."""
 
 TRAILER: Final = struct.Struct("<QQI")
-"""sequence, unix time in µs at which the state was valid, interval in µs until the next round (0: unknown)."""
+"""sequence, unix time in µs at which the state was valid, interval in µs until the next update (0: unknown)."""
 
 U32: Final = struct.Struct("<I")
 NODE_DRAG: Final = struct.Struct("<Ifff")
@@ -41,10 +41,10 @@ NO_NODE: Final = 0xFFFFFFFF
 """The node id by which NodeSelect clears the selection."""
 
 MAX_MESSAGE_BYTES: Final = 256 * 2**20
-"""No message is larger than this (9.5 million nodes): bounds what a length field can make a reader buffer."""
+"""No message is larger than this (9.5 million nodes). It bounds the memory that a length field can demand."""
 
 MAX_LZ4_RATIO: Final = 255
-"""An LZ4 block cannot expand by more than this: one extra length byte encodes at most 255 bytes of a match."""
+"""An LZ4 block cannot expand by more than this, because a length byte encodes at most 255 bytes of a match."""
 
 
 class MessageType(IntEnum):
@@ -88,14 +88,14 @@ ALLOWED_FLAGS: Final[dict[int, Flag]] = {
     MessageType.NOTICE: NO_FLAGS,
     **dict.fromkeys(range(FIRST_RESERVED_TYPE, LAST_RESERVED_TYPE + 1), NO_FLAGS),
 }
-"""Which flags each type may carry; any other is a `ProtocolError`."""
+"""The flags that each type may have; any other is a `ProtocolError`."""
 
 
 Buffer = bytes | bytearray | memoryview
 
 
 def check_header(buffer: Buffer, start: int = 0) -> tuple[int, Flag]:
-    """Type and flags of the message at `start`, which must have its four bytes.
+    """Return type and flags of the message at `start`, whose four header bytes must be there.
 
     Raises:
         ProtocolError: wrong version, unknown type, unknown flags or flags that the type does not allow.
@@ -105,7 +105,7 @@ def check_header(buffer: Buffer, start: int = 0) -> tuple[int, Flag]:
         raise ProtocolError(
             f"version {version}, expected {VERSION}",
             offset=0,
-            hint="only V4 is spoken here; other versions are refused rather than guessed",
+            hint="vfctl reads V4 only; it never guesses at other versions",
         )
     allowed = ALLOWED_FLAGS.get(type_id)
     if allowed is None:
@@ -123,14 +123,14 @@ def check_header(buffer: Buffer, start: int = 0) -> tuple[int, Flag]:
 
 
 def measure(buffer: Buffer, start: int = 0, end: int | None = None) -> tuple[int, bool]:
-    """How many bytes the message at `start` needs, as far as buffer[start:end] tells.
+    """Compute the length of the message at `start`, as far as buffer[start:end] determines it.
 
     Returns:
-        (bytes needed, whether that is the whole message). While the second is False, the first is how many
-        bytes must be there before more can be said.
+        (bytes needed, whether this is the length of the message). While the second is False, the first is the number of
+        bytes that are needed to determine more.
 
     Raises:
-        ProtocolError: the header is wrong, or a length cannot be; offsets count from `start`.
+        ProtocolError: the header is wrong, or a length is out of range. Offsets count from `start`.
     """
     available = (len(buffer) if end is None else end) - start
     if available < HEADER.size:
@@ -218,7 +218,7 @@ def _bounded(total: int, what: str, count: int, offset: int) -> tuple[int, bool]
 
 
 def message_length(buffer: Buffer, start: int = 0, end: int | None = None) -> int | None:
-    """Length in bytes of the message at `start`, or None if buffer[start:end] does not tell yet.
+    """Return the length in bytes of the message at `start`, or None if buffer[start:end] is too short to determine it.
 
     Raises:
         ProtocolError: as for `measure`.
@@ -228,30 +228,30 @@ def message_length(buffer: Buffer, start: int = 0, end: int | None = None) -> in
 
 
 class MessageSplitter:
-    """Cuts a stream of concatenated messages, fed in pieces of any size, back into messages.
+    """Splits a stream of concatenated messages, received in pieces of any size.
 
-    A header that cannot be ends the stream: what follows cannot be told apart any more.
+    A wrong header ends the stream, because the start of the next message is unknown.
 
     Attributes:
-        offset: how many bytes of the stream have left as whole messages.
+        offset: number of bytes of the stream that were returned as messages.
     """
 
     def __init__(self) -> None:
         self._pending = bytearray()
-        self._start = 0  # of what is pending; before it stand messages that have left
+        self._start = 0  # of the pending bytes; before it are messages that were returned
         self._needed = HEADER.size
         self.offset = 0
 
     @property
     def pending(self) -> int:
-        """Bytes that wait for the rest of their message."""
+        """Number of bytes that wait for the rest of their message."""
         return len(self._pending) - self._start
 
     def split(self, data: Buffer) -> Iterator[bytes]:
-        """Take the next bytes, at once; the messages that are now whole come as they are asked for.
+        """Append the next bytes at once. Return an iterator over the messages that are complete.
 
         Raises:
-            ProtocolError: wrong header or length; its offset counts from the start of the stream.
+            ProtocolError: wrong header or length. The offset counts from the start of the stream.
         """
         del self._pending[: self._start]
         self._start = 0
@@ -274,10 +274,10 @@ class MessageSplitter:
             yield message
 
     def finish(self) -> None:
-        """Say that the stream has ended.
+        """Check that the stream has ended at the end of a message.
 
         Raises:
-            ProtocolError: in the midst of a message.
+            ProtocolError: a message is incomplete.
         """
         if self.pending:
             raise ProtocolError(

@@ -1,4 +1,4 @@
-"""Socket calls for loops that are compiled: thousands of sockets a round, without a Python call for each.
+"""Socket calls for compiled loops: thousands of sockets in each interval, without a Python call for each.
 
-Linux on 64 bits: the layouts are those of its ABI, the same on x86-64 and arm64 but for epoll's events.
+For Linux on 64 bits. Structures are those of its ABI: the same on x86-64 and arm64, except for epoll's events.
 """

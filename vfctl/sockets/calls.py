@@ -1,8 +1,8 @@
-"""libc's calls, callable from Numba's nopython code.
+"""System calls of libc for Numba's nopython code.
 
-Symbols are bound by name when the machine code is loaded, so that compiled loops can be cached
-(`numba.types.ExternalFunction`; a function pointer of ctypes would be an address in the code).
-Addresses of arrays are `array.ctypes.data`; the caller keeps the arrays.
+Symbols are bound by name when the machine code is loaded, so that compiled loops can be cached. (This is
+`numba.types.ExternalFunction`; a function pointer of ctypes would be an address in the code.) Addresses of arrays are
+`array.ctypes.data`. The caller keeps the arrays alive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numba import types
 EVENT_WORDS: Final = 3 if platform.machine() == "x86_64" else 4
 """A struct epoll_event is int32 [EVENT_WORDS]; packed on x86-64 (epoll_ctl(2))."""
 EVENT_FD: Final = 1 if platform.machine() == "x86_64" else 2
-"""Where in it the descriptor is, if that is its data (as Python's epoll has it)."""
+"""Index of the descriptor in an event, if the descriptor is its data, as for Python's epoll."""
 
 AGAIN: Final = errno.EAGAIN
 INTERRUPTED: Final = errno.EINTR
@@ -34,7 +34,7 @@ _ADDRESS: Final = types.intp
 
 
 def _imported(name: str, returned: Any, *arguments: Any) -> Any:
-    """A function of libc, which every process has loaded."""
+    """A function of libc, which is loaded in every process."""
     return types.ExternalFunction(name, returned(*arguments))
 
 
@@ -49,9 +49,9 @@ _errno_location = _imported("__errno_location", types.CPointer(_INT))
 _clock_gettime = _imported("clock_gettime", _INT, _INT, _ADDRESS)
 
 SO_TIMESTAMPNS: Final = 35
-"""Linux: stamp arrivals with CLOCK_REALTIME in ns. Python has no name for it."""
+"""Linux: timestamp arrivals with CLOCK_REALTIME in ns. Python has no name for it."""
 TCP_INQ: Final = 36
-"""Linux: tell with each read how much is left. Python has no name for it."""
+"""Linux: return with each read how many bytes are left. Python has no name for it."""
 
 _SIOCOUTQNSD: Final = 0x894B
 """linux/sockios.h"""
@@ -62,7 +62,7 @@ _CONTROL_BYTES: Final = 64
 
 
 def compiled(function: Any) -> Any:
-    """Compile at the first call, and keep the machine code for the next process."""
+    """Compile at the first call, and cache the machine code for the next process."""
     return numba.njit(cache=True)(function)
 
 
@@ -74,36 +74,36 @@ def errno_now() -> int:
 
 @compiled
 def epoll_wait(epoll_fd: int, events_address: int, count: int) -> int:
-    """What is ready now, at most `count` events of EVENT_WORDS each; -1 if it failed."""
+    """Poll for events: at most `count` of EVENT_WORDS each. Returns their number, or -1."""
     return int(_epoll_wait(epoll_fd, events_address, count, 0))
 
 
 @compiled
 def send(fd: int, address: int, size: int) -> int:
-    """Send without waiting or SIGPIPE: bytes taken, or -errno."""
+    """Send without waiting and without SIGPIPE. Returns the bytes that the kernel took, or -errno."""
     sent = _send(fd, address, size, DONT_WAIT | NO_SIGNAL)
     return int(sent) if sent >= 0 else -errno_now()
 
 
 @compiled
 def vmsplice(pipe_fd: int, parts_address: int, count: int) -> int:
-    """Put references to this process's pages into a pipe: bytes, or -errno. A part is (address, length)."""
+    """Put references to pages of this process into a pipe. A part is (address, length). Returns bytes, or -errno."""
     filled = _vmsplice(pipe_fd, parts_address, count, SPLICE_DONT_WAIT)
     return int(filled) if filled >= 0 else -errno_now()
 
 
 @compiled
 def tee(from_fd: int, to_fd: int, size: int) -> int:
-    """Put what is in a pipe into another as well: bytes, or -errno."""
+    """Duplicate the content of a pipe into another. Returns bytes, or -errno."""
     copied = _tee(from_fd, to_fd, size, SPLICE_DONT_WAIT)
     return int(copied) if copied >= 0 else -errno_now()
 
 
 @compiled
 def splice(pipe_fd: int, to_fd: int, size: int) -> int:
-    """Move what is in a pipe into a non-blocking socket's queue, or a file: bytes taken, or -errno.
+    """Move the content of a pipe to a non-blocking socket or a file. Returns bytes, or -errno.
 
-    There is no MSG_NOSIGNAL for it; Python ignores SIGPIPE.
+    It has no MSG_NOSIGNAL, but Python ignores SIGPIPE.
     """
     moved = _splice(pipe_fd, 0, to_fd, 0, size, SPLICE_DONT_WAIT)
     return int(moved) if moved >= 0 else -errno_now()
@@ -111,7 +111,7 @@ def splice(pipe_fd: int, to_fd: int, size: int) -> int:
 
 @compiled
 def unsent(fd: int, count: Any) -> int:
-    """What the kernel has taken for a TCP socket and not sent once, in bytes; 0 where it does not tell.
+    """Bytes that wait in the kernel of a TCP socket and were never sent; 0 where the kernel does not say.
 
     Args:
         count: int32 [1], scratch.
@@ -133,7 +133,8 @@ _CONTROL: Final = 9
 
 def received_message() -> npt.NDArray[np.int64]:
     """What `receive` needs, int64 [17]: a msghdr (name, its length, parts, their number, control, its length, flags),
-    its one part (address, length), and room for the kernel's stamp. It must not be copied: it points into itself."""
+    its one part (address, length), and room for the kernel's timestamp. It must not be copied, because it points into
+    itself."""
     words = np.zeros(_MESSAGE_WORDS, np.int64)
     words[2] = words.ctypes.data + 8 * _IOV
     words[3] = 1
@@ -143,14 +144,14 @@ def received_message() -> npt.NDArray[np.int64]:
 
 @compiled
 def receive(fd: int, address: int, size: int, message: Any) -> Any:
-    """recvmsg(2) of at most `size` bytes, of a TCP socket with SO_TIMESTAMPNS and TCP_INQ.
+    """Receive at most `size` bytes from a TCP socket with SO_TIMESTAMPNS and TCP_INQ, by recvmsg(2).
 
     Args:
         message: a `received_message`.
 
     Returns:
-        Bytes, or -errno; the kernel's stamp of the last of them, unix time in ns, 0 if there is none; and how many are
-        left to read, 0 if that is not told.
+        Bytes, or -errno; the kernel's timestamp of the last of them, unix time in ns, 0 if there is none; and the
+        number of bytes that are left to read, 0 if unknown.
     """
     message[5] = _CONTROL_BYTES
     message[6] = 0

@@ -1,4 +1,4 @@
-"""One frame to many connections: it costs its way through the kernel, and next to nothing before that."""
+"""Sends one frame to many connections. The time is spent in the kernel, almost none of it in Python."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from vfctl.sockets.shared_pages import SharedPages
 from vfctl.sockets.submission_ring import ring_if_allowed
 
 BATCH: Final = 4
-"""Sockets from which on it pays to prepare something for all of them; for fewer, a call for each is as good."""
+"""Number of sockets from which batching is faster than one call for each."""
 
 SHARED_BYTES: Final = 32 * 1024
-"""Frames this large are put into pages that all sockets of a batch share. With 280 KB that takes less than half of the
-sender's work, and of the receiver's (docs/decisions/0006)."""
+"""Frames of this size or more are put into pages that all sockets of a batch share. With frames of 280 KB this halves
+the work of the sender and of the receiver (docs/decisions/0006)."""
 
 
 class FanOut:
     """Sends the same bytes to many non-blocking sockets for which nothing else waits. For one thread.
 
     Args:
-        plain: by send() alone, whatever the frame. Otherwise small frames go by io_uring where it is there, which takes
-            a tenth less time than as many calls of send(), and large ones by shared pages.
+        plain: use send() for every frame. By default small frames are batched with io_uring, where it exists, which
+            takes a tenth less time than send(), and large ones use shared pages.
     """
 
     def __init__(self, *, plain: bool = False) -> None:
         self._ring = None if plain else ring_if_allowed()
         self._pages = None if plain else SharedPages()
-        _send_to_all(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.int64))  # compiles it now
+        _send_to_all(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.int64))  # compiles it
         unsent_bytes(np.zeros(0, np.int32))
 
     @property
@@ -42,14 +42,14 @@ class FanOut:
     def send(
         self, fds: npt.NDArray[np.int32], pieces: Sequence[bytes | bytearray | memoryview]
     ) -> list[tuple[int, int]]:
-        """Send to all of them.
+        """Send `pieces` to all sockets.
 
         Args:
             fds: int32 [connections].
             pieces: the bytes.
 
         Returns:
-            Of each that did not take all of it: which one, and how many bytes it took.
+            Index and bytes taken, for each connection that did not take all bytes.
         """
         taken = np.empty(len(fds), np.int64)
         size = sum(map(len, pieces))
@@ -67,7 +67,7 @@ class FanOut:
 
 
 def unsent_bytes(fds: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """What the kernel has taken for each socket and not sent once, int32 [connections]; 0 where it does not tell."""
+    """Bytes that wait in the kernel of each socket and were never sent, int32 [connections]; 0 if unknown."""
     counts = np.zeros(len(fds), np.int32)
     _count_unsent(fds, counts, np.zeros(1, np.int32))
     return counts

@@ -1,8 +1,8 @@
-"""A large frame to many sockets, whose queues all refer to the same pages of memory.
+"""Sends a large frame to many sockets, whose queues all refer to the same pages of memory.
 
-send() copies a frame for each socket. Here its pages are put into a pipe once (vmsplice), and for each socket the pipe
-is duplicated (tee) and moved into the socket's queue (splice): references, no bytes. The pages are mapped for the frame
-and unmapped when it has been handed over; the kernel keeps them until the last socket has sent them.
+send() copies a frame for each socket. Here the pages of the frame are put into a pipe once (vmsplice). For each socket
+the pipe is duplicated (tee) and moved into the queue of the socket (splice). These copy references, not bytes. The
+pages are mapped for the frame and unmapped afterwards. The kernel keeps them until the last socket has sent them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import numpy.typing as npt
 from vfctl.sockets.calls import compiled, splice, tee, vmsplice
 
 PIPE_BYTES: Final = 1024 * 1024
-"""What a pipe may hold without privileges (/proc/sys/fs/pipe-max-size); a longer frame goes in parts."""
+"""Largest pipe without privileges (/proc/sys/fs/pipe-max-size). A longer frame is sent in parts."""
 
 
 class SharedPages:
     """Sends to non-blocking sockets for which nothing else waits.
 
     Raises:
-        OSError: there are no descriptors left for two pipes.
+        OSError: there are not enough descriptors for two pipes.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class SharedPages:
         ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         for end in ends:
             stack.callback(os.close, end)
-        with contextlib.suppress(OSError):  # the user's pipes hold too much already: then they stay small
+        with contextlib.suppress(OSError):  # the user's pipes are too large in total: this one stays small
             fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         return ends
 
@@ -64,18 +64,18 @@ class SharedPages:
         Args:
             fds: int32 [connections].
             pieces: the bytes.
-            size: how many.
-            taken: int64 [connections]; here is written how many bytes each has taken.
+            size: number of bytes.
+            taken: int64 [connections], an output: the number of bytes that each took.
 
         Returns:
-            how many have taken all.
+            Number of connections that took all bytes.
         """
         taken[:] = 0
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
         try:
             pages = mmap.mmap(-1, size, flags=flags)
         except OSError:
-            return 0  # there is no memory
+            return 0  # out of memory
         with pages:
             for piece in pieces:
                 pages.write(piece)
@@ -88,9 +88,9 @@ class SharedPages:
                 while left > 0:
                     left -= os.splice(self._from, self._null_fd, left)
                 if filled < part:
-                    break  # there is no memory
+                    break  # out of memory
                 if not sent:
-                    raise OSError("what a socket has not taken stays in the pipe")
+                    raise OSError("the pipe of copies could not be emptied")
         return int(np.count_nonzero(taken == size))
 
     def _pipe_ends(self) -> tuple[int, int, int, int]:
@@ -105,7 +105,7 @@ def _fill(pipe_fd: int, address: int, size: int, part: Any) -> int:
 
 @compiled
 def _send_part(fds: Any, pipe_ends: Any, start: int, size: int, taken: Any) -> bool:
-    """To those who have taken all before `start`; False if the pipe of copies could not be emptied."""
+    """Send to sockets that took everything before `start`; False if the pipe of copies could not be emptied."""
     from_fd, copy_to_fd, copy_from_fd, null_fd = pipe_ends
     for index in range(len(fds)):
         if taken[index] != start:

@@ -1,8 +1,8 @@
-"""io_uring: the same bytes to many sockets, with one system call.
+"""io_uring: sends the same bytes to many sockets with one system call.
 
-A submission entry has 64 bytes, of which only descriptor, address and length change from batch to batch: three slice
-assignments with a stride. Of what has been sent whole nothing comes back (IOSQE_CQE_SKIP_SUCCESS).
-See io_uring_setup(2) and io_uring_enter(2); the structures are those of linux/io_uring.h.
+A submission entry has 64 bytes. Only descriptor, address and length change from batch to batch: three slice
+assignments with a stride. Only failures have a completion (IOSQE_CQE_SKIP_SUCCESS). See io_uring_setup(2) and
+io_uring_enter(2); the structures are those of linux/io_uring.h.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 MSG_WAIT_ALL: Final = 0x100
 SEND_FLAGS: Final = 0x40 | MSG_WAIT_ALL | 0x4000
-"""MSG_DONTWAIT and MSG_NOSIGNAL, Linux's; with MSG_WAITALL a part of the bytes counts as a failure, and is told."""
+"""Linux's MSG_DONTWAIT and MSG_NOSIGNAL. With MSG_WAITALL a partial send is a failure, so it has a completion."""
 
 SKIP_SUCCESS: Final = 1 << 6
-"""IOSQE_CQE_SKIP_SUCCESS: a completion only for what has failed."""
+"""IOSQE_CQE_SKIP_SUCCESS: completions for failures only."""
 
 _ENTRIES: Final = 1024
 _OP_SEND: Final = 26
@@ -43,10 +43,10 @@ _COMPLETION: Final = np.dtype([("index", np.uint64), ("result", np.int32), ("fla
 
 
 class SubmissionRing:
-    """Sends to sockets without waiting. For one thread, the one that has made it.
+    """Sends to sockets without waiting. For one thread, the one that made it.
 
     Raises:
-        OSError: there is no io_uring here, it is too old (Linux before 6.0), or it is not allowed.
+        OSError: there is no io_uring, it is too old (before Linux 6.0), or it is forbidden.
     """
 
     def __init__(self) -> None:
@@ -63,15 +63,16 @@ class SubmissionRing:
     def send(
         self, fds: npt.NDArray[np.int32], data: npt.NDArray[np.uint8], taken: npt.NDArray[np.int64]
     ) -> tuple[int, int]:
-        """Send the same bytes to sockets; the kernel has copied them when this returns.
+        """Send the same bytes to sockets. The kernel has copied them when this returns.
 
         Args:
             fds: int32 [connections].
             data: uint8 [bytes].
-            taken: int64 [connections]; here is written how many bytes each has taken, or -errno.
+            taken: int64 [connections], an output: the number of bytes that each took, or -errno.
 
         Returns:
-            to how many it has tried to send: all, unless the kernel was short of memory; and how many have taken all.
+            Number of sockets that it tried to send to (all, unless the kernel is out of memory), and of those that took
+            all bytes.
         """
         tried = whole = 0
         while tried < len(fds):
@@ -101,7 +102,7 @@ class SubmissionRing:
         if submitted < count:
             self._sq_tail[0] = (tail + submitted) % 2**32
         taken[:] = len(data)
-        return submitted, self._take_failures(taken)
+        return submitted, self._read_failures(taken)
 
     def _submit(self, count: int) -> int:
         submitted = 0
@@ -113,7 +114,7 @@ class SubmissionRing:
                 break
         return submitted
 
-    def _take_failures(self, taken: npt.NDArray[np.int64]) -> int:
+    def _read_failures(self, taken: npt.NDArray[np.int64]) -> int:
         head, tail = int(self._cq_head[0]), int(self._cq_tail[0])
         count = (tail - head) % 2**32
         if count:
@@ -148,7 +149,7 @@ class SubmissionRing:
 
 
 def ring_if_allowed() -> SubmissionRing | None:
-    """A ring, or None where there is no io_uring: other systems, older kernels, most containers."""
+    """Return a ring, or None where there is no io_uring: other systems, older kernels, most containers."""
     if sys.platform != "linux":
         return None
     try:
