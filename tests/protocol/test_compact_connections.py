@@ -288,8 +288,8 @@ def test_frames_of_others_are_refused_and_change_nothing():
     encoder.push(7, layout.positions)
     foreign = {
         "of another server": (other_server.section(view, history)[0], 200, "chain 2, but chain 1"),
-        "again": (sections[-1], 200, "predicted from state 4, but 5"),
-        "out of order": (sections[-2], 200, "predicted from state 3, but 5"),
+        "again": (sections[-1], 200, "predicted from state 4, the last received is 5"),
+        "out of order": (sections[-2], 200, "predicted from state 3, the last received is 5"),
         "of another filter": (encoder.section(other_half, None)[0], 100, "100 nodes, expected the 200"),
     }
     for section, count, message in foreign.values():
@@ -306,7 +306,7 @@ def test_frames_of_others_are_refused_and_change_nothing():
 
 def test_without_a_graph_there_are_no_nodes():
     with pytest.raises(ProtocolError, match="before any FullGraph"):
-        PositionDecoder().feed(CompactUpdate(0, bytes(16)))
+        PositionDecoder().decode(CompactUpdate(0, bytes(16)))
 
 
 def test_all_else_goes_through_as_it_is():
