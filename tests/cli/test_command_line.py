@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperGroup, TyperOption
 
 from vfctl import __version__
 from vfctl.cli.app import app, run
@@ -44,6 +45,53 @@ def test_every_parameter_is_explained(path: tuple[str, ...]) -> None:
     assert COMMANDS[path].help
     for parameter in COMMANDS[path].params:
         assert parameter.help, f"{' '.join(path)}: {parameter.name} has no help"
+
+
+@each_command
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_help_shows_every_default_and_cuts_nothing(
+    path: tuple[str, ...], columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = "".join(help_of(path, capsys).split())
+    assert "…" not in shown
+    for parameter in COMMANDS[path].params:
+        default = parameter.show_default if isinstance(parameter.show_default, str) else parameter.default
+        names = [parameter.metavar or parameter.name.upper()]
+        if isinstance(parameter, TyperOption):
+            names = parameter.opts
+        elif parameter.required:
+            default = None
+        for part in (*names, parameter.help):
+            assert "".join(part.split()) in shown, f"{part} is missing"
+        if default not in (None, False):
+            text = str(getattr(default, "value", f"{default:g}" if isinstance(default, float) else default))
+            assert f"[default:{''.join(text.split())}" in shown, f"{names}: the default {text} is not shown"
+
+
+@each_command
+def test_every_default_is_in_words_or_a_value(path: tuple[str, ...]) -> None:
+    """An option that takes a quantity says what holds without it."""
+    for parameter in COMMANDS[path].params:
+        if isinstance(parameter, TyperOption) and parameter.metavar in ("TIME", "SIZE", "RATE"):
+            assert isinstance(parameter.show_default, str), f"{' '.join(path)} {parameter.opts[0]}"
+
+
+@pytest.mark.parametrize("path", [path for path, each in COMMANDS.items() if not isinstance(each, TyperGroup)])
+def test_every_command_has_examples_that_it_accepts(path: tuple[str, ...]) -> None:
+    examples = re.findall(r"^ +vfctl (.*)$", COMMANDS[path].help.partition("Examples:")[2], re.MULTILINE)
+    assert examples, "no example"
+    for example in examples:
+        words = shlex.split(example.partition(" > ")[0])
+        assert tuple(words[: len(path)]) == path
+        COMMANDS[path].make_context(path[-1], words[len(path) :], parent=typer.Context(ROOT), resilient_parsing=True)
+
+
+def test_help_for_a_reader_that_leaves_is_no_error() -> None:
+    shell = f"{sys.executable} -m vfctl --help | head -3; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: vfctl")
 
 
 def test_scenario_commands(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -106,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Exit as done:
         return done.exit_code
     except typer.TyperException as error:
-        return explain(error)
+        return explain(error, list(arguments))
     except VfctlError as error:
         print_error(error)
         return error.exit_code

@@ -20,6 +20,7 @@ from vfctl.capture.formats.http_upgrade import may_be_head
 from vfctl.capture.formats.recognition import PEEK_BYTES, recognise
 from vfctl.capture.source import open_source
 from vfctl.capture.timeline import DecodedMessage, decoded
+from vfctl.cli.mistakes import check_file
 from vfctl.cli.options import (
     DeviceOption,
     GeneratorOption,
@@ -60,6 +61,7 @@ def command(
         typer.Argument(
             help="Graph file or recording, detected from the content.",
             metavar="GRAPH|RECORDING",
+            callback=check_file,
             show_default="a bundled ontology of 316 nodes",
         ),
     ] = None,

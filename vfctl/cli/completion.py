@@ -92,12 +92,12 @@ def _split(line: str) -> list[str]:
     """The words of a command line whose last quote may still be open."""
     words = shlex.shlex(line, posix=True)
     words.whitespace_split, words.commenters = True, ""
-    found = []
+    found: list[str] = []
     try:
-        found += [*iter(words.get_token, None)]
+        found.extend(words)
     except ValueError:
         found.append(words.token)
-    return [word for word in found if word is not None]
+    return found
 
 
 def _for_zsh(found: dict[str, str]) -> str:

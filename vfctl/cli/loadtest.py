@@ -14,7 +14,7 @@ from vfctl.cli.loadtest_reports import ReportPaths, write_reports
 from vfctl.cli.loadtest_runs import Session, end, exit_code, open_session, search_load, side_by_side
 from vfctl.cli.loadtest_tables import results_tables
 from vfctl.cli.mistakes import check_url
-from vfctl.cli.options import Generator, count, duration, positive_duration, takes_options
+from vfctl.cli.options import Generator, checked_gate, count, duration, gate_metrics, positive_duration, takes_options
 from vfctl.errors import UsageError
 from vfctl.loadtest.results.build import MeasuredRun
 from vfctl.loadtest.results.comparable import check_baseline_fits
@@ -24,7 +24,7 @@ from vfctl.loadtest.results.model import LoadtestResults, OlderResults
 from vfctl.loadtest.results.repeats import fold
 from vfctl.loadtest.scenario.field_types import parse_filter
 from vfctl.loadtest.scenario.file import load_scenario, scenario_names
-from vfctl.loadtest.scenario.gates import parse_abort_gate, parse_gate
+from vfctl.loadtest.scenario.gates import parse_abort_gate
 from vfctl.loadtest.scenario.model import Scenario
 from vfctl.loadtest.scenario.traffic import recorded_mix
 from vfctl.stream import Encoding
@@ -42,6 +42,14 @@ def _report(help: str) -> Any:
     return typer.Option(help=help, metavar="FILE", rich_help_panel="Reports")
 
 
+def _check_urls(
+    context: typer.Context, parameter: typer.CallbackParam, urls: tuple[str, str] | None
+) -> tuple[str, str] | None:
+    for url in urls or ():
+        check_url(context, parameter, url)
+    return urls
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadtestOptions:
     """The command line of `vfctl loadtest`."""
@@ -57,7 +65,7 @@ class LoadtestOptions:
     ] = None
     clients: Annotated[
         int | None,
-        typer.Option(help="Simulated clients.", min=1, metavar="COUNT", show_default="1000", rich_help_panel="Load"),
+        count(help="Simulated clients.", min=1, show_default="1000", rich_help_panel="Load"),
     ] = None
     duration: Annotated[
         float | None,
@@ -114,6 +122,7 @@ class LoadtestOptions:
             help="Fail with exit code 3 unless this holds, for example 'latency_ms.p95 < 30ms'. With --baseline also "
             "'latency_ms.p95 <= 1.2 * baseline'.",
             metavar="GATE",
+            autocompletion=gate_metrics,
             rich_help_panel="Gates",
         ),
     ] = None
@@ -123,6 +132,7 @@ class LoadtestOptions:
             help="Stop early with exit code 3 if this fails, for example 'latency_ms.p95 < 200ms after 10s' of "
             "measured time.",
             metavar="GATE",
+            autocompletion=gate_metrics,
             rich_help_panel="Gates",
         ),
     ] = None
@@ -153,6 +163,7 @@ class LoadtestOptions:
         typer.Option(
             help="Test two servers at the same time and compare them. Exit code 3 if the second is slower.",
             metavar="URL_A URL_B",
+            callback=_check_urls,
             rich_help_panel="Several runs",
         ),
     ] = None
@@ -169,6 +180,7 @@ class LoadtestOptions:
         typer.Option(
             help="What must hold for --find, for example 'latency_ms.p95 < 30'.",
             metavar="GATE",
+            autocompletion=gate_metrics,
             rich_help_panel="Several runs",
         ),
     ] = None
@@ -290,8 +302,8 @@ class LoadtestOptions:
             UsageError: a value that cannot be.
             InputError: the scenario or the recording cannot be read.
         """
-        base = load_scenario(self.scenario, check_path) if self.scenario else Scenario()
-        goals = tuple(map(parse_gate, self.until or ()))
+        base = load_scenario(self.scenario, check_path) if self.scenario is not None else Scenario()
+        goals = tuple(map(checked_gate, self.until or ()))
         plan = base.changed(
             mix=recorded_mix(self.traffic, base.mix) if self.traffic is not None else None,
             clients=self.clients,
@@ -299,7 +311,7 @@ class LoadtestOptions:
             ramp_s=self.ramp,
             encoding=self.encoding and self.encoding.value,
             filter=parse_filter(_json(self.filter)) if self.filter is not None else None,
-            gates=(*base.gates, *map(parse_gate, self.gate or ())),
+            gates=(*base.gates, *map(checked_gate, self.gate or ())),
             abort_gates=(*base.abort_gates, *map(parse_abort_gate, self.abort_gate or ())),
             embedded=self.wants_own_server or None,
             server=base.server.changed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
@@ -11,9 +12,13 @@ from typing import Annotated, Any, Final, TypeVar, cast, get_type_hints
 
 import typer
 
-from vfctl.cli.mistakes import check_output, check_url
+from vfctl.cli.mistakes import check_file, check_url
 from vfctl.errors import UsageError
 from vfctl.graph.generators import GENERATORS
+from vfctl.loadtest.results.gate_verdicts import check_path, metrics
+from vfctl.loadtest.results.model import LoadtestResults
+from vfctl.loadtest.scenario.gates import Gate, parse_gate
+from vfctl.loadtest.scenario.roles import ROLES
 from vfctl.physics import PARAMETERS, PhysicsParameters
 from vfctl.physics.device import Device
 from vfctl.quantities import parse_count, parse_duration_s, parse_positive_duration_s, parse_rate_hz, parse_size_bytes
@@ -69,6 +74,10 @@ def _quantity(
     def convert(parameter: typer.CallbackParam, value: Any) -> float | None:
         if not isinstance(value, str):
             return cast("float | None", value)  # a default, which is in the base unit
+        if value.startswith("--"):
+            raise UsageError(f"{parameter.opts[-1]} needs a value, but {value} follows")
+        if metavar == "TIME" and re.fullmatch(r"[\d.]+m", value):
+            raise UsageError(f"{parameter.opts[-1]} is {value!r}, expected a duration", hint=f"did you mean {value}in?")
         parsed = parse(value, parameter.opts[-1])
         if (min is not None and parsed < min) or (max is not None and parsed > max):
             expected = f"{min:g} or more" if max is None else f"{min:g} to {max:g}"
@@ -91,10 +100,11 @@ UrlArgument = Annotated[
     typer.Argument(help="The server, for example ws://127.0.0.1:8765/ws.", metavar="URL", callback=check_url),
 ]
 RecordingArgument = Annotated[
-    str, typer.Argument(help="A recording in any format that vfctl reads; - is stdin.", metavar="FILE")
+    str,
+    typer.Argument(help="A recording in any format that vfctl reads; - is stdin.", metavar="FILE", callback=check_file),
 ]
 OutArgument = Annotated[
-    Path, typer.Argument(help="File to write: .mcap, or .bin for plain messages.", metavar="OUT", callback=check_output)
+    Path, typer.Argument(help="File to write: .mcap, or .bin for plain messages.", metavar="OUT", callback=check_file)
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -142,6 +152,7 @@ GraphArgument = Annotated[
     typer.Argument(
         help="Graph file: node-link JSON, GraphML, CSV edge list, Turtle or RDF/XML.",
         metavar="GRAPH",
+        callback=check_file,
         show_default="a bundled ontology of 316 nodes",
     ),
 ]
@@ -225,3 +236,27 @@ def with_settings(parameters: PhysicsParameters, settings: Sequence[str] | None)
         parameters.validated(**{name.strip(): value})  # type: ignore[arg-type]
         changes[name.strip()] = float(value)
     return parameters.validated(**changes)
+
+
+def gate_metrics() -> list[str]:
+    """Metrics that gates are often about, for completion: overall, and of each role."""
+    names = ["latency_ms.p95", "latency_ms.p99", "clients.failed", "clients.lost", "frames.gaps", "errors.total"]
+    known = set(metrics(LoadtestResults))
+    return [name for name in names if name in known] + [f"roles.{role.role}.latency_ms.p95" for role in ROLES]
+
+
+def checked_gate(expression: str) -> Gate:
+    """Parse a gate. If both its metric and its unit are wrong, the error names the metric.
+
+    Raises:
+        UsageError: it is no gate, or there is no such metric.
+    """
+    try:
+        return parse_gate(expression)
+    except UsageError as error:
+        try:
+            without_unit = parse_gate(re.sub(r"(?<=\d)\s*[A-Za-zµ%/]+\s*$", "", expression))
+        except UsageError:
+            raise error from None
+        check_path(without_unit)
+        raise

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vfctl.cli.mistakes import check_url
+from vfctl.cli.mistakes import check_file, check_url
 from vfctl.cli.options import AllowOriginOption, HostOption, PortOption, duration
 from vfctl.cli.replay_display import ReplayDisplay, steer
 from vfctl.cli.serve import allowed_origins, serve
@@ -28,6 +28,7 @@ def command(
         typer.Argument(
             help="Recording in any format that vfctl reads. Several files, or a pattern, are one recording.",
             metavar="FILE",
+            callback=check_file,
         ),
     ],
     speed: Annotated[

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vfctl.cli.loadtest_tables import gates_table
+from vfctl.cli.options import checked_gate, gate_metrics
 from vfctl.errors import EXIT_OK, GateError, PeerError
 from vfctl.loadtest.reports.as_data import render_json
 from vfctl.loadtest.reports.wording import nothing_measured
@@ -19,7 +20,6 @@ from vfctl.loadtest.results.comparison import Question, compare_runs
 from vfctl.loadtest.results.file import read_pair, read_results
 from vfctl.loadtest.results.gate_verdicts import check_baseline, check_no_sides, check_path, judge
 from vfctl.loadtest.results.model import DOCUMENTS, ComparisonDocument, LoadtestResults, schema_of
-from vfctl.loadtest.scenario.gates import parse_gate
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
 
 
@@ -27,7 +27,11 @@ def gate(
     results: Annotated[Path, typer.Argument(help="Results that `vfctl loadtest --json` wrote.", metavar="RESULTS")],
     gate: Annotated[
         list[str],
-        typer.Option(help="What must hold, for example 'latency_ms.p95 <= 1.2 * baseline + 1ms'.", metavar="GATE"),
+        typer.Option(
+            help="What must hold, for example 'latency_ms.p95 <= 1.2 * baseline + 1ms'.",
+            metavar="GATE",
+            autocompletion=gate_metrics,
+        ),
     ],
     baseline: Annotated[
         Path | None, typer.Option(help="Results of an earlier run, for gates relative to it.", metavar="FILE")
@@ -41,7 +45,7 @@ def gate(
         vfctl gate results.json --gate 'latency_ms.p95 < 30ms' --gate 'clients.lost == 0'
         vfctl gate results.json --baseline main.json --gate 'latency_ms.p95 <= 1.2 * baseline'
     """
-    gates = [parse_gate(expression) for expression in gate]
+    gates = [checked_gate(expression) for expression in gate]
     check_no_sides(gates)
     found = read_results(results)
     for each in gates:

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from vfctl.cli.help import Command, Group
-from vfctl.cli.mistakes import check_output
+from vfctl.cli.mistakes import check_file
 from vfctl.cli.options import DurationOption, OverwriteOption, UrlArgument
 from vfctl.cli.signals import stop_on_signals
 from vfctl.client.audio import SoundReader
 from vfctl.client.voice import Heard, Sent, receive_voice, send_voice
+from vfctl.errors import UsageError
 from vfctl.files import check_writable
 from vfctl.terminal.output import log_line, stderr_console
 
@@ -31,7 +32,9 @@ def send(
     file: Annotated[
         Path,
         typer.Argument(
-            help="Sound file: WAV of any rate, width and number of channels, FLAC, Ogg or MP3.", metavar="FILE"
+            help="Sound file: WAV of any rate, width and number of channels, FLAC, Ogg or MP3.",
+            metavar="FILE",
+            callback=check_file,
         ),
     ],
     url: UrlArgument,
@@ -65,7 +68,7 @@ async def _send(url: str, sound: SoundReader) -> Sent:
 def receive(
     url: UrlArgument,
     out: Annotated[
-        Path, typer.Argument(help="WAV file to write: 16 kHz, mono, 16 bit.", metavar="OUT", callback=check_output)
+        Path, typer.Argument(help="WAV file to write: 16 kHz, mono, 16 bit.", metavar="OUT", callback=check_file)
     ],
     duration: DurationOption = None,
     speaker: Annotated[
@@ -82,6 +85,8 @@ def receive(
     Examples:
         vfctl voice receive ws://127.0.0.1:8765/ws heard.wav --duration 30s
     """
+    if out.suffix.lower() not in ("", ".wav"):
+        raise UsageError(f"OUT is {out}, expected a .wav file", hint=f"did you mean {out.with_suffix('.wav')}?")
     check_writable(out, overwrite=overwrite)
     heard = asyncio.run(_receive(url, out, duration, speaker))
     log_line(f"{out}: {heard.duration_s:.1f} s; {_who(heard)}")

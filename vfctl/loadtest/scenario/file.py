@@ -38,9 +38,9 @@ def load_scenario(name_or_path: str, check_gate: CheckGate | None = None) -> Sce
         check_gate: called for each gate, once without and once with the names of the scenario's roles.
 
     Raises:
-        InputError: there is no such scenario or file, or it is not TOML.
-        UsageError: an unknown key, or a value that cannot be; every one of them, with its line. A recording whose
-            traffic cannot be had, with its line.
+        InputError: the file cannot be read, or it is not TOML.
+        UsageError: there is no such scenario, an unknown key, or a value that cannot be; every one of them, with its
+            line. A recording whose traffic cannot be had, with its line.
     """
     text = scenario_text(name_or_path)
     try:
@@ -86,7 +86,8 @@ def scenario_text(name_or_path: str) -> str:
     """The TOML text of a shipped scenario or of a file.
 
     Raises:
-        InputError: there is no such scenario or file.
+        InputError: the file cannot be read.
+        UsageError: there is no such scenario.
     """
     shipped = {entry.name.removesuffix(".toml"): entry for entry in _shipped()}
     if name_or_path in shipped:
@@ -96,9 +97,9 @@ def scenario_text(name_or_path: str) -> str:
             return Path(name_or_path).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{name_or_path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
-    raise InputError(
-        f"there is no scenario {name_or_path!r}", hint=f"the scenarios are {', '.join(sorted(shipped))}; or a path"
-    )
+    close = difflib.get_close_matches(name_or_path, shipped, n=1)
+    meant = f"did you mean {close[0]}?" if close else f"the scenarios are {', '.join(sorted(shipped))}; or a path"
+    raise UsageError(f"there is no scenario {name_or_path!r}", hint=meant)
 
 
 def _shipped() -> Iterator[Traversable]:
