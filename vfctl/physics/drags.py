@@ -75,7 +75,7 @@ class HeldNodes:
 
     def __len__(self) -> int:
         """Number of nodes that are being dragged."""
-        return len(self._hands)
+        return len(self._by_node)
 
     def update(self, drags: Iterable[Dragged], now_us: int) -> Placement | None:
         """Apply drags in their order, and release drags that have expired. Return None if nothing changed.
