@@ -1,7 +1,7 @@
-"""Every error that vfctl raises on purpose: what happened, what to do about it, and how the command exits.
+"""The errors that vfctl raises on purpose. Each has a message, a hint, and an exit code.
 
 `docs/reference/exit-codes.md` has the exit codes for users: 0 done; 1 expected failure; 2 usage; 3 a gate failed
-or had no data; 4 peer unreachable or timed out; 5 corrupt capture or protocol violation; 70 a bug of ours;
+or had no data; 4 peer unreachable or timed out; 5 corrupt capture or protocol violation; 70 a bug in vfctl;
 130 interrupted.
 """
 
@@ -15,11 +15,11 @@ EXIT_INTERRUPTED = 130
 
 
 class VfctlError(Exception):
-    """An expected failure: one sentence for people, with a hint where there is something to do.
+    """An expected failure.
 
     Args:
-        message: what happened, naming the file, value or address it happened to.
-        hint: what the reader can do about it.
+        message: one sentence: what happened, where (file, value, address), and what was expected.
+        hint: what to do about it.
     """
 
     exit_code: ClassVar[int] = 1
@@ -30,7 +30,7 @@ class VfctlError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Errors cross from a process to its parent; keyword-only arguments need a hand with that."""
+        """Support pickle, because errors are sent to the parent process and `hint` is keyword-only."""
         return _rebuilt, (type(self), self.args, self.__dict__)
 
 
@@ -42,41 +42,41 @@ def _rebuilt(kind: type[VfctlError], args: tuple[object, ...], attributes: dict[
 
 
 class InputError(VfctlError):
-    """A file that the user named cannot be read or written, or does not hold what it should."""
+    """A file that the user named cannot be read or written, or has the wrong content."""
 
     exit_code = 1
 
 
 class MissingError(VfctlError):
-    """This machine or installation lacks what was asked for: a GPU, an optional package."""
+    """This machine or installation lacks what the user requested: a GPU, an optional package."""
 
     exit_code = 1
 
 
 class UsageError(VfctlError):
-    """The command line or a scenario asks for something that does not exist or cannot be."""
+    """The command line or a scenario has an unknown name or a value out of range."""
 
     exit_code = 2
 
 
 class GateError(VfctlError):
-    """A gate failed or had no data to judge."""
+    """A gate failed or had no data."""
 
     exit_code = 3
 
 
 class PeerError(VfctlError):
-    """The other side could not be reached, did not answer in time, or went away for good."""
+    """The peer could not be reached, did not answer in time, or disconnected for good."""
 
     exit_code = 4
 
 
 class ProtocolError(VfctlError):
-    """Bytes that are not what V4 or RFC 6455 allow. The only exception that leaves a decoder.
+    """Bytes that V4 or RFC 6455 do not allow. Decoders raise no other exception.
 
     Args:
-        message: the value found and what was expected.
-        offset: byte offset of the first byte at fault, from the start of the message (or file).
+        message: the value that was found, and what was expected.
+        offset: offset of the first wrong byte, from the start of the message (or file).
     """
 
     exit_code = 5
@@ -87,11 +87,11 @@ class ProtocolError(VfctlError):
         self.reason = message
 
     def shifted(self, by: int) -> ProtocolError:
-        """The same error, `by` bytes further on: for a message that stands inside a larger buffer."""
+        """Return the same error with its offset `by` bytes larger, for a message inside a larger buffer."""
         return ProtocolError(self.reason, offset=self.offset + by, hint=self.hint)
 
 
 class CaptureError(VfctlError):
-    """A recording that is damaged or of no format that vfctl knows."""
+    """A recording that is damaged, or has a format that vfctl does not know."""
 
     exit_code = 5

@@ -150,10 +150,10 @@ async def test_a_subscriber_that_leaves_is_forgotten(bus: BusServer, tmp_path: P
     await read(subscription, 1)
     await subscription.close()
     async with asyncio.timeout(5):
-        while bus._subscribers:
+        while bus.subscribers:
             bus.publish_frame(b"x" * 100_000)
             await asyncio.sleep(0)
-    assert not bus._subscribers
+    assert not bus.subscribers
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:

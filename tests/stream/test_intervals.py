@@ -17,7 +17,7 @@ def test_a_tick_serves_a_sixtieth_at_the_stable_interval() -> None:
     assert SLOTS - 1 <= sum(sizes) <= SLOTS
 
 
-def test_after_a_long_pause_every_slot_has_one_turn() -> None:
+def test_after_a_long_pause_every_slot_is_due_once() -> None:
     clock = IntervalClock(50_000, 0)
     clock.advance(30_000)
     turns = clock.advance(10 * SECOND_US)
@@ -25,7 +25,7 @@ def test_after_a_long_pause_every_slot_has_one_turn() -> None:
     assert sum(turn.end - turn.first for turn in turns) == SLOTS
 
 
-def test_a_new_interval_serves_the_rest_of_the_round_within_it() -> None:
+def test_a_new_length_serves_the_rest_of_the_interval_within_it() -> None:
     clock = IntervalClock(SECOND_US, 0)
     first = clock.advance(SECOND_US // 4)
     clock.interval_us = 50_000
@@ -35,7 +35,7 @@ def test_a_new_interval_serves_the_rest_of_the_round_within_it() -> None:
     assert rest[0].end == SLOTS
 
 
-def test_a_clock_that_goes_back_serves_nobody_twice() -> None:
+def test_a_clock_that_goes_back_serves_no_slot_twice() -> None:
     clock = IntervalClock(50_000, 1000)
     clock.advance(26_000)
     assert clock.advance(10_000) == []
@@ -48,7 +48,7 @@ steps = st.lists(
 
 
 @given(steps)
-def test_no_turn_is_left_out_or_taken_twice(steps: list[tuple[int, int]]) -> None:
+def test_no_slot_is_left_out_or_served_twice(steps: list[tuple[int, int]]) -> None:
     clock = IntervalClock(50_000, 0)
     now_us = 0
     expected = (1, 0)
@@ -67,7 +67,7 @@ def test_no_turn_is_left_out_or_taken_twice(steps: list[tuple[int, int]]) -> Non
 # --- rounds that follow recorded states
 
 
-def test_a_round_that_is_begun_is_over_with_two_ticks_and_then_waits() -> None:
+def test_an_interval_that_is_begun_takes_two_ticks_and_then_waits() -> None:
     """Whatever the time: a tick that comes a little early or late serves the same slots."""
     for ticks_us in ((0, 12_000), (3_000, 24_000)):
         clock = IntervalClock(50_000, 0)
@@ -78,7 +78,7 @@ def test_a_round_that_is_begun_is_over_with_two_ticks_and_then_waits() -> None:
         assert clock.is_waiting
 
 
-def test_the_next_round_first_serves_what_is_left_of_the_one_before() -> None:
+def test_the_next_interval_first_serves_the_rest_of_the_one_before() -> None:
     clock = IntervalClock(50_000, 0)
     clock.begin_interval(0, 2, 600_000)
     clock.advance(0)
@@ -87,7 +87,7 @@ def test_the_next_round_first_serves_what_is_left_of_the_one_before() -> None:
     assert clock.sequence == 3
 
 
-def test_without_a_next_round_the_clock_goes_on_by_itself() -> None:
+def test_without_a_next_interval_the_clock_continues_by_itself() -> None:
     clock = IntervalClock(50_000, 0)
     clock.begin_interval(0, 2, 600_000)
     clock.advance(0)

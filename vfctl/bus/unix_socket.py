@@ -36,7 +36,7 @@ LEAST_SEND_BUFFER_BYTES: Final = 128 * 1024
 _CONNECT_RETRY_S: Final = 0.02
 
 
-class _Subscriber:
+class Subscriber:
     """A gateway that is connected to the source. Only the newest state waits for it, never a queue of states.
 
     Attributes:
@@ -145,11 +145,16 @@ class BusServer:
         self.on_command: Callable[[Envelope], None] = lambda _: None
         self.on_join: Callable[[], Iterable[Envelope]] = lambda: ()
         self.on_request: Callable[[bytes], bytes] | None = None
-        self._subscribers: set[_Subscriber] = set()
+        self._subscribers: set[Subscriber] = set()
         self._graph: Envelope | None = None
         self._frame: Envelope | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def subscribers(self) -> int:
+        """Number of connected gateways and recorders."""
+        return len(self._subscribers)
 
     async def start(self) -> None:
         """Start listening. Gateways that connect before the first graph wait for it."""
@@ -189,7 +194,7 @@ class BusServer:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        subscriber = _Subscriber(writer)
+        subscriber = Subscriber(writer)
         self._subscribers.add(subscriber)
         for envelope in (self._graph, self._frame, *self.on_join()):
             if envelope:

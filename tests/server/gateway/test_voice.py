@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vfctl.bus import Envelope, Kind
-from vfctl.bus.unix_socket import MAX_WAITING_VOICE, _Subscriber
+from vfctl.bus.unix_socket import MAX_WAITING_VOICE, Subscriber
 from vfctl.protocol import FullGraph, NodeSelect, Notice, PositionUpdate, VoiceData, decode, encode
 from vfctl.sockets.fan_out import unsent_bytes
 from vfctl.stream.voice_limit import MESSAGES_PER_S
@@ -133,7 +133,7 @@ async def test_speech_on_the_bus_pushes_out_no_selection_and_stands_behind_state
     writer = Mock()
     writer.write = written.append
     writer.drain = lambda: asyncio.sleep(3600)
-    subscriber = _Subscriber(writer)
+    subscriber = Subscriber(writer)
     chosen = Envelope(Kind.EVENT, encode(NodeSelect(3)), 0, 1)
     subscriber.put(chosen)
     for _ in range(3000):
