@@ -8,20 +8,18 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from vfctl.graph import Graph, to_full_graph
+from vfctl.errors import UsageError
 from vfctl.physics import PARAMETERS, PhysicsParameters
-from vfctl.protocol import NODE_DTYPE, PositionUpdate, Trailer, encode
 from vfctl.server.gateway import bus_client
 from vfctl.server.http.physics_api import refusal_reason
-from vfctl.server.options import Admin, LiveGraph, Recording, ServerOptions
+from vfctl.server.http.replay_api import ReplayClient
+from vfctl.server.options import Admin, LiveGraph, ServerOptions
 from vfctl.server.process.launch import Server, launch
 
 if TYPE_CHECKING:
@@ -168,18 +166,9 @@ def test_who_may_change_the_physics(admin: Admin, remote: str | None, host: str,
     assert (refusal_reason(request, admin, "physics") is None) is allowed
 
 
-def test_a_replay_has_no_physics(tmp_path: Path, small_graph: Graph) -> None:
-    nodes = np.zeros(len(small_graph), NODE_DTYPE)
-    nodes["id"] = small_graph.ids
-    path = tmp_path / "capture.bin"
-    update = PositionUpdate(nodes, False, Trailer(1, 2, 0))
-    path.write_bytes(encode(to_full_graph(small_graph, nodes, trailer=Trailer(0, 1, 0))) + encode(update))
-    with launch(ServerOptions(source=Recording((str(path),)), port=0)) as server:
-        for method, body in (("GET", None), ("PATCH", {"damping": 1})):
-            status, document = call(server, method, body)
-            assert status == 409
-            assert "replay" in document["error"]
-        assert server.device is None
+def test_a_server_without_a_recording_has_no_replay(server: Server) -> None:
+    with pytest.raises(UsageError, match="there is no replay"):
+        ReplayClient(server.options.host, server.port).get()
 
 
 async def test_a_source_that_does_not_answer_is_503(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

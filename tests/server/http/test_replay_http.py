@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,20 @@ import websockets
 from vfctl.capture import open_writer
 from vfctl.errors import PeerError, UsageError
 from vfctl.graph import Graph, build_graph, to_full_graph
-from vfctl.protocol import NODE_DTYPE, Filter, FilterUpdate, FullGraph, Notice, PositionUpdate, decode, encode
+from vfctl.protocol import (
+    NODE_DTYPE,
+    Filter,
+    FilterUpdate,
+    FullGraph,
+    NodeDrag,
+    NodeSelect,
+    Notice,
+    PositionUpdate,
+    decode,
+    encode,
+)
 from vfctl.server.http.replay_api import ReplayClient
-from vfctl.server.options import Admin, LiveGraph, Recording, ServerOptions
+from vfctl.server.options import Recording, ServerOptions
 from vfctl.server.process.launch import Server, launch
 
 START_NS = 1_700_000_000_000_000_000
@@ -184,11 +196,39 @@ def test_a_proxy_may_not_steer(server: Server) -> None:
         assert (error.code, "its replay" in json.load(error)["error"]) == (403, True)
 
 
-def test_a_server_without_a_recording_says_so() -> None:
-    source = LiveGraph(generator="tree", nodes=5, device="cpu")
-    with launch(ServerOptions(source=source, port=0, admin=Admin.ANYONE)) as server:
-        with pytest.raises(UsageError, match="there is no replay"):
-            ReplayClient(server.options.host, server.port).get()
-        port = server.port
-    with pytest.raises(PeerError, match="does not answer"):
-        ReplayClient("127.0.0.1", port).get()
+def test_a_replay_has_no_physics(server: Server) -> None:
+    for method in ("GET", "PATCH"):
+        request = urllib.request.Request(f"http://127.0.0.1:{server.port}/physics", b"{}", method=method)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        with caught.value as error:
+            assert (error.code, "replay" in json.load(error)["error"]) == (409, True)
+    assert server.device is None
+
+
+def test_a_server_that_is_not_there_does_not_answer() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(PeerError, match="does not answer"):
+            ReplayClient("127.0.0.1", unused.getsockname()[1]).get()
+
+
+async def test_clients_select_nodes_of_a_replay_and_cannot_drag_them(server: Server, remote: ReplayClient) -> None:
+    async with (
+        websockets.connect(f"{server.url}?notices=1", compression=None) as ann,
+        websockets.connect(f"{server.url}?notices=1", compression=None) as bob,
+    ):
+        await ann.send(encode(NodeDrag(2, 9.0, 9.0, 9.0)))
+        assert "this is a replay" in (await next_notice(ann))["message"]
+        await ann.send(encode(NodeSelect(2)))
+        own, told = await next_notice(ann), await next_notice(bob)
+        assert (own["node_id"], own["own"], told["node_id"]) == (2, True, 2)
+        await ann.send(encode(NodeSelect(None)))
+        assert (await next_notice(bob))["node_id"] is None
+
+
+async def next_notice(connection: websockets.ClientConnection) -> Mapping[str, Any]:
+    async with asyncio.timeout(10):
+        while not isinstance(message := decode(await connection.recv()), Notice):
+            pass
+    return message.body

@@ -11,13 +11,18 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vfctl.errors import InputError, MissingError, PeerError, UsageError
-from vfctl.server.options import LiveGraph, ServerOptions
+from vfctl.graph import to_full_graph
+from vfctl.graph.generators import generate
+from vfctl.protocol import NODE_DTYPE, PositionUpdate, Trailer, encode
+from vfctl.server.options import LiveGraph, Recording, ServerOptions
 from vfctl.server.process import port, restarts
 from vfctl.server.process.launch import Server, launch
 
@@ -111,54 +116,82 @@ def test_a_server_from_start_to_stop() -> None:
         assert again.connect_ex(("127.0.0.1", server.port)) != 0
 
 
-def test_several_gateways_share_the_port_and_answer_for_each_other() -> None:
-    with launch(ServerOptions(source=SMALL, port=0, workers=2)) as server, ExitStack() as stack:
-        assert set(server.pids) == {"source", "gateway 0", "gateway 1"}
-        assert connect(server, 60, stack) == {"101": 60}
-        spread = [slot.clients for slot in server.scoreboard]
-        assert sum(spread) == 60
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """A source that starts faster than the physics: it needs no JAX."""
+    graph = generate("tree", 12, 0)
+    nodes = np.zeros(len(graph), NODE_DTYPE)
+    nodes["id"] = graph.ids
+    path = tmp_path_factory.mktemp("replayed") / "one.bin"
+    update = encode(PositionUpdate(nodes, False, Trailer(1, 2, 0)))
+    path.write_bytes(encode(to_full_graph(graph, nodes, trailer=Trailer(0, 1, 0))) + update)
+    return Recording((str(path),))
+
+
+@pytest.fixture(scope="module")
+def running(replayed: Recording) -> Iterator[Server]:
+    with launch(ServerOptions(source=replayed, port=0, workers=2, max_clients=50)) as server:
+        yield server
+
+
+@pytest.fixture
+def pair(running: Server) -> Server:
+    """A server with two gateways and no clients. A test may kill gateway 0, but must wait for its successor."""
+    while running.scoreboard.clients:
+        running.watch(0.01)
+    return running
+
+
+def test_several_gateways_share_the_port_and_the_client_limit(pair: Server) -> None:
+    assert set(pair.pids) == {"source", "gateway 0", "gateway 1"}
+    with ExitStack() as stack:
+        assert connect(pair, 80, stack) == {"101": 50, "503": 30}
+        spread = [slot.clients for slot in pair.scoreboard]
+        assert sum(spread) == 50
         assert all(spread)
-        assert health(server)["clients"] == 60
+        assert (health(pair)["clients"], health(pair)["max_clients"]) == (50, 50)
 
 
-def test_max_clients_counts_all_gateways_together() -> None:
-    with launch(ServerOptions(source=SMALL, port=0, workers=3, max_clients=50)) as server, ExitStack() as stack:
-        assert connect(server, 80, stack) == {"101": 50, "503": 30}
-        assert health(server)["max_clients"] == 50
-        assert sum(slot.clients for slot in server.scoreboard) == 50
+def test_a_port_that_is_taken_even_by_a_server_of_our_own(pair: Server, replayed: Recording) -> None:
+    """SO_REUSEPORT alone would let a second server share the first one's port in silence."""
+    with pytest.raises(InputError, match=str(pair.port)):
+        launch(ServerOptions(source=replayed, port=pair.port))
 
 
-def test_where_a_port_cannot_be_shared_the_gateways_inherit_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gateway_that_dies_is_restarted_and_the_others_stay(pair: Server) -> None:
+    with ExitStack() as stack:
+        connect(pair, 40, stack)
+        staying = pair.scoreboard[1].clients
+        before = pair.pids
+        said = kill_and_watch(pair, 0)
+        assert said == ["the gateway 0 process was killed by signal 9; it is restarted"]
+        assert [name for name, pid in pair.pids.items() if before[name] != pid] == ["gateway 0"]
+        assert [slot.clients for slot in pair.scoreboard] == [0, staying]
+        assert connect(pair, 50 - staying, stack) == {"101": 50 - staying}
+        assert pair.scoreboard[0].clients > 0
+
+
+def test_where_a_port_cannot_be_shared_the_gateways_inherit_a_socket(
+    monkeypatch: pytest.MonkeyPatch, replayed: Recording
+) -> None:
     monkeypatch.setattr(port, "can_share", lambda: False)
-    with launch(ServerOptions(source=SMALL, port=0, workers=2)) as server, ExitStack() as stack:
+    with launch(ServerOptions(source=replayed, port=0, workers=2)) as server, ExitStack() as stack:
         assert connect(server, 20, stack) == {"101": 20}
         with pytest.raises(InputError, match=str(server.port)):
-            launch(ServerOptions(source=SMALL, port=server.port))
-        for number in (0, 1):
-            kill_and_watch(server, number)
-        assert connect(server, 20, stack) == {"101": 20}
-
-
-def test_a_gateway_that_dies_is_started_again_and_the_others_stay() -> None:
-    with launch(ServerOptions(source=SMALL, port=0, workers=2)) as server, ExitStack() as stack:
-        connect(server, 40, stack)
-        staying = server.scoreboard[1].clients
-        before = server.pids
-        said = kill_and_watch(server, 0)
-        assert said == ["the gateway 0 process was killed by signal 9; it is restarted"]
-        assert [name for name, pid in server.pids.items() if before[name] != pid] == ["gateway 0"]
-        assert [slot.clients for slot in server.scoreboard] == [0, staying]
-        assert connect(server, 40, stack) == {"101": 40}
-        assert server.scoreboard[0].clients > 0
-
-
-def test_a_gateway_that_dies_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restarts, "RESTART_DELAYS_S", (0.0, 0.1))
-    with launch(ServerOptions(source=SMALL, port=0)) as server:
+            launch(ServerOptions(source=replayed, port=server.port))
         kill_and_watch(server, 0)
+        assert connect(server, 20, stack) == {"101": 20}
+        os.kill(server.pids["source"], signal.SIGKILL)
+        with pytest.raises(PeerError, match="the source process was killed by signal 9"):
+            watch_forever(server)
+
+
+def test_a_gateway_that_dies_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch, replayed: Recording) -> None:
+    monkeypatch.setattr(restarts, "RESTART_DELAYS_S", (0.1,))
+    with launch(ServerOptions(source=replayed, port=0)) as server:
         said = kill_and_watch(server, 0)
         assert said == ["the gateway 0 process was killed by signal 9; it is restarted in 0.1 s"]
-        with pytest.raises(PeerError, match=r"has died 3 times within 60 s; the last time: .* killed by signal 9"):
+        with pytest.raises(PeerError, match=r"has died 2 times within 60 s; the last time: .* killed by signal 9"):
             kill_and_watch(server, 0)
 
 
@@ -173,7 +206,7 @@ def health(server: Server) -> dict:
 
 
 def connect(server: Server, count: int, stack: ExitStack) -> Counter[str]:
-    """Try so many WebSocket handshakes; the status codes. The connections stay until the stack goes."""
+    """Try WebSocket handshakes. Returns how often each status code came; the stack closes the connections."""
     statuses: Counter[str] = Counter()
     for _ in range(count):
         client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
@@ -186,7 +219,7 @@ def connect(server: Server, count: int, stack: ExitStack) -> Counter[str]:
 
 
 def kill_and_watch(server: Server, number: int) -> list[str]:
-    """Kill a gateway and watch until there is another; what the server said."""
+    """Kill a gateway, and watch until there is another. Returns what the server logged."""
     said: list[str] = []
     os.kill(server.pids[f"gateway {number}"], signal.SIGKILL)
     while not said:
@@ -201,22 +234,6 @@ def test_a_graph_that_cannot_be_loaded_is_the_callers_error(tmp_path: Path) -> N
     path.write_text("<graphml><graph></graphml>")
     with pytest.raises(InputError, match=r"broken\.graphml"):
         launch(ServerOptions(source=LiveGraph(file=str(path)), port=0))
-
-
-def test_a_port_that_is_taken_even_by_a_server_of_our_own() -> None:
-    """SO_REUSEPORT alone would let a second server share the first one's port in silence."""
-    with (
-        launch(ServerOptions(source=SMALL, port=0)) as server,
-        pytest.raises(InputError, match=str(server.port)),
-    ):
-        launch(ServerOptions(source=SMALL, port=server.port))
-
-
-def test_a_source_that_dies_ends_the_server() -> None:
-    with launch(ServerOptions(source=SMALL, port=0, workers=2)) as server:
-        os.kill(server.pids["source"], signal.SIGKILL)
-        with pytest.raises(PeerError, match="the source process was killed by signal 9"):
-            watch_forever(server)
 
 
 def test_processes_end_with_their_parent() -> None:
@@ -259,5 +276,5 @@ def test_options_that_cannot_be(options: ServerOptions) -> None:
 def test_a_gpu_that_is_not_there_is_the_error_and_not_that_the_source_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     with pytest.raises(MissingError, match="there is no GPU") as caught:
-        launch(ServerOptions(source=LiveGraph(generator="tree", nodes=5, device="gpu"), port=0, workers=2))
+        launch(ServerOptions(source=LiveGraph(generator="tree", nodes=5, device="gpu"), port=0))
     assert caught.value.hint is not None

@@ -8,18 +8,14 @@ import math
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
-import numpy as np
 import pytest
 
-from vfctl.graph import Graph, to_full_graph
 from vfctl.physics import MAX_COORDINATE
 from vfctl.physics.drags import HOLD_US
 from vfctl.protocol import (
-    NODE_DTYPE,
     Filter,
     FilterUpdate,
     FullGraph,
@@ -28,11 +24,10 @@ from vfctl.protocol import (
     NodeSelect,
     Notice,
     PositionUpdate,
-    Trailer,
     decode,
     encode,
 )
-from vfctl.server.options import LiveGraph, Recording, ServerOptions
+from vfctl.server.options import LiveGraph, ServerOptions
 from vfctl.server.process.launch import Server, launch
 
 SOURCE = LiveGraph(generator="tree", nodes=12, at_rest=True, device="cpu")
@@ -305,43 +300,23 @@ async def test_a_node_far_out_comes_back(meeting: Meeting) -> None:
     assert all(math.isfinite(x) for x in watcher.x.values())
 
 
-# --- gateways that die, and replays
+# --- gateways that die
 
 
-async def test_what_the_clients_of_a_dead_gateway_held_and_had_selected_is_free_again() -> None:
-    options = ServerOptions(source=SOURCE, port=0, workers=2, active_interval_ms=20, stable_interval_ms=50)
-    with launch(options) as server:
-        async with meeting_at(server) as meeting:
-            ann, bob = await meeting.join_at(0), await meeting.join_at(1)
-            await ann.send(NodeSelect(5))
-            await bob.send(NodeSelect(6))
-            await ann.drag(FAR)
-            await bob.until(lambda self: set(self.selections.values()) == {5, 6} and abs(self.x[NODE] - FAR) < 0.5)
-            dead = server.pids["gateway 0"]
-            os.kill(dead, signal.SIGKILL)
-            await bob.until(lambda self: list(self.selections.values()) == [6])
-            await bob.until(lambda self: abs(self.x[NODE]) < FAR - 50)
-            until_s = asyncio.get_running_loop().time() + LIMIT_S
-            while server.pids.get("gateway 0") in (None, dead) or not server.scoreboard[0].published_us:
-                await asyncio.to_thread(server.watch, 0.05)
-                assert asyncio.get_running_loop().time() < until_s
-            late = await meeting.join_at(0)
-            await late.until(lambda self: self.selections.get(bob.number) == 6)
-
-
-async def test_a_replay_has_selections_and_says_that_nothing_can_be_dragged(tmp_path: Path, small_graph: Graph) -> None:
-    nodes = np.zeros(len(small_graph), NODE_DTYPE)
-    nodes["id"] = small_graph.ids
-    path = tmp_path / "own.bin"
-    graph = to_full_graph(small_graph, nodes, trailer=Trailer(0, 1_000_000, 0))
-    path.write_bytes(encode(graph) + encode(PositionUpdate(nodes, False, Trailer(1, 1_000_000, 50_000))))
-    with launch(ServerOptions(source=Recording((str(path),)), port=0, workers=1)) as server:
-        async with meeting_at(server) as meeting:
-            ann, bob = await meeting.join(), await meeting.join()
-            await ann.send(NodeDrag(2, 9.0, 9.0, 9.0))
-            await ann.until(lambda self: len(self.notices) == 1)
-            assert "this is a replay" in ann.notices[0]["message"]
-            await ann.send(NodeSelect(2))
-            await bob.until(lambda self: list(self.selections.values()) == [2])
-            assert len(bob.notices) == 1
-            assert bob.x[2] == 0.0
+async def test_what_the_clients_of_a_dead_gateway_held_and_had_selected_is_free_again(meeting: Meeting) -> None:
+    """The last test of its server, because it kills a gateway."""
+    server = meeting.server
+    ann, bob = await meeting.join_at(0), await meeting.join_at(1)
+    await ann.send(NodeSelect(5))
+    await bob.send(NodeSelect(6))
+    await ann.drag(FAR)
+    await bob.until(lambda self: set(self.selections.values()) == {5, 6} and abs(self.x[NODE] - FAR) < 0.5)
+    dead = server.pids["gateway 0"]
+    os.kill(dead, signal.SIGKILL)
+    await bob.until(lambda self: list(self.selections.values()) == [6])
+    await bob.until(lambda self: abs(self.x[NODE]) < FAR - 50)
+    async with asyncio.timeout(60):
+        while server.pids.get("gateway 0") in (None, dead) or not server.scoreboard[0].published_us:
+            await asyncio.to_thread(server.watch, 0.05)
+    late = await meeting.join_at(0)
+    await late.until(lambda self: self.selections.get(bob.number) == 6)
