@@ -34,7 +34,7 @@ def slot(posted_s: float, *, began_us: int = 1, clients: int = 5, frames: int = 
         bytes=100 * frames,
         skipped=frames // 10,
         interval_us=50_000,
-        wanted_interval_us=50_000,
+        target_interval_us=50_000,
         settled=settled,
     )
 

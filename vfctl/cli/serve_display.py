@@ -31,7 +31,7 @@ class Row:
     Attributes:
         clients, stalled, settled: see `Slot`.
         frames_per_s, bytes_per_s, skipped_per_s: of the last two seconds.
-        interval_ms, wanted_interval_ms: present length of a round, and what it would be if there were time for it.
+        interval_ms, target_interval_ms: present length of a round, and what it would be if there were time for it.
         tick_write_ms: what the writes of a tick take.
     """
 
@@ -41,7 +41,7 @@ class Row:
     skipped_per_s: float = 0.0
     stalled: int = 0
     interval_ms: float = 0.0
-    wanted_interval_ms: float = 0.0
+    target_interval_ms: float = 0.0
     tick_write_ms: float = 0.0
     settled: bool = True
 
@@ -54,7 +54,7 @@ class Row:
             self.skipped_per_s + other.skipped_per_s,
             self.stalled + other.stalled,
             max(self.interval_ms, other.interval_ms),
-            max(self.wanted_interval_ms, other.wanted_interval_ms),
+            max(self.target_interval_ms, other.target_interval_ms),
             max(self.tick_write_ms, other.tick_write_ms),
             self.settled and other.settled,
         )
@@ -84,7 +84,7 @@ class Meter:
             (last.skipped - first.skipped) * per_s,
             slot.stalled,
             slot.interval_us / 1000,
-            slot.wanted_interval_us / 1000,
+            slot.target_interval_us / 1000,
             slot.tick_write_us / 1000,
             bool(slot.settled),
         )
@@ -170,13 +170,13 @@ def plain_line(total: Row) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    late = row.interval_ms > row.wanted_interval_ms
+    late = row.interval_ms > row.target_interval_ms
     interval = f"{row.interval_ms:,.0f}"
     return [
         f"{row.clients:,}",
         f"{row.frames_per_s:,.0f}",
         format_byte_rate(row.bytes_per_s),
-        f"[yellow]{interval}[/] ({row.wanted_interval_ms:,.0f})" if late else interval,
+        f"[yellow]{interval}[/] ({row.target_interval_ms:,.0f})" if late else interval,
         f"{row.tick_write_ms:.1f}",
         f"{row.skipped_per_s:,.0f}",
         f"{row.stalled:,}",

@@ -54,7 +54,7 @@ class Slot(ctypes.Structure):
         capacity: number of clients that it can hold.
         clients: open connections and handshakes; always current.
         interval_us: present update interval.
-        wanted_interval_us: target interval, without overload.
+        target_interval_us: target interval, without overload.
         tick_write_us: time that the writes of the last tick took.
         settled: 1 if the layout has settled.
         connections, frames, bytes, skipped, stalled, voice_messages, voice_dropped, voice_skipped, protocol_errors,
@@ -66,7 +66,7 @@ class Slot(ctypes.Structure):
     capacity: int
     clients: int
     interval_us: int
-    wanted_interval_us: int
+    target_interval_us: int
     tick_write_us: int
     settled: int
     connections: int

@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from vfctl.bus import TIMESTAMP, BusConnection, Envelope, Kind
@@ -61,6 +62,7 @@ class BusRequestClient:
             reply.set_result(json.loads(bytes(envelope.payload)))
 
 
+@dataclass(slots=True)
 class CommandSender:
     """Forwards messages of clients to the source.
 
@@ -70,10 +72,9 @@ class CommandSender:
         recorded: whether the server records what clients send.
     """
 
-    def __init__(self, bus: BusConnection, gateway: int, *, recorded: bool) -> None:
-        self._bus = bus
-        self._gateway = gateway
-        self._recorded = recorded
+    _bus: BusConnection
+    _gateway: int
+    _recorded: bool
 
     def send(self, connection: Connection, payload: bytes) -> None:
         """Send a client's command (a drag, a selection or voice) to the source."""

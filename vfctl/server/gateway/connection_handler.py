@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -41,6 +42,7 @@ Otherwise the messages in the 256 KB that are read at once could be thousands of
 client would be served."""
 
 
+@dataclass(slots=True)
 class ConnectionHandler:
     """Accepts WebSocket connections and applies what their clients send.
 
@@ -50,31 +52,21 @@ class ConnectionHandler:
         commands: forwards commands to the source.
         notices: tells clients about their errors.
         selections: for new clients.
+        voice: receives voice messages.
         limit: number of clients that may connect.
         encoding_limit: encodings that need more bandwidth are refused.
         clock: monotonic time in µs.
     """
 
-    def __init__(
-        self,
-        clients: ClientManager,
-        updates: UpdateScheduler,
-        commands: CommandSender,
-        notices: NoticeSender,
-        selections: Selections,
-        limit: ClientLimit,
-        encoding_limit: Encoding,
-        clock: Callable[[], int],
-    ) -> None:
-        self._clients = clients
-        self._updates = updates
-        self._commands = commands
-        self._notices = notices
-        self._selections = selections
-        self._voice = VoiceIntake(commands, notices, clients.traffic)
-        self._limit = limit
-        self._encoding_limit = encoding_limit
-        self._clock = clock
+    _clients: ClientManager
+    _updates: UpdateScheduler
+    _commands: CommandSender
+    _notices: NoticeSender
+    _selections: Selections
+    _voice: VoiceIntake
+    _limit: ClientLimit
+    _encoding_limit: Encoding
+    _clock: Callable[[], int]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve `GET /ws` until the connection ends."""

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 import struct
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import WSCloseCode
@@ -41,6 +42,7 @@ CLOSE_TIMEOUT_S: Final = 12.0
 the connection would stay open as long as the client answers the kernel's window probes."""
 
 
+@dataclass(slots=True)
 class Disconnects:
     """Ends connections, and stops all writes to a connection that ends.
 
@@ -49,9 +51,8 @@ class Disconnects:
         traffic: counts the clients that are disconnected for being slow.
     """
 
-    def __init__(self, slots: ConnectionSlots, traffic: Traffic) -> None:
-        self._slots = slots
-        self._traffic = traffic
+    _slots: ConnectionSlots
+    _traffic: Traffic
 
     def disconnect_slow(self, connection: Connection, waiting_bytes: int) -> None:
         """Send Close 1008 behind the buffered bytes, and abort the connection if the client does not read them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,7 @@ MAX_WAITING_SMALL_BYTES: Final = 64 * 1024
 """A client with more buffered bytes gets no notices and heartbeats."""
 
 
+@dataclass(slots=True)
 class FrameSender:
     """Writes to connections, and applies backpressure to slow clients.
 
@@ -30,20 +32,12 @@ class FrameSender:
         policy: backpressure policy before that.
     """
 
-    def __init__(
-        self,
-        slots: ConnectionSlots,
-        traffic: Traffic,
-        disconnects: Disconnects,
-        stall_timeout_us: int,
-        policy: SlowClientPolicy,
-    ) -> None:
-        self._slots = slots
-        self._traffic = traffic
-        self._disconnects = disconnects
-        self._stall_timeout_us = stall_timeout_us
-        self._policy = policy
-        self._fan_out = FanOut()
+    _slots: ConnectionSlots
+    _traffic: Traffic
+    _disconnects: Disconnects
+    _stall_timeout_us: int
+    _policy: SlowClientPolicy
+    _fan_out: FanOut = field(default_factory=FanOut)
 
     def send_updates(self, due: Slots, sequence: int, interval_us: int, now_us: int) -> None:
         """Send the newest state to the due connections.

@@ -13,7 +13,7 @@ from vfctl.server.gateway.connection import Connection
 from vfctl.server.gateway.connection_handler import ConnectionHandler
 from vfctl.server.gateway.notices import NoticeSender, Selections
 from vfctl.server.gateway.update_scheduler import UpdateScheduler
-from vfctl.server.gateway.voice import VoiceRelay
+from vfctl.server.gateway.voice import VoiceIntake, VoiceRelay
 from vfctl.server.options import Recording, ServerOptions
 from vfctl.server.runtime import monotonic_us, unix_time_us
 from vfctl.server.scoreboard import COUNTERS
@@ -60,12 +60,14 @@ class Gateway:
         self._notices = NoticeSender(self.clients)
         self._selections = Selections(self._notices, self.clients)
         self._voice = VoiceRelay(self.clients.sender)
+        commands = CommandSender(bus, number, options.record is not None)
         self.connections = ConnectionHandler(
             self.clients,
             self.updates,
-            CommandSender(bus, number, recorded=options.record is not None),
+            commands,
             self._notices,
             self._selections,
+            VoiceIntake(commands, self._notices, self.clients.traffic),
             limit,
             options.encoding_limit,
             clock,
@@ -94,7 +96,7 @@ class Gateway:
         for name in COUNTERS:
             setattr(slot, name, getattr(traffic, name))
         slot.interval_us = updates.coordinator.interval_us
-        slot.wanted_interval_us = updates.coordinator.target_us
+        slot.target_interval_us = updates.coordinator.target_us
         slot.tick_write_us = updates.last_write_us
         slot.settled = updates.scene.settled
         slot.published_us = unix_time_us()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Final
 
 from vfctl.protocol import Notice, encode
@@ -14,6 +15,7 @@ MAX_INITIAL_SELECTIONS: Final = 1000
 """A new client gets at most so many of the present selections, the newest."""
 
 
+@dataclass(slots=True)
 class NoticeSender:
     """Sends notices to those connections that asked for them in their URL.
 
@@ -21,8 +23,7 @@ class NoticeSender:
         clients: the connections.
     """
 
-    def __init__(self, clients: ClientManager) -> None:
-        self._clients = clients
+    _clients: ClientManager
 
     def send(self, connection: Connection, notice: Notice) -> None:
         """Send a notice to one client."""
@@ -48,6 +49,7 @@ class NoticeSender:
                 self._clients.sender.send(connection, framed_own if connection is own else framed)
 
 
+@dataclass(slots=True)
 class Selections:
     """Remembers the selection of each client on all gateways, so that new clients get them.
 
@@ -56,11 +58,10 @@ class Selections:
         clients: the connections of this gateway.
     """
 
-    def __init__(self, notices: NoticeSender, clients: ClientManager) -> None:
-        self._notices = notices
-        self._clients = clients
-        self._node_ids: dict[int, int] = {}
-        """By client (`Envelope.sender`), the newest selection last."""
+    _notices: NoticeSender
+    _clients: ClientManager
+    _node_ids: dict[int, int] = field(default_factory=dict)
+    """By client (`Envelope.sender`), the newest selection last."""
 
     def on_selection(self, client: int, node_id: int | None, own: Connection | None) -> None:
         """A client has selected a node, or cleared its selection.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Final
 
 from vfctl.protocol import Trailer, VoiceData, encode
@@ -25,6 +26,7 @@ MAX_STREAMS: Final = 4096
 """Voice streams with a sequence number. When there are more, the stream that was silent longest restarts at 1."""
 
 
+@dataclass(slots=True)
 class VoiceIntake:
     """Forwards the voice messages of clients to the source, within a rate limit for each client.
 
@@ -34,10 +36,9 @@ class VoiceIntake:
         traffic: counts dropped messages.
     """
 
-    def __init__(self, commands: CommandSender, notices: NoticeSender, traffic: Traffic) -> None:
-        self._commands = commands
-        self._notices = notices
-        self._traffic = traffic
+    _commands: CommandSender
+    _notices: NoticeSender
+    _traffic: Traffic
 
     def receive(self, connection: Connection, message: VoiceData, size: int) -> None:
         """Forward a client's message, or drop it.
@@ -63,6 +64,7 @@ class VoiceIntake:
             self._notices.send_error(connection, reason)
 
 
+@dataclass(slots=True)
 class VoiceRelay:
     """Sends voice messages from the bus to the connections that receive voice. Each is encoded once for all of them.
 
@@ -70,9 +72,8 @@ class VoiceRelay:
         sender: writes to the connections.
     """
 
-    def __init__(self, sender: FrameSender) -> None:
-        self._sender = sender
-        self._sequences: dict[int, int] = {}
+    _sender: FrameSender
+    _sequences: dict[int, int] = field(default_factory=dict)
 
     def send(self, message: VoiceData, stream: int, speaker: Connection | None) -> None:
         """Send a message to all listeners except the speaker.

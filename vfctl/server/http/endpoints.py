@@ -48,7 +48,7 @@ _GAUGES: Final = {
     "clients": ("vfctl_clients", "Open connections.", 1),
     "capacity": ("vfctl_clients_capacity", "Connections that the gateway can hold.", 1),
     "interval_us": ("vfctl_interval_seconds", "Present update interval.", 1e-6),
-    "wanted_interval_us": ("vfctl_wanted_interval_seconds", "Target update interval, without overload.", 1e-6),
+    "target_interval_us": ("vfctl_target_interval_seconds", "Target update interval, without overload.", 1e-6),
     "settled": ("vfctl_settled", "1 if the layout has settled.", 1),
     "tick_write_us": ("vfctl_tick_write_seconds", "Time that the writes of the last tick took.", 1e-6),
     "began_us": ("vfctl_start_time_seconds", "Unix time since when the gateway serves.", 1e-6),
@@ -157,7 +157,8 @@ def build_app(gateway: Gateway, options: ServerOptions) -> web.Application:
 
     async def metrics(_: web.Request) -> web.Response:
         gateway.publish_metrics()
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body = await asyncio.to_thread(generate_latest, registry)  # 13 ms with 64 gateways
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     origins = Origins(options.allow_origins, own_names(options.host))
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[origins.guard])

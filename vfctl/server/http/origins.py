@@ -58,9 +58,8 @@ def check_origin(text: str) -> str:
 
 def is_loopback(name: str) -> bool:
     """Whether a host name or address is a loopback one."""
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
+    address = _address(name)
+    if address is None:
         return name.lower() == "localhost" or name.lower().endswith(".localhost")  # RFC 6761, 6.3
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
@@ -134,7 +133,8 @@ class Origins:
         return response
 
     def _is_own(self, name: str) -> bool:
-        return is_loopback(name) or name.lower() in self._names or _is_address(name)
+        # An address cannot be rebound: its pages were loaded from there.
+        return is_loopback(name) or name.lower() in self._names or _address(name) is not None
 
     def _log_once(self, origin: str, refusal: str) -> None:
         if origin not in self._logged and len(self._logged) < MAX_WARNINGS:
@@ -162,13 +162,11 @@ def _is_same(origin: str, host: str) -> bool:
     return bool(netloc) and netloc.removesuffix(default) == host.lower().removesuffix(default)
 
 
-def _is_address(name: str) -> bool:
-    """Whether it is an address. An address cannot be rebound: its pages were loaded from there."""
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        ipaddress.ip_address(name)
+        return ipaddress.ip_address(name)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _on_loopback(request: web.Request) -> bool:

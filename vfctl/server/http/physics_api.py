@@ -133,11 +133,5 @@ def refusal_reason(request: web.Request, admin: Admin, target: str) -> str | Non
 
 
 def _range_of(name: str) -> dict[str, Any]:
-    info = PARAMETERS[name]
-    return {
-        "unit": info.unit,
-        "minimum": info.minimum,
-        "maximum": info.maximum,
-        "default": info.default,
-        "description": info.description,
-    }
+    keys = ("unit", "minimum", "maximum", "default", "description")
+    return {key: getattr(PARAMETERS[name], key) for key in keys}

@@ -27,24 +27,19 @@ class FrameSource(Protocol):
     @property
     def settled(self) -> bool:
         """Whether the layout has settled."""
-        ...
 
     @property
     def graph_version(self) -> int:
         """Grows when the graph of `full_graph` is replaced."""
-        ...
 
     def tick(self, now_us: int) -> PositionUpdate | None:
         """The state at `now_us` (unix time in µs), or None if the last one is still valid."""
-        ...
 
     def full_graph(self, now_us: int) -> FullGraph:
         """The whole graph with METADATA and TIMED."""
-        ...
 
     def events(self, now_us: int) -> Sequence[Message]:
         """Messages other than positions that clients get now (recorded voice)."""
-        ...
 
     def apply(self, message: Message, sender: int = 0) -> None:
         """Apply a client's drag.
@@ -56,11 +51,9 @@ class FrameSource(Protocol):
         Raises:
             InputError: the drag is invalid; the text is for that client.
         """
-        ...
 
     def leave(self, sender: int) -> None:
         """A client has disconnected."""
-        ...
 
 
 @runtime_checkable
@@ -70,17 +63,14 @@ class AdjustableSource(FrameSource, Protocol):
     @property
     def idle(self) -> bool:
         """Whether the next tick computes nothing: the layout has settled, and no drag or change waits for the tick."""
-        ...
 
     @property
     def device(self) -> str:
         """The device that the physics computes on, for people."""
-        ...
 
     @property
     def parameters(self) -> PhysicsParameters:
         """The parameters that the next tick uses."""
-        ...
 
     def set_parameters(self, **changes: float) -> None:
         """Change some parameters from the next tick on. A settled layout moves again.
@@ -88,7 +78,6 @@ class AdjustableSource(FrameSource, Protocol):
         Raises:
             UsageError: one of them is invalid; nothing is changed then.
         """
-        ...
 
 
 @runtime_checkable
@@ -97,7 +86,6 @@ class RecordedSource(FrameSource, Protocol):
 
     def next_change_us(self, now_us: int) -> int | None:
         """Time in µs until `tick` returns a new state; None if it will not by itself."""
-        ...
 
     def control(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Change position, speed or pause; see `ReplaySource.control`.
@@ -105,7 +93,6 @@ class RecordedSource(FrameSource, Protocol):
         Raises:
             UsageError: one of the changes is invalid; nothing is changed then.
         """
-        ...
 
 
 class _ReportSteps:
