@@ -17,6 +17,7 @@ from vfctl.cli.completion import described_commands
 from vfctl.cli.help import Command, Group
 from vfctl.cli.mistakes import explain
 from vfctl.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, VfctlError
+from vfctl.logs import VARIABLE, LogLevel, set_level
 from vfctl.terminal.output import print_error, until_stdout_closes
 
 COMMANDS: Final = {
@@ -85,6 +86,15 @@ def root(
     _: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(
+            help="Print log lines of this level and above, also of child processes. May follow the command. The "
+            "environment variable VFCTL_LOG does the same.",
+            envvar=VARIABLE,
+            show_default="warning",
+        ),
+    ] = None,
 ) -> None:
     """Serve, record, replay, decode and load-test VisionFlow's binary WebSocket stream (V4).
 
@@ -93,20 +103,35 @@ def root(
         vfctl serve                               then: vfctl watch ws://127.0.0.1:8765/ws
         vfctl record ws://127.0.0.1:8765/ws run.mcap
     """
+    set_level(log_level)
+
+
+def _with_log_level_first(arguments: list[str]) -> list[str]:
+    """Options of `vfctl` itself stand before the command; this one may also follow it."""
+    for index, argument in enumerate(arguments):
+        if argument == "--":
+            break
+        if argument == "--log-level" or argument.startswith("--log-level="):
+            end = index + (2 if argument == "--log-level" else 1)
+            if end > len(arguments):
+                return [argument]  # its value is missing
+            return arguments[index:end] + arguments[:index] + arguments[end:]
+    return arguments
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code (`vfctl.errors` has the table). No traceback for bad input."""
     command = typer.main.get_command(app)
+    arguments = _with_log_level_first(list(arguments))
     only_prints = not {"-h", "--help", "--version", "--show-completion"}.isdisjoint(arguments)
     printing = until_stdout_closes() if only_prints else nullcontext()
     try:
-        with printing, command.make_context("vfctl", list(arguments)) as context:
+        with printing, command.make_context("vfctl", [*arguments]) as context:
             command.invoke(context)
     except typer.Exit as done:
         return done.exit_code
     except typer.TyperException as error:
-        return explain(error, list(arguments))
+        return explain(error, arguments)
     except VfctlError as error:
         print_error(error)
         return error.exit_code

@@ -24,6 +24,18 @@ def described_commands() -> dict[str, Any]:
     return commands
 
 
+def described_root() -> dict[str, Any]:
+    """`vfctl` itself, in the same form."""
+    return {
+        "commands": described_commands(),
+        "options": {
+            "--version": {"help": "Print the version", "flag": True, "values": []},
+            "--log-level": {"help": "Print log lines", "flag": False, "values": ["debug", "info", "warning", "error"]},
+            "--help": {"help": "Print help", "flag": True, "values": []},
+        },
+    }
+
+
 def complete(instruction: str) -> int:
     """Answer a shell that asks what may follow; returns the exit code.
 
@@ -55,8 +67,8 @@ def completions(words: list[str], typed: str) -> dict[str, str]:
         words: those before it, without `vfctl`.
         typed: the part.
     """
-    command: dict[str, Any] = {"commands": described_commands(), "options": {"--version": {"help": "", "flag": True}}}
-    options: dict[str, Any] = command["options"]
+    command = described_root()
+    options = command["options"]
     arguments: list[dict[str, Any]] = []
     previous: dict[str, Any] = {}
     for word in words:

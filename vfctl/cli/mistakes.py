@@ -49,6 +49,8 @@ def explain(error: Any, arguments: list[str]) -> int:
     if kind == "NoArgsIsHelpError":
         sys.stderr.write(error.format_message() + "\n")
         return int(error.exit_code)
+    if arguments[:1] == ["--log-level"]:
+        arguments = arguments[2:]
     words, described = _command_of(arguments)
     path = " ".join(["vfctl", *words])
     look_up = f"{path} --help shows all options"
@@ -134,7 +136,10 @@ def check_file(context: typer.Context, parameter: typer.CallbackParam, file: Any
 def _command_of(arguments: list[str]) -> tuple[list[str], dict[str, Any]]:
     """The command that was called: its words, and its description."""
     words: list[str] = []
-    described: dict[str, Any] = {"commands": described_commands(), "options": {"--version": {}, "--help": {}}}
+    described: dict[str, Any] = {
+        "commands": described_commands(),
+        "options": {"--version": {}, "--help": {}, "--log-level": {}},
+    }
     for argument in arguments:
         if argument in described.get("commands", ()):
             described = described["commands"][argument]

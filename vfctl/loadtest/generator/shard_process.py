@@ -19,6 +19,7 @@ from vfctl.loadtest.generator.heartbeats import ClockSample
 from vfctl.loadtest.generator.observations import ConnectStats, Outcome, StageObservations
 from vfctl.loadtest.generator.plan import Shard
 from vfctl.loadtest.scenario.stages import Step
+from vfctl.logs import set_up_child
 from vfctl.metrics import LatencyHistogram
 from vfctl.server.capacity import raise_descriptor_limit
 
@@ -107,6 +108,7 @@ class Failure:
 def run_shard(shard: Shard, pipe: Connection) -> None:
     """Entry point of the process. The parent handles Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    set_up_child(f"generator {shard.number}")
     gc.disable()  # a collection over 16,000 clients stalls, and nothing here creates cycles
     try:
         raise_descriptor_limit()

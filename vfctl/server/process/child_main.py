@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -14,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from vfctl.errors import EXIT_BUG, VfctlError
+from vfctl.logs import set_up_child
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def run_process(main: Callable[[Parent], Coroutine[Any, Any, None]], pipe: Conne
         name: of the process, for log lines.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=logging.WARNING, format=f"vfctl {name}[{os.getpid()}]: %(message)s", stream=sys.stderr)
+    set_up_child(name)
     parent = Parent(pipe)
     gc.freeze()  # imported modules stay, so garbage collections need not visit them
     try:
