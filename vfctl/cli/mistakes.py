@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import typer
 
-from vfctl.cli.completion import described_commands
+from vfctl.cli.completion import described_commands, described_root
 from vfctl.errors import UsageError
 from vfctl.terminal.output import print_error
 
@@ -136,10 +136,7 @@ def check_file(context: typer.Context, parameter: typer.CallbackParam, file: Any
 def _command_of(arguments: list[str]) -> tuple[list[str], dict[str, Any]]:
     """The command that was called: its words, and its description."""
     words: list[str] = []
-    described: dict[str, Any] = {
-        "commands": described_commands(),
-        "options": {"--version": {}, "--help": {}, "--log-level": {}},
-    }
+    described = described_root()
     for argument in arguments:
         if argument in described.get("commands", ()):
             described = described["commands"][argument]
