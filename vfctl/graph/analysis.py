@@ -19,7 +19,7 @@ def adjacency(count: int, ends: npt.NDArray[np.int32]) -> csr_array:
         count: number of nodes.
         ends: int32 [edges, 2], node indices.
     """
-    from scipy.sparse import coo_array  # loading it takes a fifth of a second, and gateways do without
+    from scipy.sparse import coo_array  # loading it takes 0.3 s and 22 MB, and gateways do without
 
     one, other = ends.T
     both = np.concatenate([one, other]), np.concatenate([other, one])
