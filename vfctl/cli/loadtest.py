@@ -19,7 +19,7 @@ from vfctl.errors import UsageError
 from vfctl.loadtest.results.build import MeasuredRun
 from vfctl.loadtest.results.comparable import check_baseline_fits
 from vfctl.loadtest.results.file import read_results
-from vfctl.loadtest.results.gate_verdicts import check_baseline, check_no_sides, check_path, check_sides, judged
+from vfctl.loadtest.results.gate_verdicts import check_baseline, check_path, judged
 from vfctl.loadtest.results.model import LoadtestResults, OlderResults
 from vfctl.loadtest.results.repeats import fold
 from vfctl.loadtest.scenario.field_types import parse_filter
@@ -341,11 +341,7 @@ class LoadtestOptions:
             log_line("no gate is relative to the baseline: --baseline is not used")
         elif earlier is not None:
             check_baseline_fits(earlier, plan, self.url if self.ab is None else self.ab[1])
-        if self.ab is None:
-            check_no_sides(plan.all_gates)
-            check_baseline(plan.all_gates, earlier is not None)
-        else:
-            check_sides(plan.all_gates, earlier is not None)
+        check_baseline(plan.all_gates, earlier is not None, two_servers=self.ab is not None)
         return earlier
 
 

@@ -18,7 +18,7 @@ from vfctl.loadtest.reports.wording import nothing_measured
 from vfctl.loadtest.results.comparable import check_comparable, check_same_test, latencies_of
 from vfctl.loadtest.results.comparison import Question, compare_runs
 from vfctl.loadtest.results.file import read_pair, read_results
-from vfctl.loadtest.results.gate_verdicts import check_baseline, check_no_sides, check_path, judge
+from vfctl.loadtest.results.gate_verdicts import check_baseline, check_path, judge
 from vfctl.loadtest.results.model import DOCUMENTS, ComparisonDocument, LoadtestResults, schema_of
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
 
@@ -46,7 +46,6 @@ def gate(
         vfctl gate results.json --baseline main.json --gate 'latency_ms.p95 <= 1.2 * baseline'
     """
     gates = [checked_gate(expression) for expression in gate]
-    check_no_sides(gates)
     found = read_results(results)
     for each in gates:
         check_path(each, found.roles)

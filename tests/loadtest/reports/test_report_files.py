@@ -255,6 +255,6 @@ def test_only_measured_seconds_are_shaded_also_within_a_stage() -> None:
         a_second(0, stage=stage, measured=measured)
         for stage, measured in (("ramp", False), ("hold", False), ("hold", True), ("hold", True), ("peak", True))
     ]
-    chart = over_time(seconds, {"clients": [1] * 5}, key="clients", title="", unit="")
+    chart = over_time("clients", "", "", seconds, {"clients": [1] * 5})
     whole = chart.bands[0].width * 5 / 2
     assert [band.width for band in chart.bands] == [pytest.approx(whole * share, abs=0.2) for share in (0.4, 0.2)]

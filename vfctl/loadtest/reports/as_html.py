@@ -96,62 +96,21 @@ def _charts(results: LoadtestResults | AbResults) -> list[Chart]:
         schedule = " Against the schedule: from when a round was promised, missed ones included."
         if results.reconnect_ms.count:
             connects |= distributions("back after a loss", "reconnect_ms")
-    bytes_per_s_by_side = series("bandwidth", "bytes_per_s")
-    divisor, unit = byte_rate_scale(
-        max((value or 0 for values in bytes_per_s_by_side.values() for value in values), default=0.0)
-    )
+    rates = series("bandwidth", "bytes_per_s")
+    divisor, unit = byte_rate_scale(max((rate or 0.0 for values in rates.values() for rate in values), default=0.0))
+    at_end = f"Connected at the end of each second. {_SHADED}"
+    busy = f"All generator processes together; one above 90 % of a core was the bottleneck. {_SHADED}"
+    framed, each_second = f"With WebSocket framing. {_SHADED}", f"Percentiles of each second. {_SHADED}"
+    handshake = "TCP connect to the end of the handshake, of the whole run."
+    messages = series("messages", "messages_per_s")
     return [
-        over_time(
-            seconds,
-            latency,
-            key="latency",
-            title="Latency over time",
-            unit="ms",
-            note=f"Percentiles of each second. {_SHADED}",
-            worst=True,
-        ),
-        percentile_curves(
-            percentiles, key="percentiles", title="Latency by percentile", note=f"Of all measured time.{schedule}"
-        ),
-        over_time(
-            seconds,
-            series("connected", "connected"),
-            key="clients",
-            title="Clients over time",
-            unit="clients",
-            note=f"Connected at the end of each second. {_SHADED}",
-        ),
-        over_time(
-            seconds,
-            series("messages", "messages_per_s"),
-            key="messages",
-            title="Messages over time",
-            unit="messages/s",
-            note=_SHADED,
-        ),
-        over_time(
-            seconds,
-            bytes_per_s_by_side,
-            key="bandwidth",
-            title="Bandwidth over time",
-            unit=unit,
-            note=f"With WebSocket framing. {_SHADED}",
-            divisor=divisor,
-        ),
-        percentile_curves(
-            connects,
-            key="connect",
-            title="Connect time by percentile",
-            note="TCP connect to the end of the handshake, of the whole run.",
-        ),
-        over_time(
-            seconds,
-            series("CPU", "cpu_percent"),
-            key="cpu",
-            title="Generator's CPU over time",
-            unit="% of a core",
-            note=f"All generator processes together; one above 90 % of a core was the bottleneck. {_SHADED}",
-        ),
+        over_time("latency", "Latency over time", "ms", seconds, latency, each_second, worst=True),
+        percentile_curves("percentiles", "Latency by percentile", percentiles, f"Of all measured time.{schedule}"),
+        over_time("clients", "Clients over time", "clients", seconds, series("connected", "connected"), at_end),
+        over_time("messages", "Messages over time", "messages/s", seconds, messages, _SHADED),
+        over_time("bandwidth", "Bandwidth over time", unit, seconds, rates, framed, divisor=divisor),
+        percentile_curves("connect", "Connect time by percentile", connects, handshake),
+        over_time("cpu", "Generator's CPU over time", "% of a core", seconds, series("CPU", "cpu_percent"), busy),
     ]
 
 

@@ -103,19 +103,20 @@ def _time_ticks(span_s: float) -> list[Tick]:
 
 
 def over_time(
-    seconds: Sequence[SecondFigures],
-    series: Mapping[str, Values],
-    *,
     key: str,
     title: str,
     unit: str,
+    seconds: Sequence[SecondFigures],
+    series: Mapping[str, Values],
     note: str = "",
+    *,
     divisor: float = 1.0,
     worst: bool = False,
 ) -> Chart:
     """Series of a run's seconds.
 
     Args:
+        key, title, unit, note: see `Chart`.
         seconds: for the time axis, and what of it was measured.
         series: one value for each of `seconds`, by label.
         divisor: values are divided by it.
@@ -150,13 +151,7 @@ def over_time(
     )
 
 
-def percentile_curves(
-    curves: Mapping[str, tuple[Curve, Latency]],
-    *,
-    key: str,
-    title: str,
-    note: str = "",
-) -> Chart:
+def percentile_curves(key: str, title: str, curves: Mapping[str, tuple[Curve, Latency]], note: str = "") -> Chart:
     """Distributions, on an axis that gives every further nine the same room.
 
     Args:

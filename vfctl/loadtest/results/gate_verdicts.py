@@ -62,44 +62,28 @@ def check_path(gate: Gate, roles: Collection[str] | None = None) -> None:
     raise UsageError(f"gate {gate.expression!r}: results have no figure {gate.figure}", hint=_meant(gate.figure, names))
 
 
-def check_baseline(gates: Iterable[Gate], has_baseline: bool) -> None:
-    """Check that there is a baseline if a gate needs one.
+def check_baseline(gates: Iterable[Gate], has_baseline: bool, *, two_servers: bool = False) -> None:
+    """Check that what gates refer to is there: a baseline, and a second server. If two servers are tested, a gate of B
+    without a baseline is relative to A.
 
     Raises:
-        UsageError: there is none.
+        UsageError: a gate is relative and there is nothing that it is relative to, or it names a server that is not
+            tested.
     """
     for gate in gates:
-        if gate.baseline_factor is not None and not has_baseline:
-            raise UsageError(
-                f"gate {gate.expression!r} needs a baseline", hint="add --baseline FILE, the --json results of a run"
-            )
-
-
-def check_no_sides(gates: Iterable[Gate]) -> None:
-    """Check that no gate names one of two servers, where only one is tested.
-
-    Raises:
-        UsageError: one does.
-    """
-    for gate in gates:
-        if gate.side:
+        if gate.side and not two_servers:
             raise UsageError(
                 f"gate {gate.expression!r}: {gate.side} is there only where two servers are compared",
                 hint=f"--ab URL_A URL_B compares two; for one server it is {gate.figure}",
             )
-
-
-def check_sides(gates: Iterable[Gate], has_baseline: bool) -> None:
-    """Check the gates of a test of two servers: a gate of B without a baseline is relative to A.
-
-    Raises:
-        UsageError: a gate of A, or of the comparison, is relative and there is nothing that it is relative to.
-    """
-    for gate in gates:
-        if gate.baseline_factor is not None and gate.side == "comparison":
+        if gate.baseline_factor is None:
+            continue
+        if gate.side == "comparison":
             raise UsageError(f"gate {gate.expression!r}: a comparison has no baseline, it is of A and B")
-        if gate.side == "a":
-            check_baseline([gate], has_baseline)
+        if not has_baseline and not (two_servers and gate.side != "a"):
+            raise UsageError(
+                f"gate {gate.expression!r} needs a baseline", hint="add --baseline FILE, the --json results of a run"
+            )
 
 
 def judge(gates: Sequence[Gate], results: Judged, baseline: Judged | None = None) -> list[GateVerdict]:
