@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,3 +218,12 @@ def test_the_blocks_of_a_page_run(page: Path, address: str, fixtures: Path, tmp_
                 code, errors = reader.run_command(command)
                 too_short = code == 3 and not expected and re.match(r"vfctl (loadtest|compare)", command)
                 assert too_short or code == (int(expected[1]) if expected else 0), f"{where}: {command}\n{errors}"
+
+
+def test_the_metrics_page_names_every_metric_of_a_server(address: str) -> None:
+    with urllib.request.urlopen(f"{address.replace('ws', 'http')}/metrics", timeout=60) as answer:
+        served = set(re.findall(r"^(vfctl_\w+?)\{", answer.read().decode(), re.MULTILINE))
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    named = set(re.findall(r"^\| `(vfctl_\w+)`", page.partition("## The load test")[0], re.MULTILINE))
+    of_a_recording = {name for name in named if "record" in name}
+    assert named - of_a_recording == served - of_a_recording
