@@ -41,7 +41,7 @@ def test_the_clients_of_a_gateway_that_is_killed_are_back_soon_and_the_others_no
     with launch(scenario.server.options(CLIENTS)) as server:
         url, target = resolve(server.url, None)
         shards = plan_shards(target, scenario.roles, CLIENTS)
-        conductor = Conductor(shards, scenario.course(), kill_one, Stop(), lambda: server.watch(0, said.append))
+        conductor = Conductor(shards, scenario.steps(), kill_one, Stop(), lambda: server.watch(0, said.append))
         try:
             results = build_results(url, "", scenario, conductor.play()).results
         finally:

@@ -40,7 +40,7 @@ def list_scenarios() -> None:
     table = Table("scenario", "clients", "seconds", "gates", "description")
     for name in scenario_names():
         scenario = load_scenario(name, check_path)
-        seconds = sum(step.lasts_s for step in scenario.course())
+        seconds = sum(step.lasts_s for step in scenario.steps())
         figures = (f"{scenario.peak:,}", f"{seconds:,.0f}", f"{len(scenario.gates)}")
         table.add_row(name, *figures, scenario.description)
     with until_stdout_closes():
@@ -71,7 +71,7 @@ def check(name: NameArgument) -> None:
     scenario = load_scenario(name, check_path)
     course = Table("stage", "clients", "from s", "to s", "")
     at_s = 0.0
-    for step in scenario.course():
+    for step in scenario.steps():
         measured = "measured" if step.measured else ""
         course.add_row(escape(step.name), f"{step.clients:,}", f"{at_s:g}", f"{at_s + step.lasts_s:g}", measured)
         at_s += step.lasts_s

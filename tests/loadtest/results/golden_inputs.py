@@ -73,7 +73,7 @@ def a_run(
 ) -> MeasuredRun:
     """One run of a scenario, all of whose stages were played."""
     stages = []
-    for number, step in enumerate(scenario.course()):
+    for number, step in enumerate(scenario.steps()):
         seen = StageObservations(
             [Outcome(*outcome, connecting=0, reconnects=4)] * len(scenario.roles),
             [
@@ -102,7 +102,7 @@ def a_run(
     connects.flush()
     health = Health(0, wall_s=10.0, cpu_s=9.9 if saturated else 0.5)
     health.lag.record(values_us(500, seed, 10, 900))
-    played = [FinishedStage(step, 3.2 if step.kind == "ramp" else step.lasts_s) for step in scenario.course()]
+    played = [FinishedStage(step, 3.2 if step.kind == "ramp" else step.lasts_s) for step in scenario.steps()]
     seconds = [a_second(t_s, "ramp" if t_s < 3 else "hold", t_s >= 3) for t_s in range(13)]
     finished = FinishedRun(
         played,

@@ -86,7 +86,7 @@ def test_quantities_have_units(tmp_path: Path) -> None:
 
 def test_keys_that_do_not_go_together_are_found_at_the_first(tmp_path: Path) -> None:
     path = write(tmp_path, "clients = 5\n\nfilter = {}\n[[mix]]\nrole = 'viewer'")
-    with pytest.raises(VfctlError, match=r":3: filter is for clients that all do the same"):
+    with pytest.raises(VfctlError, match=r":3: filter is for clients without a mix"):
         load_scenario(path)
 
 
@@ -230,7 +230,7 @@ def test_a_mix_and_stages(tmp_path: Path) -> None:
     )
     assert scenario.peak == 800
     changed = scenario.changed(clients=80, duration_s=1, ramp_s=0.5)
-    assert [(step.clients, step.lasts_s) for step in changed.course()] == [(40, 0.5), (80, 1), (40, 1)]
+    assert [(step.clients, step.lasts_s) for step in changed.steps()] == [(40, 0.5), (80, 1), (40, 1)]
 
 
 def test_everything_that_is_wrong_is_told_at_once_in_order(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vfctl.loadtest.scenario.stages import Hold, Ramp, Spike, level_at, work_out
+from vfctl.loadtest.scenario.stages import Hold, Ramp, Spike, level_at, resolve_stages
 
 
 def test_a_course_is_worked_out() -> None:
     stages = (Ramp(), Hold(duration_s=5), Spike(clients=900), Hold(name="after"), Ramp(clients=0, duration_s=3))
-    steps = work_out(stages, 700)
+    steps = resolve_stages(stages, 700)
     assert [(step.name, step.clients, step.over_s, step.lasts_s, step.measured) for step in steps] == [
         ("ramp", 700, 1.4, 1.4, False),
         ("hold", 700, 0.0, 5, True),

@@ -1,4 +1,4 @@
-"""What a running load test shows to Prometheus."""
+"""The metrics of a running load test, for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from vfctl.errors import InputError
 from vfctl.loadtest.control.live import Status
 
 HOST: Final = "127.0.0.1"
-"""Nobody else needs it: a Prometheus elsewhere is told through an agent or a tunnel."""
+"""Loopback only. A Prometheus on another machine uses an agent or a tunnel."""
 
 _CLIENTS: Final = ("target", "connected", "failed", "lost", "away", "connecting")
 _QUANTILES: Final = (("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99"))
 
 
 class MetricsEndpoint(Collector):
-    """Serves `http://127.0.0.1:PORT/metrics` from a thread of its own, from when it is made until `close`.
+    """Serves `http://127.0.0.1:PORT/metrics` in a thread of its own until `close`.
 
     Args:
-        port: 0 takes a free one.
+        port: 0 chooses a free port.
 
     Raises:
-        InputError: the port cannot be taken.
+        InputError: the port cannot be used.
     """
 
     def __init__(self, port: int) -> None:
@@ -42,7 +42,7 @@ class MetricsEndpoint(Collector):
         self.url = f"http://{HOST}:{self._server.server_port}/metrics"
 
     def show(self, status: Status) -> None:
-        """Take in where the run stands."""
+        """Serve this status from now on."""
         self._status = status
 
     def close(self) -> None:
@@ -52,11 +52,11 @@ class MetricsEndpoint(Collector):
         self._thread.join()
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, of the last status; none before the first."""
+        """The metrics of the newest status; none before the first."""
         status = self._status
         if status is None:
             return
-        clients = GaugeMetricFamily("vfctl_loadtest_clients", "Simulated clients, by how they fare.", labels=["state"])
+        clients = GaugeMetricFamily("vfctl_loadtest_clients", "Simulated clients, by state.", labels=["state"])
         for state in _CLIENTS:
             clients.add_metric([state], getattr(status.outcome, state))
         yield clients

@@ -1,4 +1,4 @@
-"""What a load needs of the machine, worked out before it runs: descriptors, ports, memory, bandwidth."""
+"""What a load needs from the machine, computed before it runs: open files, ports, memory, bandwidth."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Final
 from vfctl.loadtest.generator.plan import MAX_CLIENTS_PER_PROCESS, clients_per_process
 
 DEFAULT_FRAME_BYTES: Final = 8_856
-"""316 nodes, raw: the description's graph."""
+"""316 nodes, raw: the bundled graph."""
 
 _USER_BYTES_PER_CLIENT: Final = 2_048
 _KERNEL_BYTES_PER_SOCKET: Final = 4_096
-"""A TCP socket's own structures (slabinfo: TCP 2.5 KB, and its file and dentry); what it queues comes on top."""
+"""A TCP socket's own structures (slabinfo: TCP 2.5 KB, its file and dentry), without its queues."""
 
 _PAGE_BYTES: Final = resource.getpagesize()
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the machine allows; see `read_limits`.
+    """The limits of a machine; see `read_limits`.
 
     Attributes:
-        descriptors: open files of a process, the hard limit.
+        descriptors: open files per process, the hard limit.
         system_descriptors: open files of the whole machine.
         local_ports: ephemeral ports for one pair of addresses.
-        memory_bytes: that are available.
-        tcp_memory_bytes: that TCP may use in all.
+        memory_bytes: available memory.
+        tcp_memory_bytes: memory that all TCP sockets may use.
     """
 
     descriptors: int
@@ -41,13 +41,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that a load needs.
+    """One resource that a load needs.
 
     Attributes:
         what: its name.
-        needed, available: in words, with units.
-        ok: whether it suffices.
-        command: what lifts the limit; empty if nothing is wrong.
+        needed, available: texts with units.
+        ok: whether there is enough.
+        command: the command that raises the limit; empty if there is enough.
     """
 
     what: str
@@ -58,7 +58,7 @@ class Check:
 
 
 def read_limits() -> Limits:
-    """The limits of this machine; what cannot be read counts as unlimited."""
+    """The limits of this machine. Limits that cannot be read count as unlimited."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     low, high = _read_numbers("/proc/sys/net/ipv4/ip_local_port_range", [32_768, 60_999])[:2]
     return Limits(
@@ -79,12 +79,12 @@ def preflight(
     frame_bytes: int = DEFAULT_FRAME_BYTES,
     frames_per_s: float = 1.0,
 ) -> list[Check]:
-    """Hold a load against the limits.
+    """Compare what a load needs with the limits.
 
     Args:
-        sources: local addresses that clients connect from.
-        server_here: the server runs on this machine too, so each connection has two ends here.
-        frame_bytes, frames_per_s: what each client is sent.
+        sources: number of local addresses that clients connect from.
+        server_here: whether the server runs on this machine, too, so that each connection has two ends here.
+        frame_bytes, frames_per_s: size and rate of the frames for each client.
     """
     ends = 2 if server_here else 1
     return [
@@ -116,7 +116,9 @@ def _system_descriptors(needed: int, limits: Limits) -> Check:
 
 
 def _ports(clients: int, limits: Limits, sources: int) -> Check:
-    available = limits.local_ports // 2 * sources  # the other half is found only by a slow search: CLIENTS_PER_SOURCE
+    available = (
+        limits.local_ports // 2 * sources
+    )  # Linux finds the other half only by a slow search: see CLIENTS_PER_SOURCE
     ok = clients <= available
     command = ""
     if not ok and clients <= 64_512 // 2 * sources:
@@ -135,7 +137,7 @@ def _memory(clients: int, limits: Limits, ends: int, frame_bytes: int) -> Check:
 
 
 def _tcp_memory(clients: int, limits: Limits, frame_bytes: int) -> Check:
-    """Every client may have a frame on its way; beyond tcp_mem the kernel drops, and connections crawl."""
+    """Every client can have a frame in transit. Beyond tcp_mem the kernel drops packets, and connections stall."""
     needed = clients * 2 * frame_bytes
     ok = needed <= limits.tcp_memory_bytes
     pages = math.ceil(needed / _PAGE_BYTES)
@@ -146,16 +148,16 @@ def _tcp_memory(clients: int, limits: Limits, frame_bytes: int) -> Check:
 
 
 def _bandwidth(clients: int, frame_bytes: int, frames_per_s: float) -> Check:
-    """Nobody knows what the way to the server carries; the figure is for people to hold against it."""
+    """The capacity of the network is unknown; readers can compare this rate with it."""
     rate = clients * frame_bytes * frames_per_s
     return Check("bandwidth", f"{rate / 1e6:,.0f} MB/s, {rate * 8 / 1e9:.2f} Gbit/s", "not checked", True)
 
 
-def _read_numbers(path: str, otherwise: list[int]) -> list[int]:
+def _read_numbers(path: str, default: list[int]) -> list[int]:
     try:
-        return [int(word) for word in Path(path).read_text("ascii").split()] or otherwise
+        return [int(word) for word in Path(path).read_text("ascii").split()] or default
     except (OSError, ValueError):
-        return otherwise
+        return default
 
 
 def _available_memory_bytes() -> int:

@@ -69,7 +69,7 @@ def run_loadtest(
             # A terminal's Ctrl-C also hits the server that is just starting, which is no failure of the server.
             return not_run(where, scenario, None if stop is not None and stop.requested else error)
         abort = AbortWatch(scenario.abort_gates, baseline)
-        conductor = Conductor(shards, scenario.course(), on_status, stop or Stop(), watch, abort)
+        conductor = Conductor(shards, scenario.steps(), on_status, stop or Stop(), watch, abort)
         stack.callback(conductor.kill)
         return build_results(where, peer.name, scenario, conductor.play())
 
@@ -106,7 +106,7 @@ def run_side_by_side(
     first, second = (shards for _, shards in prepared)
     second = [replace(shard, number=shard.number + len(first), target_index=1) for shard in second]
     abort = AbortWatch(scenario.abort_gates, baseline)
-    conductor = Conductor([*first, *second], scenario.course(), on_status, stop or Stop(), abort=abort)
+    conductor = Conductor([*first, *second], scenario.steps(), on_status, stop or Stop(), abort=abort)
     try:
         runs = conductor.play_all()
     finally:

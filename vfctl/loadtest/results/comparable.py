@@ -55,7 +55,7 @@ def check_baseline_fits(baseline: LoadtestResults | OlderResults, scenario: Scen
         InputError: it is of another one.
     """
     planned = _Identity(
-        [step for step in scenario.course() if step.measured][-1].clients,
+        [step for step in scenario.steps() if step.measured][-1].clients,
         encoding_of(with_options(url, encoding=scenario.encoding)) if url else scenario.encoding or "raw",
         ", ".join(role.label for role in scenario.roles),
         *_mix_and_course(Asked.model_validate(scenario.described())),

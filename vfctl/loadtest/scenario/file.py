@@ -1,4 +1,4 @@
-"""Reads scenarios from TOML files, the shipped ones and people's own, and says where in the file something is wrong."""
+"""Reads scenarios from TOML files, shipped ones and others. Errors name the line in the file."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _TABLES: Final[dict[str, type]] = {
     "spike": Spike,
     **{role().role: role for role in ROLES},
 }
-"""What stands in a table: by its own name, or by the role or kind that it says."""
+"""The type of a table: by its name, or by the role or kind that it names."""
 
 
 def load_scenario(name_or_path: str, check_gate: CheckGate | None = None) -> Scenario:
-    """A shipped scenario by its name, or a TOML file by its path.
+    """Load a shipped scenario by its name, or a TOML file by its path.
 
     Args:
         check_gate: called for each gate, once without and once with the names of the scenario's roles.
 
     Raises:
         InputError: the file cannot be read, or it is not TOML.
-        UsageError: there is no such scenario, an unknown key, or a value that cannot be; every one of them, with its
-            line. A recording whose traffic cannot be had, with its line.
+        UsageError: there is no such scenario; unknown keys, values that are not allowed, or a recording that cannot be
+            read, each with its line.
     """
     text = scenario_text(name_or_path)
     try:
@@ -48,7 +48,7 @@ def load_scenario(name_or_path: str, check_gate: CheckGate | None = None) -> Sce
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{name_or_path}: not TOML: {error}") from None
     try:
-        # By way of JSON, the only form in which pydantic is strict about scalars and yet takes lists for tuples.
+        # Through JSON, because only there pydantic is strict about scalars and still accepts lists for tuples.
         scenario = ADAPTER.validate_json(json.dumps(table, default=str), strict=True, context=check_gate)
     except ValidationError as error:
         found = sorted(_explain(text, each) for each in error.errors())
@@ -60,14 +60,14 @@ def load_scenario(name_or_path: str, check_gate: CheckGate | None = None) -> Sce
 
 
 def _with_traffic(name_or_path: str, text: str, scenario: Scenario) -> Scenario:
-    """With paths of recordings that do not depend on where we are; and what is wrong with those recordings."""
+    """The scenario with paths of recordings that are relative to the file; the recordings are read to check them."""
     mix: list[Role] = list(scenario.mix)
     for number, role in enumerate(mix):
         if not isinstance(role, Recorded):
             continue
         where = f"{name_or_path}:{_line_of(text, ['mix', number, 'traffic'])}"
         if not role.traffic:
-            raise UsageError(f"{where}: mix[{number}].traffic is missing: the recording that it repeats")
+            raise UsageError(f"{where}: mix[{number}].traffic is missing, the path of the recording")
         path = str(Path(name_or_path).parent / role.traffic)
         mix[number] = dataclasses.replace(role, traffic=path)
         try:
@@ -103,7 +103,7 @@ def scenario_text(name_or_path: str) -> str:
 
 
 def _shipped() -> Iterator[Traversable]:
-    """The scenario files: inside the package once installed, beside it in a checkout."""
+    """The shipped scenario files: in the package if it is installed, else in the checkout."""
     for folder in (files("vfctl") / "scenarios", Path(__file__).parents[3] / "scenarios"):
         if folder.is_dir():
             yield from (entry for entry in folder.iterdir() if entry.name.endswith(".toml"))
@@ -111,20 +111,20 @@ def _shipped() -> Iterator[Traversable]:
 
 
 def _explain(text: str, error: Any) -> tuple[int, str]:
-    """One thing that is wrong: on which line, and what."""
+    """The line and the message of one error."""
     kind: type = Scenario
     path: list[str | int] = []
     for part in error["loc"]:
         if part in _TABLES and (part == "server" or isinstance(path[-1] if path else None, int)):
             kind = _TABLES[part]
             if part != "server":
-                continue  # says what kind of table it is, and is not in the file
+                continue  # names the type of the table and is not in the file
         path.append(part)
     key = ".".join(part if isinstance(part, str) else f"[{part}]" for part in path).replace(".[", "[")
     if not path and (word := plain_message(error).partition(" ")[0]) in (
         each.name for each in dataclasses.fields(kind)
     ):
-        path.append(word)  # of two keys that do not go together, the one that it begins with
+        path.append(word)  # of two keys that exclude each other, the one that the message begins with
     if error["type"] == "union_tag_invalid":
         path.append(error["ctx"]["discriminator"][1:-1])
     return _line_of(text, path), _message(kind, key, error)
@@ -153,7 +153,7 @@ def _message(kind: type, key: str, error: Any) -> str:
 
 
 def _line_of(text: str, path: Sequence[str | int]) -> int:
-    """The line, from 1, on which a key (or the table around it) is set; tomllib does not tell."""
+    """The line, from 1, that sets a key or begins the table around it. tomllib does not report lines."""
     best, reached = 1, 0
     present: list[str | int] = []
     seen: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Scenarios: what a load test does. `vfctl.loadtest.scenario.file` reads them from TOML."""
+"""The model of a scenario: what a load test does. `vfctl.loadtest.scenario.file` reads it from TOML."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vfctl.errors import UsageError
 from vfctl.loadtest.scenario.field_types import COUNT, HERTZ, MILLISECONDS, SECONDS, JsonFilter
 from vfctl.loadtest.scenario.gates import Gate, parse_abort_gate, parse_gate
 from vfctl.loadtest.scenario.roles import Role, Viewer
-from vfctl.loadtest.scenario.stages import Hold, Ramp, Stage, Step, scaled, work_out
+from vfctl.loadtest.scenario.stages import Hold, Ramp, Stage, Step, resolve_stages, scaled
 from vfctl.physics import DEFAULT_PARAMETERS, PhysicsParameters
 from vfctl.physics.device import Device
 from vfctl.protocol import Filter
@@ -24,9 +24,9 @@ from vfctl.server.options import DEFAULT_MAX_CLIENTS, LiveGraph, ServerOptions
 
 _STRICT: Final = ConfigDict(extra="forbid", revalidate_instances="always", allow_inf_nan=False)
 
-RECONNECT_ROOM: Final = 2
-"""Places of the embedded server for each client, at least, unless a scenario sets a limit to test it: in a storm, all
-come back before the server has seen that they were gone."""
+SLOTS_PER_CLIENT: Final = 2
+"""Connections that the embedded server accepts per client, unless the scenario sets a limit. In a reconnect storm, all
+clients return before the server has noticed that their connections have ended."""
 
 
 CheckGate = Callable[[Gate, Collection[str] | None], None]
@@ -75,17 +75,17 @@ def _as_physics(table: object) -> PhysicsParameters:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedServer:
-    """The server that is started when there is no URL; `vfctl serve --config` starts one of the same table.
+    """The server that a load test starts if there is no URL; `vfctl serve --config` reads the same table.
 
     Attributes:
-        graph: path of a graph file; None for a generated or the bundled one.
+        graph: path of a graph file; None for a generated graph or the bundled one.
         generator, nodes, seed: a generated graph.
-        state: `rest`: the layout has settled before the first client; `active`: the simulation is kept awake. None
-            is `rest` in a load test; `vfctl serve` then lets people see it settle.
-        workers: number of gateways; None: as many as the clients need.
-        max_clients: that it takes; None: more than there will be.
+        state: `rest`: the layout has settled before the first client; `active`: it never settles. None is `rest` in a
+            load test; in `vfctl serve`, viewers see the layout settle.
+        workers: number of gateways; None for as many as the clients need.
+        max_clients: largest number of connections; None for more than the clients need.
         physics_hz, active_interval_ms, stable_interval_ms, stall_timeout_s, device: as for `vfctl serve`.
-        physics: the parameters of the physics; those that are left out have their defaults.
+        physics: parameters of the physics; others have their defaults.
     """
 
     graph: str | None = None
@@ -107,14 +107,14 @@ class EmbeddedServer:
             raise ValueError("a graph is read from a file or generated: give graph, or nodes and generator")
 
     def changed(self, **changes: Any) -> EmbeddedServer:
-        """With those changes that are not None."""
+        """A copy with those changes that are not None."""
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
     def options(self, clients: int) -> ServerOptions:
-        """What the server is started with, on a free port.
+        """The options that the server is started with, on a free port.
 
         Args:
-            clients: the most at a time.
+            clients: the largest number of clients at a time.
         """
         graph = LiveGraph(
             file=self.graph,
@@ -130,7 +130,7 @@ class EmbeddedServer:
             source=graph,
             port=0,
             workers=self.workers or workers_here(clients),
-            max_clients=self.max_clients or max(DEFAULT_MAX_CLIENTS, RECONNECT_ROOM * clients),
+            max_clients=self.max_clients or max(DEFAULT_MAX_CLIENTS, SLOTS_PER_CLIENT * clients),
             physics_hz=self.physics_hz,
             active_interval_ms=self.active_interval_ms,
             stable_interval_ms=self.stable_interval_ms,
@@ -144,16 +144,16 @@ class Scenario:
 
     Attributes:
         description: one line for people.
-        clients: how many are simulated.
+        clients: the number of simulated clients.
         duration_s: the measured time, after the ramp.
-        ramp_s: the time over which clients connect; None follows from their number.
-        encoding: None leaves it to the URL.
-        filter: what each client asks to see; None sends no FilterUpdate.
-        mix: the roles that clients play, by share; empty: all are viewers.
-        stages: the course; empty: a ramp and a hold, of the times above.
-        gates: what must hold.
-        abort_gates: what must hold while it lasts, from some time on; else the run ends there.
-        embedded: start the embedded server even if another one answers at the default address.
+        ramp_s: the time in which clients connect; None for 500 clients a second.
+        encoding: of the updates; None leaves it to the URL.
+        filter: the filter of every client; None sends no FilterUpdate.
+        mix: the roles of the clients, with their shares; empty if all are viewers.
+        stages: the stages; empty for a ramp and a hold of the times above.
+        gates: conditions that are judged at the end.
+        abort_gates: conditions that are judged while the test runs; if one fails, the run ends.
+        embedded: whether to start the embedded server even if another one answers at the default address.
         server: the embedded server.
     """
 
@@ -174,7 +174,7 @@ class Scenario:
 
     def __post_init__(self) -> None:
         if self.filter is not None and self.mix:
-            raise ValueError("filter is for clients that all do the same; with a mix, give it to its viewers")
+            raise ValueError("filter is for clients without a mix; with a mix, give it to its viewers")
         labels = [role.label for role in self.mix]
         doubled = next((label for label in labels if labels.count(label) > 1), None)
         if doubled is not None:
@@ -184,41 +184,41 @@ class Scenario:
             raise ValueError(f"a role is called {odd!r}; gates use its name: letters, digits, - and _ only")
         if not self.peak:
             raise ValueError("no client ever connects; begin with a ramp or a spike")
-        if not any(step.measured for step in self.course()):
+        if not any(step.measured for step in self.steps()):
             raise ValueError("no stage is measured: there would be no results")
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """The roles that clients play."""
+        """The roles of the clients."""
         return self.mix or (Viewer(filter=self.filter),)
 
     @property
     def all_gates(self) -> tuple[Gate, ...]:
-        """Those that are judged at the end: all of them."""
+        """The gates that are judged at the end, which are all of them."""
         return (*self.gates, *self.abort_gates)
 
     @property
     def peak(self) -> int:
-        """The most clients at a time."""
-        return max(step.clients for step in self.course())
+        """The largest number of clients at a time."""
+        return max(step.clients for step in self.steps())
 
-    def course(self) -> list[Step]:
-        """The stages, worked out."""
+    def steps(self) -> list[Step]:
+        """The stages with all their numbers."""
         stages = self.stages or (Ramp(duration_s=self.ramp_s), Hold(duration_s=self.duration_s))
-        return work_out(stages, self.clients)
+        return resolve_stages(stages, self.clients)
 
     def described(self) -> dict[str, Any]:
-        """What two runs have to have in common to be compared, as JSON has it: encoding, roles and course."""
+        """What two runs must have in common to be compared, as JSON: encoding, roles and stages."""
         roles = [_role_described(role) for role in self.roles]
-        course = [{key: value for key, value in asdict(step).items() if key != "lasts_s"} for step in self.course()]
-        return {"description": self.description, "encoding": self.encoding, "roles": roles, "stages": course}
+        stages = [{key: value for key, value in asdict(step).items() if key != "lasts_s"} for step in self.steps()]
+        return {"description": self.description, "encoding": self.encoding, "roles": roles, "stages": stages}
 
     def changed(self, **changes: Any) -> Scenario:
-        """With those changes that are not None, checked. A scenario with stages keeps their shape: `clients` scales
-        all of them to that peak, `duration_s` is the length of each measured one, `ramp_s` of the first ramp.
+        """A checked copy with those changes that are not None. In a scenario with stages, `clients` scales them to
+        that peak, `duration_s` sets the length of each measured stage, and `ramp_s` that of the first ramp.
 
         Raises:
-            UsageError: a value that cannot be.
+            UsageError: a value is not allowed.
         """
         wanted = {name: value for name, value in changes.items() if value is not None}
         try:
@@ -240,7 +240,7 @@ class Scenario:
         for number, stage in enumerate(stages):
             if stage is first_ramp and "ramp_s" in wanted:
                 stages[number] = replace(stage, duration_s=wanted["ramp_s"])
-            elif stage.counts and "duration_s" in wanted:
+            elif stage.is_measured and "duration_s" in wanted:
                 stages[number] = replace(stage, duration_s=wanted["duration_s"])
         return tuple(stages)
 
@@ -254,10 +254,10 @@ def _role_described(role: Role) -> dict[str, Any]:
 
 
 ADAPTER: Final = TypeAdapter(Scenario)
-"""Checks tables and instances alike."""
+"""Checks tables and instances."""
 
 
 def plain_message(error: Any) -> str:
-    """What pydantic found, in a few words."""
+    """The message of a pydantic error, without its prefix."""
     text = str(error["msg"]).removeprefix("Value error, ")
     return text[:1].lower() + text[1:]

@@ -1,4 +1,4 @@
-"""The course of a load test: stages, one after the other, and how many clients there are to be at each moment."""
+"""The stages of a load test, and the number of clients at each moment."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from annotated_types import Ge, Gt
 from vfctl.loadtest.scenario.field_types import COUNT, SECONDS
 
 CONNECTS_PER_S: Final = 500
-"""The ramp that is chosen when none is asked for: what a busy server on the same machine shakes hands with."""
+"""Rate of the default ramp: what a busy server on the same machine can accept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Stage:
-    """What all stages have.
+    """The attributes of every stage.
 
     Attributes:
-        name: for people; empty for its kind.
-        measured: its messages count in the headline figures. None: those of a hold do.
+        name: its name in displays and results; empty for its kind.
+        measured: whether its messages count in the headline metrics. None: only those of a hold do.
     """
 
     kind: str = ""
@@ -30,22 +30,22 @@ class _Stage:
 
     @property
     def label(self) -> str:
-        """What displays and results call it."""
+        """Its name in displays and results."""
         return self.name or self.kind
 
     @property
-    def counts(self) -> bool:
-        """Whether it is measured."""
+    def is_measured(self) -> bool:
+        """Whether its messages count in the headline metrics."""
         return self.kind == "hold" if self.measured is None else self.measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ramp(_Stage):
-    """Clients connect, or leave, evenly over time. It ends when all have connected or failed.
+    """Clients connect or disconnect evenly over time. It ends when all have connected or failed.
 
     Attributes:
-        clients: how many there are at its end; None: those of the scenario.
-        duration_s: how long it takes; None: 500 clients a second.
+        clients: the number of clients at its end; None for that of the scenario.
+        duration_s: its length; None for 500 clients a second.
     """
 
     kind: Literal["ramp"] = "ramp"
@@ -55,7 +55,7 @@ class Ramp(_Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class Hold(_Stage):
-    """As many clients as before, for a while."""
+    """The number of clients stays the same."""
 
     kind: Literal["hold"] = "hold"
     duration_s: Annotated[float, Gt(0), SECONDS] = 30.0
@@ -63,7 +63,7 @@ class Hold(_Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class Spike(_Stage):
-    """So many clients at once; those who came for it leave at its end."""
+    """Additional clients connect at once, up to `clients` in all, and disconnect at its end."""
 
     kind: Literal["spike"] = "spike"
     clients: Annotated[int, Ge(1), COUNT]
@@ -75,13 +75,13 @@ Stage = Ramp | Hold | Spike
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage worked out.
+    """A stage with all its numbers resolved.
 
     Attributes:
         name, kind, measured: of the stage.
-        clients: how many there are to be.
-        over_s: within this time.
-        lasts_s: its whole length; a ramp waits for stragglers besides.
+        clients: the number of clients at its end.
+        over_s: the time in which clients connect or disconnect.
+        lasts_s: its whole length; a ramp also waits for the last handshakes.
     """
 
     name: str
@@ -93,12 +93,12 @@ class Step:
 
 
 def default_ramp_s(clients: int) -> float:
-    """Seconds to connect so many clients, if nobody has said."""
+    """Default time to connect so many clients, in seconds."""
     return max(1.0, clients / CONNECTS_PER_S)
 
 
-def work_out(stages: Sequence[Stage], clients: int) -> list[Step]:
-    """What happens, step by step, with `clients` wherever a ramp names no number."""
+def resolve_stages(stages: Sequence[Stage], clients: int) -> list[Step]:
+    """The steps of a test. A ramp without a number of clients has `clients`."""
     steps: list[Step] = []
     level = 0
     for stage in stages:
@@ -109,12 +109,12 @@ def work_out(stages: Sequence[Stage], clients: int) -> list[Step]:
             over_s = lasts_s = default_ramp_s(abs(wanted - before)) if stage.duration_s is None else stage.duration_s
         elif isinstance(stage, Spike):
             wanted = stage.clients
-        steps.append(Step(stage.label, stage.kind, stage.counts, wanted, over_s, lasts_s))
+        steps.append(Step(stage.label, stage.kind, stage.is_measured, wanted, over_s, lasts_s))
     return steps
 
 
 def scaled(stages: Sequence[Stage], factor: float) -> tuple[Stage, ...]:
-    """The same course with so many times the clients."""
+    """The same stages with the numbers of clients multiplied by `factor`."""
     return tuple(
         replace(stage, clients=max(1, round(stage.clients * factor)))
         if isinstance(stage, Ramp | Spike) and stage.clients
@@ -124,7 +124,7 @@ def scaled(stages: Sequence[Stage], factor: float) -> tuple[Stage, ...]:
 
 
 def level_at(elapsed_s: float, over_s: float, first: int, last: int) -> int:
-    """How many clients there should be after `elapsed_s` of a linear change from `first` to `last`."""
+    """The number of clients after `elapsed_s` of a linear change from `first` to `last`."""
     if over_s <= 0 or elapsed_s >= over_s:
         return last
     change = (last - first) * elapsed_s / over_s

@@ -1,4 +1,4 @@
-"""Recorded traffic of clients, as load: yesterday's incident once more."""
+"""Recorded traffic of clients, used as load: for example, to repeat yesterday's incident."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from vfctl.errors import UsageError
 from vfctl.loadtest.scenario.roles import Recorded, Role
 
 MAX_BYTES: Final = 64 * 2**20
-"""Of messages that are kept in memory, in every generator process."""
+"""Limit of the messages that every generator process keeps in memory."""
 
 _MESSAGE_BYTES: Final = 120
-"""What a message takes besides its bytes."""
+"""Memory per message besides its bytes."""
 
 GAP_S: Final = 1.0
-"""Between the last message of the recording and the first one, when it begins again."""
+"""Pause between the last message of the recording and its repetition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What the clients of a recording sent.
+    """The messages that the clients of a recording sent.
 
     Attributes:
-        connections: for each connection its messages: seconds since the first of all, and the V4 message.
-        period_s: after which it begins again.
+        connections: for each connection its messages: the time in seconds since the first message of all, and the V4
+            message.
+        period_s: time after which the recording is repeated.
     """
 
     connections: tuple[tuple[tuple[float, bytes], ...], ...]
@@ -36,34 +37,34 @@ class Traffic:
 
 
 def load_traffic(path: str | Path) -> Traffic:
-    """Read what clients sent in a recording, of whatever format.
+    """Read what clients sent in a recording of any capture format.
 
     Raises:
         InputError: the file cannot be read, or has no messages of clients.
-        CaptureError: it is no recording.
-        UsageError: there is more than fits in memory.
+        CaptureError: the file is no recording.
+        UsageError: the messages exceed the memory limit.
     """
     try:
         status = Path(path).stat()
         version = (status.st_mtime_ns, status.st_size)
     except (OSError, ValueError):
-        version = (0, 0)  # opening it says why
+        version = (0, 0)  # `_load` reports the error
     return _load(str(path), version)
 
 
 def recorded_mix(path: Path, mix: Sequence[Role]) -> tuple[Role, ...]:
-    """All clients do what those of a recording did; the recording is read to see that they did something.
+    """A mix in which all clients do what those of a recording did. The recording is read to check it.
 
     Args:
-        mix: the scenario's own.
+        mix: the mix of the scenario, which must be empty.
 
     Raises:
-        UsageError: that is not empty, or as for `load_traffic`.
+        UsageError: `mix` is not empty, or as for `load_traffic`.
         InputError, CaptureError: as for `load_traffic`.
     """
     if mix:
         raise UsageError(
-            "--traffic says what all clients do, and the scenario has a mix of roles",
+            "--traffic gives all clients the same role, but the scenario has a mix of roles",
             hint=f"""add to its mix: role = "recorded", traffic = "{path}\"""",
         )
     load_traffic(path)
@@ -82,13 +83,13 @@ def _load(path: str, version: tuple[int, int]) -> Traffic:
         if size > MAX_BYTES:
             raise UsageError(
                 f"{path}: its clients sent more than {MAX_BYTES // 2**20} MiB, which is too much for a load test",
-                hint="vfctl capture cut takes a part of it",
+                hint="select a part of it with vfctl capture cut",
             )
         first_s, last_s = min(first_s, message.time_s), max(last_s, message.time_s)
         connections[message.connection].append((message.time_s, message.payload))
     return Traffic(
         tuple(
-            tuple(sorted(((time_s - first_s, payload) for time_s, payload in messages), key=lambda act: act[0]))
+            tuple(sorted(((time_s - first_s, payload) for time_s, payload in messages), key=lambda message: message[0]))
             for messages in connections.values()
         ),
         last_s - first_s + GAP_S,
