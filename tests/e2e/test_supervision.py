@@ -41,11 +41,9 @@ def test_the_clients_of_a_gateway_that_is_killed_are_back_soon_and_the_others_no
     with launch(scenario.server.options(CLIENTS)) as server:
         url, target = resolve(server.url, None)
         shards = plan_shards(target, scenario.roles, CLIENTS)
-        conductor = Conductor(shards, scenario.steps(), kill_one, Stop(), lambda: server.watch(0, said.append))
-        try:
-            results = build_results(url, "", scenario, conductor.play()).results
-        finally:
-            conductor.kill()
+        steps, watch = scenario.steps(), lambda: server.watch(0, said.append)
+        with Conductor(shards, steps, kill_one, Stop(), watch) as conductor:
+            results = build_results(url, "", scenario, conductor.run()).results
     assert affected[0] > CLIENTS / 6
     assert said == ["the gateway 1 process was killed by signal 9; it is restarted"]
     assert results.clients == Clients(

@@ -70,7 +70,7 @@ class Session:
             return run_loadtest(
                 plan,
                 url,
-                say=log_line,
+                log_line=log_line,
                 on_status=on_status,
                 stop=stop,
                 source_ip=source_ip,
@@ -189,7 +189,7 @@ def side_by_side(
 
     def both(stop: Stop, on_status: Callable[[Status], None]) -> list[MeasuredRun]:
         return run_side_by_side(
-            plan, urls, say=log_line, on_status=on_status, stop=stop, source_ip=source_ip, baseline=baseline
+            plan, urls, log_line=log_line, on_status=on_status, stop=stop, source_ip=source_ip, baseline=baseline
         )
 
     a, b = session.show(both)

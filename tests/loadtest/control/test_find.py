@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.loadtest.results.golden_inputs import a_run, changed
 from vfctl.errors import UsageError
-from vfctl.loadtest.control.find import PRECISION, apply, find
+from vfctl.loadtest.control.find import PRECISION, find, with_load
 from vfctl.loadtest.results.model import GateVerdict, LoadtestResults
 from vfctl.loadtest.scenario.gates import parse_gate
 from vfctl.loadtest.scenario.model import Scenario
@@ -82,9 +82,9 @@ def test_an_interrupted_search_tells_what_it_knows() -> None:
 
 
 def test_a_rate_is_the_embedded_servers_interval() -> None:
-    server = apply(Scenario(), "rate", 0.5).server
+    server = with_load(Scenario(), "rate", 0.5).server
     assert (server.state, server.active_interval_ms, server.stable_interval_ms) == ("active", 2000, 2000)
-    assert apply(Scenario(), "clients", 77.0).clients == 77
+    assert with_load(Scenario(), "clients", 77.0).clients == 77
 
 
 def test_it_needs_to_know_what_must_hold() -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from vfctl.errors import PeerError, VfctlError
 from vfctl.loadtest.control.abort import AbortWatch
@@ -92,7 +92,7 @@ class TargetRun:
 
 
 class Conductor:
-    """The generator processes of one run. Call `kill` at the end, however the run ended.
+    """The generator processes of one run, until the end of a `with` block.
 
     Args:
         shards: one per process.
@@ -133,23 +133,23 @@ class Conductor:
             self._pipes.append(pipe)
             self._processes.append(process)
 
-    def play(self) -> FinishedRun:
+    def run(self) -> FinishedRun:
         """Run all stages against one server and collect the reports.
 
         If a generator process or the server dies, the run ends there. Then `failure` says what happened, and the
         reports are those of the processes that still answered.
         """
-        return self.play_all()[0]
+        return self.run_all()[0]
 
-    def play_all(self) -> list[FinishedRun]:
+    def run_all(self) -> list[FinishedRun]:
         """Run all stages against several servers at the same time; one result per server."""
         began_unix_s = time.time()
         self._restart()
-        played = []
+        stages = []
         for number, step in enumerate(self._steps):
             if self._ended() or (number and self._all_failed()):
                 break
-            played.append(FinishedStage(step, self._run_stage(number, step)))
+            stages.append(FinishedStage(step, self._run_stage(number, step)))
         interrupted = self._stop.requested and self._aborted is None  # a later request changes nothing
         self._send(Finish())
         self._wait(FINISH_TIMEOUT_S, self._all_reported, finishing=True)
@@ -157,7 +157,7 @@ class Conductor:
             self._fail(PeerError("a generator process did not report its results in time"))
         return [
             FinishedRun(
-                played,
+                stages,
                 list(target.reports.values()),
                 interrupted,
                 target.clock,
@@ -170,8 +170,11 @@ class Conductor:
             for target in self._targets
         ]
 
-    def kill(self) -> None:
-        """End all processes that have not ended by themselves."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill all processes that have not ended by themselves."""
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:

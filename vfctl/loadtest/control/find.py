@@ -1,4 +1,4 @@
-"""The highest load that holds: runs one load test after the other, doubling, then halving the gap."""
+"""Searches for the highest load at which all gates hold: runs load tests, doubles the load, then halves the gap."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from vfctl.loadtest.scenario.gates import Gate
 from vfctl.loadtest.scenario.model import Scenario
 
 PRECISION: Final = 0.05
-"""The search ends when what holds and what does not are closer than this, relatively."""
+"""The search ends when the highest load that holds and the lowest that does not differ by less than this ratio."""
 
 FIRST_CLIENTS: Final = 250
 FIRST_RATE_HZ: Final = 1.0
 MAX_CLIENTS: Final = 50_000
-"""What the system's description promises, and this load generator."""
+"""What vfctl is designed for."""
 
 MAX_RATE_HZ: Final = 60.0
-"""Frames a second and client: the physics has no more ticks."""
+"""Frames a second to each client. The physics has no more ticks."""
 
 DELIVERED: Final = 0.95
-"""Of a rate that is searched for, what has to come: a server that gives way by sending less has not held it."""
+"""The share of a rate that must arrive, because a server that sends less has not held the rate."""
 
 DURATION_S: Final = 10.0
-"""Of each probe, if nobody has said."""
+"""Default measured time of a probe."""
 
 
 def highest(first: float, limit: float, precision: float = PRECISION) -> Generator[float, bool, float | None]:
-    """Yields loads to try and is sent whether they held; returns the highest that did, None if not one.
+    """Yield loads to try; send whether each held. Returns the highest load that held, None if none did.
 
-    The caller may round what it tries. Doubles from `first` until a load does not hold or `limit` is reached; then
-    halves the gap (geometrically) until it is narrower than `precision`. If `first` does not hold, it goes down from
-    there, to a sixteenth of it.
+    The caller may round the loads. They double from `first` until one does not hold or `limit` is reached. Then the
+    gap is halved (geometrically) until it is narrower than `precision`. If `first` does not hold, lower loads are
+    tried, down to a sixteenth of it.
     """
     low, high = 0.0, math.inf
     load = min(first, limit)
@@ -53,8 +53,8 @@ def highest(first: float, limit: float, precision: float = PRECISION) -> Generat
     return low
 
 
-def apply(scenario: Scenario, what: str, load: float) -> Scenario:
-    """The scenario with that load: so many clients, or frames a second to each from the embedded server."""
+def with_load(scenario: Scenario, what: str, load: float) -> Scenario:
+    """The scenario with a load: a number of clients, or a rate of frames to each from the embedded server."""
     if what == "clients":
         return scenario.changed(clients=max(1, round(load)))
     interval_ms = 1000 / load
@@ -84,11 +84,11 @@ def find(
         until: the gates.
         run: runs a scenario and returns its results, gates judged.
         limit: no higher load is tried.
-        on_probe: told of each.
-        failed: whether the last run has failed for reasons that are not its load, which ends the search.
+        on_probe: called after each probe.
+        failed: whether the last run has failed for a reason other than its load, which ends the search.
 
     Raises:
-        UsageError: there is nothing to hold.
+        UsageError: there are no gates.
     """
     if not until:
         raise UsageError("--find needs to know what must hold", hint="add --until 'latency_ms.p95 < 30'")
@@ -97,7 +97,7 @@ def find(
     load = next(search)
     while True:
         load = round(load) if what == "clients" else round(load, 2)
-        results = run(apply(scenario, what, load).changed(gates=until))
+        results = run(with_load(scenario, what, load).changed(gates=until))
         ended = results.interrupted or failed()
         held = not ended and not reasons(results, what, load)
         probes.append(Probe(load=load, held=held, results=results))
@@ -115,16 +115,16 @@ def find(
 
 
 def reasons(results: LoadtestResults, what: str, load: float) -> list[str]:
-    """Why a probe has not held, in words; empty if it has."""
+    """The reasons why a probe did not hold; empty if it held."""
     clients, generator = results.clients, results.generator
-    found = [f"{count:,} {fate}" for fate, count in (("failed", clients.failed), ("lost", clients.lost)) if count]
+    found = [f"{count:,} {state}" for state, count in (("failed", clients.failed), ("lost", clients.lost)) if count]
     if not clients.connected:
-        found.append("nobody connected")
+        found.append("no client connected")
     if generator.advice:
         found.append(generator.verdict)
     rate_hz = results.throughput.messages_per_s_per_client
     if what == "rate" and rate_hz < DELIVERED * load:
-        found.append(f"only {rate_hz:.3g} messages a second and client came")
+        found.append(f"only {rate_hz:.3g} messages/s arrived at each client")
     if results.failure:
         found.append(results.failure)
     failed = [gate for gate in results.gates if not gate.passed]

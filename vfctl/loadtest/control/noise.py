@@ -1,4 +1,4 @@
-"""How much runs of the same test differ on this machine, and what regression can be told from that."""
+"""How much runs of the same test differ on this machine, and which regression can be detected in spite of it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from vfctl.loadtest.scenario.model import EmbeddedServer, Scenario
 from vfctl.server.process.launch import launch
 
 RUNS: Final = 5
-"""With the server's start, about 20 s."""
+"""They take about 20 s, with the start of the server."""
 
 SCENARIO: Final = Scenario(clients=200, duration_s=2.0, ramp_s=0.4, server=EmbeddedServer(nodes=100, state="active"))
 
-_CONFIDENT: Final = NormalDist().inv_cdf(0.975)
-_CHANCES: Final = _CONFIDENT + NormalDist().inv_cdf(0.8)
-"""A difference of so many standard errors is found in four of five comparisons, at 95 % confidence."""
+_CONFIDENCE_95: Final = NormalDist().inv_cdf(0.975)
+_DETECTABLE: Final = _CONFIDENCE_95 + NormalDist().inv_cdf(0.8)
+"""The minimum detectable difference in standard errors: at 80 % power and 95 % confidence."""
 
-_MEDIAN: Final = math.sqrt(math.pi / 2)
-"""The standard error of a median is so many times that of a mean."""
+_MEDIAN_ERROR: Final = math.sqrt(math.pi / 2)
+"""The standard error of a median, relative to that of a mean."""
 
 REPEATS: Final = (1, 3, 5, 10)
 PERCENTILES: Final = ("p50", "p95", "p99")
@@ -35,11 +35,11 @@ PERCENTILES: Final = ("p50", "p95", "p99")
 
 @dataclass(frozen=True, slots=True)
 class CpuTimes:
-    """Of all cores since the machine has started, in ticks.
+    """CPU times of all cores since the machine started, in ticks.
 
     Attributes:
         total: all time.
-        steal: time that the host gave to others.
+        steal: time that the hypervisor gave to other machines.
     """
 
     total: int
@@ -47,7 +47,7 @@ class CpuTimes:
 
 
 def read_cpu_times() -> CpuTimes | None:
-    """What /proc/stat says; None where there is none."""
+    """The times in /proc/stat; None if it cannot be read."""
     try:
         ticks = [int(word) for word in Path("/proc/stat").read_text("ascii").splitlines()[0].split()[1:9]]
     except (OSError, ValueError, IndexError):
@@ -56,18 +56,18 @@ def read_cpu_times() -> CpuTimes | None:
 
 
 def measure(
-    say: Callable[[str], None], on_status: Callable[[Status], None], stop: Stop
+    log_line: Callable[[str], None], on_status: Callable[[Status], None], stop: Stop
 ) -> tuple[list[LoadtestResults], CpuTimes | None, CpuTimes | None]:
-    """Short runs against one embedded server, and the machine's CPU times before and after.
+    """Perform short runs against one embedded server. Returns their results, and the CPU times before and after.
 
     Raises:
-        VfctlError: the server cannot start or has died.
+        VfctlError: the server cannot start, or has died.
     """
     runs: list[LoadtestResults] = []
-    with launch(SCENARIO.server.options(SCENARIO.peak), on_progress=say) as server:
+    with launch(SCENARIO.server.options(SCENARIO.peak), on_progress=log_line) as server:
         before = read_cpu_times()
         for number in range(RUNS):
-            say(f"run {number + 1} of {RUNS}")
+            log_line(f"run {number + 1} of {RUNS}")
             run = run_loadtest(SCENARIO, server.url, on_status=on_status, stop=stop)
             if run.failure is not None:
                 raise run.failure
@@ -78,7 +78,7 @@ def measure(
 
 
 def score(runs: Sequence[LoadtestResults], before: CpuTimes | None = None, after: CpuTimes | None = None) -> NoiseScore:
-    """How much the latency percentiles differ from run to run.
+    """The differences of the latency percentiles from run to run.
 
     Args:
         runs: results of the same test, at least two, with latencies.
@@ -104,17 +104,17 @@ def _noise(values_ms: Sequence[float]) -> NoiseFigures:
         min=min(values_ms),
         max=max(values_ms),
         spread_ms=round(spread_ms, 3),
-        two_runs_differ_ms=round(_CONFIDENT * math.sqrt(2) * spread_ms, 3),
+        two_runs_differ_ms=round(_CONFIDENCE_95 * math.sqrt(2) * spread_ms, 3),
         detectable_ms={str(repeat): detectable_ms(spread_ms, repeat) for repeat in REPEATS},
     )
 
 
 def detectable_ms(spread_ms: float, repeat: int) -> float:
-    """The smallest difference, in ms, that a comparison finds in four of five cases at 95 % confidence.
+    """The minimum detectable difference in ms, at 80 % power and 95 % confidence.
 
     Args:
         spread_ms: standard deviation from run to run.
-        repeat: runs on each side; from three on, their medians are compared.
+        repeat: number of runs on each side; from three on, medians are compared.
     """
-    error_ms = spread_ms * math.sqrt(2 / repeat) * (_MEDIAN if repeat > 2 else 1)
-    return round(_CHANCES * error_ms, 3)
+    error_ms = spread_ms * math.sqrt(2 / repeat) * (_MEDIAN_ERROR if repeat > 2 else 1)
+    return round(_DETECTABLE * error_ms, 3)
