@@ -1,11 +1,10 @@
-"""Does `vfctl compare` call noise a difference, and does it find a server that is 5 ms slower?
+"""Checks that `vfctl compare` finds a server that is 5 ms slower, and reports no difference where there is none.
 
     python benchmarks/compare.py [--pairs 20] [--clients 300] [--seconds 3] [--repeat 1] [--ab]
 
-Runs `vfctl loadtest` three times a pair, twice against frame_source.py and once against one with `--delay-ms 5`, in
-turn, and compares the second and the third run with the first. With --ab each comparison is one `vfctl loadtest --ab`
-instead. Exit code 1 if more than one pair in twenty of the same server are said to differ, or if a delayed one is not
-found.
+For each pair it runs `vfctl loadtest` three times, twice against frame_source.py and once with `--delay-ms 5`. It
+compares the second and the third run with the first. With --ab each comparison is one `vfctl loadtest --ab` instead.
+The exit code is 1 if more than one of twenty pairs of the same server differ, or if a delayed server is not found.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ WRONG_OF_TWENTY = 1
 
 
 def vfctl(*arguments: object) -> str:
-    """What a command prints; exit code 3 is an answer, too.
+    """The output of a command. Exit code 3 is a result, too.
 
     Raises:
-        RuntimeError: it has failed.
+        RuntimeError: the command has failed.
     """
     done = subprocess.run([VFCTL, *map(str, arguments)], capture_output=True, text=True, check=False)
     if done.returncode not in (0, 3):
@@ -37,19 +36,19 @@ def vfctl(*arguments: object) -> str:
 
 
 def measure(url: str, asked: argparse.Namespace, path: Path) -> Path:
-    """One run, its results in a file."""
+    """Run a load test and write its results to a file."""
     load = f"--clients {asked.clients} --duration {asked.seconds} --ramp 0.5 --repeat {asked.repeat}"
     vfctl("loadtest", url, *load.split(), "--json", path)
     return path
 
 
 def compare(a: Path, b: Path) -> dict[str, Any]:
-    """The answer of `vfctl compare`."""
+    """The comparison that `vfctl compare` prints."""
     return json.loads(vfctl("compare", a, b, "--json"))
 
 
 def side_by_side(a: str, b: str, asked: argparse.Namespace) -> dict[str, Any]:
-    """The answer of one run of `--ab`."""
+    """The comparison of one run with `--ab`."""
     load = f"--clients {asked.clients} --duration {asked.seconds} --ramp 0.5 --json -"
     return json.loads(vfctl("loadtest", "--ab", a, b, *load.split()))["comparison"]
 

@@ -1,11 +1,11 @@
-"""Does the load generator see that a server is 5 ms slower, neither more nor less?
+"""Checks that the load generator measures an added delay of 5 ms as 5 ms.
 
     python benchmarks/delay.py [--clients 1000] [--rate 1] [--seconds 10] [--repeat 3]
 
-Runs `vfctl loadtest` against frame_source.py without and with `--delay-ms 5`, in turn, and compares the medians of the
-latencies that it reports. Then once more, with the generator's processes stopped for 100 ms in every second: since the
-kernel stamps what arrives, that must not show. It does show in arrival times of user space (`latency_user_ms`), which
-are printed beside. Exit code 1 if a difference is wrong.
+It runs `vfctl loadtest` against frame_source.py without and with `--delay-ms 5`, alternately, and compares the medians
+of the reported latencies. Then it stops the generator processes for 100 ms in every second. The kernel stamps arrivals,
+so these stops must not change the latency. They do change the latency in user space (`latency_user_ms`), which is
+printed, too. The exit code is 1 if a difference is wrong.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SOURCE_PROCESSES = 1
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What a run reports, in ms: of the kernel's arrival stamps, and of those in user space."""
+    """Latency of a run in ms, by the kernel's timestamps and by those in user space."""
 
     p50: float
     p95: float
@@ -56,13 +56,13 @@ def measure(delay_ms: float, stopping: bool, asked: argparse.Namespace) -> Laten
             generator.check()
     results = json.loads(printed)
     if results["latency_clock"] != "kernel":
-        sys.exit("this machine's kernel does not stamp what arrives: nothing to compare")
+        sys.exit("the kernel of this machine does not stamp arrivals: nothing to compare")
     kernel, user = results["latency_ms"], results["latency_user_ms"]
     return Latency(kernel["p50"], kernel["p95"], user["p50"], user["p95"])
 
 
 def stop_and_continue(generator: Running) -> None:
-    """Stop its child processes now and then, from a thread, until it ends. The process that leads them goes on."""
+    """Stop its generator processes repeatedly, from a thread, until it ends. The conductor's process continues."""
 
     def interfere() -> None:
         while generator.process.poll() is None:
@@ -85,7 +85,7 @@ def send(pids: list[int], number: signal.Signals) -> None:
 
 
 def compare(name: str, stopping: bool, asked: argparse.Namespace) -> bool:
-    """Runs without and with the delay in turn, and whether the difference is right."""
+    """Run without and with the delay alternately. Returns whether the difference is right."""
     runs: dict[float, list[Latency]] = {0.0: [], DELAY_MS: []}
     print(f"\n{name}\n{'delay':>8}{'P50':>9}{'P95':>9}{'user P50':>11}{'user P95':>10}  (ms)")
     for _ in range(asked.repeat):

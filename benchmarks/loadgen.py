@@ -1,25 +1,26 @@
-"""What a received message costs each load generator, in CPU and memory: vfctl beside others and beside bare C.
+"""Measures what a received message costs each load generator in CPU and memory: vfctl, others, and plain C.
 
     python benchmarks/loadgen.py [--clients 1000] [--rate 10] [--seconds 8] [--only vfctl C picows] [--repeat 1]
 
-All watch the same server, benchmarks/frame_source.py, one after the other; what the server costs is not counted. What
-counts is the CPU time of a generator's whole process tree in some steady seconds, divided by the frames that the
-server has written in these seconds. Memory is user memory (PSS) of the tree: divided by the clients, and what each
-client more adds, from a second run with a tenth of the clients and up to as many frames a second. The kernel's socket
-buffers are not in it; they are the same for all. Of Node the latter is vague: its heap is as large as it happens to be.
+All run against the same server, benchmarks/frame_source.py, one after the other. The CPU time of the server is not
+counted. The result is the CPU time of a generator's process tree in some steady seconds, divided by the frames that
+the server wrote in them. Memory is the user memory (PSS) of the tree, per client. The memory that each further client
+adds follows from a second run with a tenth of the clients and the same rate of frames, if possible. The kernel's socket
+buffers are not included; they are the same for all. For Node the added memory is vague, because its heap size varies.
 
-All do the same with a message: take it whole from the socket, read the stamp at its end, and put the time since into a
-histogram. Beyond that:
+All handle a message alike: they read it whole from the socket, read the timestamp at its end, and record the latency in
+a histogram. Beyond that:
 
 - C (receiver.c) is the floor: recvmsg() with the kernel's arrival stamp, in batches of 3 ms, like vfctl.
-- vfctl also checks sequence, schedule and flags, and decodes one message in 1,009 whole.
-- aiohttp, picows: peers/client.py, which does only this, with arrival times of user space.
+- vfctl also checks sequence, due time and flags, and decodes one message in 1,009 whole.
+- aiohttp, picows: peers/client.py, which does only this, with arrival times in user space.
 - Artillery: its ws engine. A scenario has to attach a listener of its own to measure pushed messages, see
   peers/artillery_latency.cjs. `Artillery, idle` is the scenario `think`: messages are parsed and thrown away.
 - Locust: a user with websocket-client that fires a `request` event for each message, which its statistics need.
 
-vfctl and C run at the start and at the end: their difference is the noise. One that cannot hold the load (the server
-skips a connection that has not taken its last frame) is tried with half of it, and so on; the table says so.
+vfctl and C run at the start and at the end; the difference of their two runs is the noise. A generator that cannot hold
+the load (the server skips a connection that has not read its last frame) is tried with half of it, and so on. The table
+notes that.
 """
 
 from __future__ import annotations
@@ -45,16 +46,16 @@ CONNECTS_PER_S = 250
 CONNECT_TIMEOUT_S = 60.0
 BASE_S = 2.0
 SETTLE_S = 2.0
-"""Between the last handshake and the measurement."""
+"""Time between the last handshake and the measurement."""
 
 BUSY = 0.9
-"""Of a core: a generator that uses more of one has no time left. None of them spreads its clients over several."""
+"""Of a core. A generator that uses more has no reserve. None of them uses several cores."""
 
 MAX_SKIPPED = 0.005
 HALVINGS = 3
 
 Command = tuple[Sequence[object], dict[str, str]]
-"""Words and environment."""
+"""Arguments and environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ class Contestant:
     """A load generator.
 
     Attributes:
-        command: from URL, clients and seconds.
-        peer: has to be installed.
+        command: makes the command from URL, clients and seconds.
+        peer: whether it must be installed.
     """
 
     name: str
@@ -76,10 +77,10 @@ class Run:
     """One measurement.
 
     Attributes:
-        rate: frames a second and client that were asked of the server.
-        frame_us: CPU time a frame.
-        cores: CPU time a second.
-        skipped: share of the frames that were due and not taken.
+        rate: frames a second for each client, as requested from the server.
+        frame_us: CPU time per frame.
+        cores: CPU time per second.
+        skipped: share of the frames that the server skipped.
         memory_kb: PSS of all processes.
     """
 
@@ -93,7 +94,7 @@ class Run:
 
     @property
     def held(self) -> bool:
-        """Whether the generator had time to spare."""
+        """Whether the generator could hold the load."""
         return self.cores < BUSY and self.skipped < MAX_SKIPPED
 
 
@@ -146,15 +147,15 @@ CONTESTANTS = (
     Contestant("Locust", locust),
 )
 ANCHORS = ("vfctl", "C")
-"""Run at the start and at the end."""
+"""They run at the start and at the end."""
 
 
 def run(contestant: Contestant, clients: int, nodes: int, rate: float, seconds: float) -> Run:
     """Run one generator against a server of its own.
 
     Raises:
-        TimeoutError: it has not connected all its clients.
-        RuntimeError: it has ended, or lost clients.
+        TimeoutError: not all clients have connected in time.
+        RuntimeError: the generator has ended, or lost clients.
     """
     with ExitStack() as stack:
         source = stack.enter_context(Source(processes=SOURCE_PROCESSES, nodes=nodes, rate=rate))
@@ -177,7 +178,7 @@ def run(contestant: Contestant, clients: int, nodes: int, rate: float, seconds: 
 
 
 def run_held(contestant: Contestant, clients: int, nodes: int, rate: float, seconds: float) -> Run:
-    """Run at the highest of `rate` and its halves that the generator holds; else at the lowest of them.
+    """Run at the highest rate among `rate` and its halves that the generator holds, or else at the lowest.
 
     Raises:
         TimeoutError, RuntimeError: as `run` does, at the lowest.
@@ -194,19 +195,19 @@ def run_held(contestant: Contestant, clients: int, nodes: int, rate: float, seco
 
 
 def added_kb(contestant: Contestant, many: Run, clients: int, nodes: int) -> float:
-    """Memory that a client adds: `many` had `clients`, another run has a tenth of them."""
+    """Memory that a client adds: `many` is a run of `clients`, and another run has a tenth of them."""
     few = max(1, clients // 10)
     rate = min(MAX_RATE, many.rate * clients / few)
     return (many.memory_kb - run(contestant, few, nodes, rate, BASE_S).memory_kb) / (clients - few)
 
 
 def in_turn(chosen: Sequence[Contestant]) -> list[Contestant]:
-    """Everybody once, the anchors also at the end."""
+    """Every contestant once, the anchors also at the end."""
     return [*chosen, *(contestant for contestant in reversed(chosen) if contestant.name in ANCHORS)]
 
 
 def compare(chosen: Sequence[Contestant], asked: argparse.Namespace, nodes: int) -> None:
-    """All contestants with one size of frame."""
+    """Run all contestants with one frame size, and print a table."""
     runs: dict[str, list[Run]] = {contestant.name: [] for contestant in chosen}
     added: dict[str, float] = {}
     failures: dict[str, str] = {}
@@ -232,7 +233,7 @@ def compare(chosen: Sequence[Contestant], asked: argparse.Namespace, nodes: int)
 
 
 def print_row(name: str, all_runs: dict[str, list[Run]], asked: argparse.Namespace, added: float | None) -> None:
-    """One line of the table: medians."""
+    """Print one line of the table, with medians."""
     runs = all_runs[name]
     frame_us = middle(runs, "frame_us")
     ratios = ""
@@ -248,7 +249,7 @@ def print_row(name: str, all_runs: dict[str, list[Run]], asked: argparse.Namespa
 
 
 def note(runs: Sequence[Run], asked_rate: float) -> str:
-    """What one must know to read the numbers."""
+    """Remarks that explain the numbers of a line."""
     notes = []
     rate = middle(runs, "rate")
     if rate != asked_rate:

@@ -1,4 +1,4 @@
-"""Gates that end a run early, on a clock of their own."""
+"""Abort gates, with the time passed in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def progress(at_s: float, latency_ms: float, messages: int = 0, *, failed: int =
 
 
 class Run:
-    """A measured stage that begins at 100 s, of one server or two, with its abort gates."""
+    """A measured stage that begins at 100 s, for one or two servers, with its abort gates."""
 
     def __init__(self, *expressions: str, baseline: OlderResults | None = None, servers: int = 1) -> None:
         self.watch = AbortWatch([parse_abort_gate(expression) for expression in expressions], baseline)
@@ -35,7 +35,7 @@ class Run:
         return self.watch.failed_gate(now_s, self.stages)
 
 
-def test_it_waits_for_its_time_and_then_ends_the_run() -> None:
+def test_a_gate_is_judged_after_its_time_and_ends_the_run() -> None:
     run = Run("latency_ms.p95 < 200ms after 2s")
     for half in range(5):
         run.stages[0].add(progress(100.2 + half / 2, 300))
@@ -45,7 +45,7 @@ def test_it_waits_for_its_time_and_then_ends_the_run() -> None:
     assert (verdict.value, verdict.passed, verdict.limit) == (pytest.approx(300, rel=0.01), False, 200)
 
 
-def test_what_came_before_the_measured_time_does_not_count() -> None:
+def test_messages_before_the_measured_time_do_not_count() -> None:
     run = Run("latency_ms.p95 < 200 after 1s")
     run.stages[0].add(progress(99.9, 9000))
     run.stages[0].add(progress(100.4, 9000))
@@ -53,7 +53,7 @@ def test_what_came_before_the_measured_time_does_not_count() -> None:
     assert run.failed_gate(101.5) is None
 
 
-def test_no_data_ends_it_too() -> None:
+def test_no_data_ends_the_run() -> None:
     verdict = Run("latency_ms.p95 < 200 after 1s").failed_gate(101.1)
     assert verdict is not None
     assert verdict.reason == "no data"
@@ -75,7 +75,7 @@ def test_clients_rates_and_baselines() -> None:
     assert verdict.expression.startswith("clients.failed")
 
 
-def test_two_servers_are_told_apart_and_the_first_is_the_seconds_baseline() -> None:
+def test_of_two_servers_the_first_is_the_baseline_of_the_second() -> None:
     gates = ("a.latency_ms.p50 < 8 after 1s", "latency_ms.p50 < 2 * baseline after 1s")
     run = Run(*gates, servers=2)
     for at_s, second_ms in ((100.0, 9), (100.9, 90), (102.0, 90)):

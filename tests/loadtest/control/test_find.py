@@ -1,4 +1,4 @@
-"""The search for the highest load that holds."""
+"""The search for the highest load at which all gates hold."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_load_that_breaks_something_has_not_held(bad: dict[str, Any]) -> None:
 
 
 def test_a_rate_that_is_not_delivered_has_not_held() -> None:
-    """A server that gives way by sending less keeps its latency; that is not what was asked."""
+    """A server that sends less can keep its latency, but it has not held the rate."""
     slow = results(throughput__messages_per_s_per_client=10.0)
     found = find("rate", Scenario(), UNTIL, lambda _: slow, limit=60)
     assert found.load is not None

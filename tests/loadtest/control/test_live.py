@@ -36,14 +36,14 @@ def status(fold: ProgressFold, number: int = 0) -> Status:
 
 def test_rates_and_percentiles_are_of_the_last_second_and_the_stage() -> None:
     fold = started(2)
-    assert status(fold).outcome == Outcome(10), "before anybody has reported, all are expected"
+    assert status(fold).outcome == Outcome(10), "before the first message, all clients are expected"
     fold.add(progress(0, 100.0, 0, 0))
     fold.add(progress(1, 100.0, 0, 0, errors=2))
     assert fold.all_in_stage
     for shard in (0, 1):
         fold.add(progress(shard, 100.5, 0, 10, 9000))
     fold.begin_stage("hold", 101.0, 101.0)
-    assert not fold.all_in_stage, "nobody has reported from this stage yet"
+    assert not fold.all_in_stage, "no shard has reported from this stage yet"
     for at_s, messages, latency_us in ((101.0, 20, 9000), (101.5, 45, 1000), (102.0, 70, 3000)):
         fold.add(progress(0, at_s, 1, messages, latency_us))
         fold.add(progress(1, at_s, 1, messages, latency_us, errors=2))
@@ -63,8 +63,8 @@ def test_rates_and_percentiles_are_of_the_last_second_and_the_stage() -> None:
     assert status(fold, 1).history == (pytest.approx(9.0, rel=0.01), pytest.approx(3.0, rel=0.01), None)
 
 
-def test_a_rate_does_not_depend_on_when_reports_happen_to_come_in() -> None:
-    """Two reports a second and one look a second: now and then a look sees one report, or three."""
+def test_a_rate_does_not_depend_on_when_messages_arrive() -> None:
+    """With two messages and one status a second, there are sometimes one or three messages between two statuses."""
     fold = started(1)
     rates = []
     for number in range(21):

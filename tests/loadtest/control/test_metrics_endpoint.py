@@ -1,4 +1,4 @@
-"""The figures of a running test, as Prometheus reads them."""
+"""The metrics of a running test, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def samples(endpoint: MetricsEndpoint) -> dict[str, float]:
         }
 
 
-def test_a_running_test_shows_its_figures(endpoint: MetricsEndpoint) -> None:
+def test_a_running_test_exposes_its_metrics(endpoint: MetricsEndpoint) -> None:
     assert samples(endpoint) == {}, "nothing is known before the first status"
     step = Step("peak", "hold", True, 100, 0.0, 30.0)
     outcome = Outcome(100, 97, failed=1, lost=2, reconnects=4)

@@ -1,4 +1,4 @@
-"""The preflight: what is too low is found, and the command that lifts it is named."""
+"""The preflight finds limits that are too low and names the command that raises them."""
 
 from __future__ import annotations
 

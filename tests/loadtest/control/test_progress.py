@@ -1,4 +1,4 @@
-"""The fold of progress messages: the seconds of a run and its present stage, whenever the messages arrive."""
+"""The fold of progress messages: the seconds of a run, independent of when messages arrive."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_second_has_its_rates_percentiles_clients_and_cpu() -> None:
 
 
 def test_a_second_of_which_a_part_was_not_measured_is_not_measured() -> None:
-    """Between a ramp and the measured time the last clients' graphs still come: they are no part of the figures."""
+    """Between a ramp and the measured time the last graphs still arrive. They are not part of the metrics."""
     fold = ProgressFold(100.0, frozenset({0}))
     fold.begin_stage("ramp", 100.0, None)
     fold.begin_stage("hold", 101.6, 102.1)
@@ -72,8 +72,8 @@ def test_a_run_that_begins_with_measured_time_is_measured_from_its_first_second(
     assert [second.measured for second in fold.finish()] == [True, True]
 
 
-def test_reports_that_do_not_fall_on_seconds_are_shared_out() -> None:
-    """A steady stream is steady, however the reports lie."""
+def test_messages_that_do_not_fall_on_seconds_are_spread_over_them() -> None:
+    """A steady stream has a steady rate, wherever the messages lie."""
     fold = started()
     for number in range(30):
         at_s = 100.13 + number * 0.61
@@ -88,7 +88,7 @@ def test_a_second_waits_for_the_slowest_shard() -> None:
     fold = started(2)
     for number in range(9):
         fold.add(progress(0, 100 + number / 2, 10 * number, 1000))
-    assert not fold.seconds, "the other shard may still have to say something of each"
+    assert not fold.seconds, "the other shard may still report on each of them"
     for number in range(9):
         fold.add(progress(1, 100.1 + number / 2, 10 * number, 9000, connected=3))
     seconds = fold.finish()
@@ -109,22 +109,22 @@ def test_a_second_without_a_sample_has_no_percentile_and_one_without_a_report_ha
     assert (last.t_s, last.connected) == (3, 5), "more than half of the last second was seen"
 
 
-def test_a_last_second_of_which_little_was_seen_is_left_out() -> None:
+def test_a_short_last_second_is_left_out() -> None:
     fold = started()
     for number in range(5):
         fold.add(progress(0, 100 + number * 0.6, 60 * number))
     assert [(second.t_s, second.messages_per_s) for second in fold.finish()] == [(0, 100.0), (1, 100.0)]
 
 
-def test_a_run_of_which_nothing_was_heard_has_no_seconds() -> None:
+def test_a_run_without_messages_of_every_shard_has_no_seconds() -> None:
     assert started(2).finish() == ()
     fold = started(2)
     fold.add(progress(0, 105.0, 10))
     assert fold.finish() == ()
 
 
-def test_seconds_are_complete_as_soon_as_the_messages_have_passed_them() -> None:
-    """Memory is bounded by what is late: complete seconds keep no histogram."""
+def test_a_second_is_complete_as_soon_as_all_shards_have_reported_past_it() -> None:
+    """So memory is bounded: complete seconds keep no histogram."""
     fold = started()
     for number in range(200):
         fold.add(progress(0, 100 + number / 2, number, 1000))

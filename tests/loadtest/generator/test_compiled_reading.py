@@ -1,4 +1,4 @@
-"""Compiled reading against the long way, on real sockets: they must see the same stream alike."""
+"""Compiled reading and reading in Python, on real sockets, must give the same results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ T0_US = 1_700_000_000_000_000
 
 @dataclass
 class Handler:
-    """What the receiver has told."""
+    """Records what the receiver reports."""
 
     closed: list[tuple[int, str]]
     heartbeats: int = 0
@@ -53,12 +53,12 @@ class Listener:
     """One client on a real connection.
 
     Args:
-        short_way: False: every message is looked at by Python.
+        compiled: False if Python code handles every message.
     """
 
-    def __init__(self, server: socket.socket, end: socket.socket, short_way: bool = True) -> None:
+    def __init__(self, server: socket.socket, end: socket.socket, compiled: bool = True) -> None:
         self.server = server
-        self._short_way = short_way
+        self._compiled = compiled
         self.errors: Counter[str] = Counter()
         self.handler = Handler([])
         self.meter = Meter([Viewer()], self.errors)
@@ -76,11 +76,11 @@ class Listener:
     def seen(self) -> Observations:
         return self.meter.report(0)[0].roles[0]
 
-    def take(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Send it and read until nothing is left."""
         self.server.sendall(data)
         while self._unread_bytes():
-            if not self._short_way:
+            if not self._compiled:
                 self.client.whole_bytes = 0
             self.receiver.read_pass()
 
@@ -93,10 +93,10 @@ class Listener:
 
 
 @contextmanager
-def listeners(*short_ways: bool) -> Iterator[list[Listener]]:
+def listeners(*ways: bool) -> Iterator[list[Listener]]:
     made, open_sockets = [], []
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        for short_way in short_ways:
+        for compiled in ways:
             end = socket.create_connection(listening.getsockname())
             server, _ = listening.accept()
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -104,7 +104,7 @@ def listeners(*short_ways: bool) -> Iterator[list[Listener]]:
             end.setsockopt(socket.IPPROTO_TCP, TCP_INQ, 1)
             end.setblocking(False)
             open_sockets += [server, end]
-            made.append(Listener(server, end, short_way))
+            made.append(Listener(server, end, compiled))
     try:
         yield made
     finally:
@@ -126,7 +126,7 @@ def other(message: Message) -> bytes:
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[bytes]:
-    """A stream as servers send it, and as they should not."""
+    """A stream with messages in order, and with faults."""
     sent, sequence, stamp_us = [], 1, T0_US
     for _ in range(draw(st.integers(1, 25))):
         match draw(st.integers(0, 11)):
@@ -153,7 +153,7 @@ def streams(draw: st.DrawFn) -> list[bytes]:
     return sent
 
 
-def told(listener: Listener) -> tuple[object, ...]:
+def results_of(listener: Listener) -> tuple[object, ...]:
     seen = listener.seen
     counts = (seen.messages, seen.bytes, seen.frames, seen.gaps, seen.duplicates, seen.reordered, seen.wrong)
     histograms = (seen.latency.count, seen.latency_user.count, seen.latency_corrected.count)
@@ -163,32 +163,32 @@ def told(listener: Listener) -> tuple[object, ...]:
 
 @settings(max_examples=60, deadline=None)
 @given(sent=streams())
-def test_both_ways_see_the_same(sent: Sequence[bytes]) -> None:
-    with listeners(True, False) as (short, long):
+def test_compiled_and_python_reading_give_the_same_results(sent: Sequence[bytes]) -> None:
+    with listeners(True, False) as (fast, slow):
         for data in sent:
-            short.take(data)
-            long.take(data)
-        long.client.whole_bytes = short.client.whole_bytes
-        assert told(short) == told(long)
-        assert short.seen.messages == sum(data[0] != 0x80 | Opcode.PING for data in sent)
+            fast.send(data)
+            slow.send(data)
+        slow.client.whole_bytes = fast.client.whole_bytes
+        assert results_of(fast) == results_of(slow)
+        assert fast.seen.messages == sum(data[0] != 0x80 | Opcode.PING for data in sent)
 
 
-def test_a_late_round_counts_from_when_it_was_due() -> None:
+def test_a_late_update_counts_from_when_it_was_due() -> None:
     with listeners(True) as (listener,):
         now_us, later_us = time.time_ns() // 1000, []
         for index, late_us in enumerate([0, 0, 700, 0]):
-            listener.take(update(3, index + 1, now_us + index * INTERVAL_US + late_us - 10**7))
+            listener.send(update(3, index + 1, now_us + index * INTERVAL_US + late_us - 10**7))
             seen = listener.seen
             later_us.append(round((seen.latency_corrected.mean_us() - seen.latency.mean_us()) * (index + 1)))
         # The one after the late one is early against what the late one has announced, so it is in time.
         assert later_us == [0, 0, 700, 700]
 
 
-@pytest.mark.parametrize("short_way", [True, False])
-def test_several_frames_that_wait_are_read_one_a_round(short_way: bool) -> None:
-    """Each has a kernel stamp of its own only if it is read by itself. And it is told that there is more."""
-    with listeners(short_way) as (listener,):
-        listener.take(update(3, 1, T0_US))
+@pytest.mark.parametrize("compiled", [True, False])
+def test_waiting_frames_are_read_one_per_pass(compiled: bool) -> None:
+    """A frame has a kernel timestamp of its own only if it is read by itself."""
+    with listeners(compiled) as (listener,):
+        listener.send(update(3, 1, T0_US))
         listener.server.sendall(b"".join(update(3, number, T0_US + number) for number in range(2, 6)))
         counts, more = [], []
         for _ in range(5):
@@ -198,7 +198,7 @@ def test_several_frames_that_wait_are_read_one_a_round(short_way: bool) -> None:
         assert more == [True, True, True, False, False]
 
 
-def test_one_update_in_so_many_is_decoded_whole() -> None:
+def test_one_update_in_1009_is_decoded_whole() -> None:
     with listeners(True) as (listener,):
         for number in range(1, 1024 + SAMPLE_EVERY + 10):
             listener.server.sendall(update(1, number, T0_US))
@@ -210,30 +210,30 @@ def test_one_update_in_so_many_is_decoded_whole() -> None:
 def test_a_stage_that_is_over_counts_nothing() -> None:
     with listeners(True) as (listener,):
         listener.meter.begin(1, 2)
-        listener.take(update(3, 1, T0_US))
-        listener.take(update(3, 2, T0_US))
+        listener.send(update(3, 1, T0_US))
+        listener.send(update(3, 2, T0_US))
         assert listener.meter.totals() == (0, 0)
         assert listener.client.sequence == 2
 
 
-@pytest.mark.parametrize("short_way", [True, False])
-def test_the_end_of_a_connection_is_noticed(short_way: bool) -> None:
-    with listeners(short_way) as (listener,):
-        listener.take(update(3, 1, T0_US))
-        listener.take(frame(close_payload(1001), Opcode.CLOSE))
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_end_of_a_connection_is_noticed(compiled: bool) -> None:
+    with listeners(compiled) as (listener,):
+        listener.send(update(3, 1, T0_US))
+        listener.send(frame(close_payload(1001), Opcode.CLOSE))
         assert [code for code, _ in listener.handler.closed] == [1001]
-    with listeners(short_way) as (listener,):
-        listener.take(update(3, 1, T0_US))
+    with listeners(compiled) as (listener,):
+        listener.send(update(3, 1, T0_US))
         listener.server.close()
         listener.receiver.read_pass()
         assert listener.handler.closed == [(1006, "connection lost")]
 
 
-@pytest.mark.parametrize("short_way", [True, False])
-def test_a_masked_frame_is_a_protocol_error(short_way: bool) -> None:
-    with listeners(short_way) as (listener,):
-        listener.take(update(3, 1, T0_US))
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_masked_frame_is_a_protocol_error(compiled: bool) -> None:
+    with listeners(compiled) as (listener,):
+        listener.send(update(3, 1, T0_US))
         data = bytearray(update(3, 2, T0_US))
         data[1] |= 0x80
-        listener.take(bytes(data))
+        listener.send(bytes(data))
         assert [code for code, _ in listener.handler.closed] == [1002]

@@ -1,4 +1,4 @@
-"""What is looked at within frames: one client's COMPACT chain is followed as a viewer would."""
+"""The content check: the COMPACT chain of one client is decoded as a viewer would decode it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def graph(first_id: int = 0) -> FullGraph:
 
 
 class Chain:
-    """A server's updates of one connection."""
+    """The updates of one connection."""
 
     def __init__(self) -> None:
         self._encoder = CompactEncoder()
@@ -55,8 +55,8 @@ class Chain:
         return CompactUpdate(NODES, section, False, Trailer(self._round, 2, 3))
 
 
-class Looked:
-    """Clients that connect in turn, and what is found in what they get."""
+class Run:
+    """Clients that connect in turn, and the faults that are found in their messages."""
 
     def __init__(self, *, compact: bool = True) -> None:
         self.errors: Counter[str] = Counter()
@@ -70,7 +70,7 @@ class Looked:
         return client
 
     def get(self, client: SimulatedClient, *messages: Message | bytes, counted: bool = True) -> tuple[int, int]:
-        """(looked at, wrong) so far."""
+        """(sampled, wrong) so far."""
         assert client.reader is not None
         for message in messages:
             payload = message if isinstance(message, bytes) else encode(message)
@@ -87,7 +87,7 @@ def updates() -> Iterator[CompactUpdate]:
 
 
 def test_every_frame_of_the_first_client_is_decoded(updates: Iterator[CompactUpdate]) -> None:
-    run = Looked()
+    run = Run()
     first, second = run.connect(0), run.connect(1)
     for number in range(1, 10):
         update = graph() if number == 1 else next(updates)
@@ -96,8 +96,8 @@ def test_every_frame_of_the_first_client_is_decoded(updates: Iterator[CompactUpd
     assert run.get(first, Heartbeat(1)) == (9, 0), "no frame"
 
 
-def test_a_bit_that_only_the_check_sum_tells_is_found(updates: Iterator[CompactUpdate]) -> None:
-    run = Looked()
+def test_a_wrong_bit_that_only_the_checksum_shows_is_found(updates: Iterator[CompactUpdate]) -> None:
+    run = Run()
     client = run.connect()
     run.get(client, graph(), next(updates), next(updates))
     damaged = bytearray(encode(next(updates)))
@@ -107,12 +107,12 @@ def test_a_bit_that_only_the_check_sum_tells_is_found(updates: Iterator[CompactU
 
 
 def test_a_frame_for_other_nodes_is_found(updates: Iterator[CompactUpdate]) -> None:
-    run = Looked()
+    run = Run()
     assert run.get(run.connect(), graph(first_id=1), next(updates)) == (2, 1)
 
 
 def test_a_frame_that_is_left_out_is_found_and_the_chain_is_whole_again_with_a_key_frame() -> None:
-    run, chain = Looked(), Chain()
+    run, chain = Run(), Chain()
     client = run.connect()
     run.get(client, graph(), chain.next(), chain.next())
     chain.next()
@@ -122,15 +122,15 @@ def test_a_frame_that_is_left_out_is_found_and_the_chain_is_whole_again_with_a_k
     assert run.get(client, chain.next(key=True), chain.next()) == (10, 5)
 
 
-def test_what_comes_between_two_stages_is_followed_and_not_counted(updates: Iterator[CompactUpdate]) -> None:
-    run = Looked()
+def test_messages_between_two_stages_are_followed_and_not_counted(updates: Iterator[CompactUpdate]) -> None:
+    run = Run()
     client = run.connect()
     assert run.get(client, graph(), next(updates), next(updates), counted=False) == (0, 0)
     assert run.get(client, next(updates)) == (1, 0)
 
 
-def test_when_it_is_gone_the_next_one_that_connects_is_followed() -> None:
-    run, chain = Looked(), Chain()
+def test_after_a_disconnect_the_next_client_that_connects_is_followed() -> None:
+    run, chain = Run(), Chain()
     client = run.connect(0)
     run.get(client, graph(), chain.next())
     client.reader = None
@@ -142,16 +142,16 @@ def test_when_it_is_gone_the_next_one_that_connects_is_followed() -> None:
 
 
 def test_a_client_that_connects_again_starts_anew() -> None:
-    run = Looked()
+    run = Run()
     for looked in (3, 6):
         client, chain = run.connect(), Chain()
         assert run.get(client, graph(), chain.next(), chain.next()) == (looked, 0)
         client.reader = None
 
 
-def test_nobody_is_followed_who_does_not_read_or_asks_for_something_else(updates: Iterator[CompactUpdate]) -> None:
-    run = Looked()
+def test_slow_readers_and_clients_without_compact_are_not_followed(updates: Iterator[CompactUpdate]) -> None:
+    run = Run()
     run.get(run.connect(0, attentive=False), graph())
     assert run.get(run.connect(1), graph(), next(updates)) == (2, 0)
-    raw = Looked(compact=False)
+    raw = Run(compact=False)
     assert raw.get(raw.connect(), graph(), next(updates)) == (0, 0)

@@ -1,4 +1,4 @@
-"""The lean client's half of the opening handshake."""
+"""The client's side of the opening handshake."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def refusal(body: str, kind: str = "text/plain; charset=utf-8") -> bytes:
     ],
 )
 def test_a_refusal_says_why_as_the_server_does(answer: bytes, reason: str) -> None:
-    """Without that nobody learns that a server forbids an encoding."""
+    """It is the only place where a server says that it forbids an encoding."""
     with pytest.raises(ProtocolError) as caught:
         check_response(answer, KEY)
     assert caught.value.reason == reason

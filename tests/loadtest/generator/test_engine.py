@@ -1,4 +1,4 @@
-"""The engine against a scripted server on a real socket: how clients fare, and what is counted."""
+"""The engine against a scripted server on a real socket: states of clients, and counts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ GRAPH = FullGraph(np.zeros(5, NODE_DTYPE), np.zeros(3, EDGE_DTYPE), trailer=Trai
 
 
 class ScriptedServer:
-    """Accepts, shakes hands, and does what the test says; driven step by step, in the test's own thread."""
+    """Accepts connections and handshakes, and does what the test requires, step by step in the test's thread."""
 
     def __init__(self, respond: Callable[[str], bytes] | None = None) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -71,9 +71,9 @@ class ScriptedServer:
                 key = data.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0].decode()
                 connection.sendall(self._respond(key))
             else:
-                self._take_frames(data)
+                self._read_frames(data)
 
-    def _take_frames(self, data: bytes) -> None:
+    def _read_frames(self, data: bytes) -> None:
         while data:
             header = parse_frame_header(data)
             assert header is not None
@@ -100,7 +100,7 @@ def accept(key: str) -> bytes:
 
 
 class Bench:
-    """A server and an engine, stepped in turn until something holds."""
+    """A server and an engine; both are stepped until a condition holds."""
 
     def __init__(
         self,
@@ -162,11 +162,11 @@ def update(sequence: int, age_us: int = 0) -> bytes:
 
 
 def test_latency_is_from_the_trailer_to_the_kernels_stamp(make: Callable[..., Bench]) -> None:
-    """The generator may be late to read; that is not the server's latency."""
+    """A delay of the generator is not part of the latency."""
     bench = make(3)
     bench.connected()
     bench.send(encode(GRAPH), update(11, age_us=5_000))
-    time.sleep(0.2)  # the generator is held up
+    time.sleep(0.2)  # the generator is delayed
     bench.until(lambda: bench.seen.messages == 6)
     bench.seen.flush()
     latency = bench.seen.latency
@@ -176,7 +176,7 @@ def test_latency_is_from_the_trailer_to_the_kernels_stamp(make: Callable[..., Be
     assert bench.seen.user_space_stamps == 0
 
 
-def test_missing_rounds_are_gaps(make: Callable[..., Bench]) -> None:
+def test_missing_updates_are_gaps(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.connected()
     bench.send(encode(GRAPH), update(10), update(11), update(14), update(15))
@@ -189,7 +189,7 @@ def test_missing_rounds_are_gaps(make: Callable[..., Bench]) -> None:
 
 
 def test_of_compact_every_frame_of_one_client_is_decoded(make: Callable[..., Bench]) -> None:
-    """The chain and the check sum, which a sample by itself cannot tell; also once it has connected again."""
+    """So the chain and the checksum are checked, which a sample cannot do; also after a reconnect."""
     bench = make(3, resource="/ws?encoding=compact&timed=1")
     bench.connected()
     nodes = np.zeros(5, NODE_DTYPE)
@@ -235,7 +235,7 @@ def test_a_first_connect_that_fails_is_failed_for_good(make: Callable[..., Bench
     assert bench.server.accepted == 4
 
 
-def test_nobody_listens(make: Callable[..., Bench]) -> None:
+def test_a_refused_connection_is_failed(make: Callable[..., Bench]) -> None:
     bench = make(4)
     bench.server.close()
     bench.server._listener = socket.create_server(("127.0.0.1", 0))
@@ -291,7 +291,7 @@ def test_pings_and_heartbeats_are_answered_and_the_filter_is_sent(make: Callable
     assert reply.responder_timestamp_us is not None
 
 
-def test_leaving_says_goodbye(make: Callable[..., Bench]) -> None:
+def test_close_sends_a_close_frame(make: Callable[..., Bench]) -> None:
     bench = make(2)
     bench.connected()
     bench.engine.close()
@@ -308,7 +308,7 @@ def test_frames_that_come_with_the_handshake_are_read(make: Callable[..., Bench]
     assert bench.seen.gaps == 0
 
 
-def test_a_stage_with_fewer_clients_sends_some_home_and_loses_none(make: Callable[..., Bench]) -> None:
+def test_a_stage_with_fewer_clients_disconnects_some_and_loses_none(make: Callable[..., Bench]) -> None:
     bench = make(6)
     bench.connected()
     bench.engine.begin_stage(2, 0.0, 0)
@@ -332,7 +332,7 @@ def test_a_flapping_client_is_away_and_not_lost(make: Callable[..., Bench]) -> N
     assert bench.engine.connects.errors == {}
 
 
-def test_a_storm_takes_all_of_its_clients_at_once_and_they_come_back(make: Callable[..., Bench]) -> None:
+def test_in_a_reconnect_storm_all_clients_disconnect_at_once_and_reconnect(make: Callable[..., Bench]) -> None:
     bench = make(10, roles=[Viewer(), ReconnectStorm(every_s=0.2)])
     bench.connected()
     now_ns = time.time_ns()
@@ -347,7 +347,7 @@ def test_a_storm_takes_all_of_its_clients_at_once_and_they_come_back(make: Calla
 
 
 def fill(connection: socket.socket) -> int:
-    """Send whole frames until nothing more fits; how many bytes went."""
+    """Send whole frames until the socket is full. Returns the bytes sent."""
     connection.setblocking(False)
     sent = 0
     framed = frame(update(sent)) * 10
@@ -358,7 +358,7 @@ def fill(connection: socket.socket) -> int:
         return sent
 
 
-def test_a_slow_reader_that_never_reads_costs_nothing_and_is_cut_without_being_lost(make: Callable[..., Bench]) -> None:
+def test_a_reader_that_never_reads_may_be_disconnected_and_is_not_lost(make: Callable[..., Bench]) -> None:
     bench = make(1, roles=[SlowReader()])
     bench.connected()
     (connection,) = bench.server.connections
@@ -376,7 +376,7 @@ def test_a_slow_reader_that_never_reads_costs_nothing_and_is_cut_without_being_l
     bench.until(lambda: bench.engine.outcome().connected == 1)
 
 
-def test_a_slow_reader_reads_no_faster_than_it_is_told(make: Callable[..., Bench]) -> None:
+def test_a_slow_reader_reads_no_faster_than_its_rate(make: Callable[..., Bench]) -> None:
     bench = make(1, roles=[SlowReader(bytes_per_s=50_000)])
     bench.connected()
     began_s = time.monotonic()
@@ -387,7 +387,7 @@ def test_a_slow_reader_reads_no_faster_than_it_is_told(make: Callable[..., Bench
     assert bench.engine.drain_recent().count == 0, "not for the display: its lateness is its own"
 
 
-def test_speech_is_timed_from_mouth_to_ear(make: Callable[..., Bench]) -> None:
+def test_voice_latency_is_end_to_end(make: Callable[..., Bench]) -> None:
     bench = make(2, roles=[Speaker(talk_s=0.1, pause_s=0)])
     bench.connected()
     bench.until(lambda: bench.server.received)
@@ -409,8 +409,8 @@ def test_a_dragger_drags(make: Callable[..., Bench]) -> None:
     assert [drag.final for drag in drags[:5] if isinstance(drag, NodeDrag)] == [False] * 4 + [True]
 
 
-def test_the_servers_clock_is_told_by_heartbeats(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five seconds ahead: found to within half a round trip, and taken off the latency."""
+def test_heartbeats_measure_the_servers_clock(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock 5 s ahead is measured to within half a round trip, and latency is corrected."""
     monkeypatch.setattr(
         "vfctl.loadtest.generator.engine.CLOCK_PROBES", 1
     )  # one client alone asks, so it asks every second

@@ -1,4 +1,4 @@
-"""The generator's in-place reader against the codec, for every way a stream can be cut."""
+"""The frame reader gives the same messages as the codec, wherever a stream is cut."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ messages = st.one_of(
 
 
 def read_all(stream: bytes, cuts: list[int], *, keeps_all: bool = False) -> list[ReceivedMessage]:
-    """Feed the stream in pieces, as the engine does."""
+    """Parse the stream in pieces, as the engine does."""
     reader = FrameReader(16_384)
     reader.keeps_all = keeps_all
     buffer = bytearray(len(stream) + 256)
@@ -129,7 +129,7 @@ def test_foreign_messages_are_counted_and_not_interpreted() -> None:
     assert [(one.opcode, one.type_id, one.timestamp_us) for one in arrived] == [(1, 0, 0), (2, 0, 0)]
 
 
-def test_the_next_read_asks_for_just_one_frame() -> None:
+def test_the_next_read_requests_exactly_one_frame() -> None:
     reader = FrameReader(16_384)
     framed = frame(encode(update(100, 1, timed=True)))
     list(reader.parse(bytearray(framed), len(framed)))
@@ -138,6 +138,6 @@ def test_the_next_read_asks_for_just_one_frame() -> None:
     assert reader.expected == len(framed) - 1000
 
 
-def test_what_is_no_websocket_stream_is_an_error() -> None:
+def test_bytes_that_are_no_websocket_stream_are_an_error() -> None:
     with pytest.raises(ProtocolError):
         list(FrameReader(100).parse(bytearray(b"\xff\xff\xff\xff"), 4))

@@ -1,4 +1,4 @@
-"""The server's clock, from heartbeats."""
+"""When heartbeats are sent, and the server's clock from their replies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vfctl.loadtest.generator.heartbeats import MAX_SAMPLE_AGE_S, ClockFilter, C
 @given(st.integers(-(10**9), 10**9), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_the_true_offset_is_within_the_error(offset_us: int, there_us: int, back_us: int) -> None:
     sent_us = 10**12
-    told = clock_sample(sent_us, sent_us + there_us + offset_us, sent_us + there_us + back_us)
-    assert abs(told.offset_us - offset_us) <= told.error_us
+    sample = clock_sample(sent_us, sent_us + there_us + offset_us, sent_us + there_us + back_us)
+    assert abs(sample.offset_us - offset_us) <= sample.error_us
 
 
 def test_the_shortest_round_trip_of_the_last_minute_is_the_best() -> None:

@@ -1,4 +1,4 @@
-"""What messages mean: raw latency, latency against the schedule, order, and sampled content."""
+"""The meter: latency, latency corrected for coordinated omission, order, and sampled content."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SETTLED = 0x20
 
 
 class Stream:
-    """One client's updates, told in µs."""
+    """The updates of one client, with times in µs."""
 
     def __init__(self, end_us: int = 10**12) -> None:
         self.errors: Counter[str] = Counter()
@@ -66,7 +66,7 @@ def about(*values_us: int) -> object:
     return pytest.approx(sorted(values_us), rel=0.001)
 
 
-def test_a_server_in_time_has_the_same_latency_either_way() -> None:
+def test_a_server_in_time_has_the_same_latency_with_and_without_correction() -> None:
     stream = Stream()
     for number in range(5):
         stream.update(number * INTERVAL_US, number * INTERVAL_US + 300)
@@ -77,12 +77,12 @@ def test_a_server_in_time_has_the_same_latency_either_way() -> None:
     assert seen.latency_user.max_us == 307
 
 
-def test_a_stall_shows_against_the_schedule_and_not_in_the_raw_latency() -> None:
-    """Coordinated omission: the server sends nothing for 200 ms, then goes on with fresh stamps."""
+def test_a_stall_shows_in_the_corrected_latency_only() -> None:
+    """Coordinated omission: the server sends nothing for 200 ms, then continues with new timestamps."""
     stream = Stream()
     stream.update(0, 300)
     stream.update(250_000, 250_300)
-    # Due at 50 ms; and the rounds of 100, 150 and 200 ms never came.
+    # Due at 50 ms; and the updates of 100, 150 and 200 ms never came.
     assert stream.corrected_us() == about(300, 200_300, 150_300, 100_300, 50_300)
     seen = stream.seen
     seen.flush()
@@ -96,8 +96,8 @@ def test_a_stall_that_never_ends_shows_at_the_end() -> None:
     assert stream.corrected_us() == about(300, 150_000, 100_000, 50_000)
 
 
-def test_a_connection_that_was_lost_is_still_owed_its_rounds() -> None:
-    """A server that dies, or is away for a while, serves nobody in time."""
+def test_updates_of_a_lost_connection_stay_due() -> None:
+    """A server that dies, or is not reachable for a while, serves nobody in time."""
     stream = Stream()
     stream.update(0, 300)
     stream.client.restart_stream()  # lost, and connected again
@@ -115,7 +115,7 @@ def test_coming_to_rest_lengthens_the_interval_and_is_no_stall() -> None:
     assert stream.corrected_us() == about(300, 300, 100_300)
 
 
-def test_an_unknown_interval_promises_nothing() -> None:
+def test_with_an_unknown_interval_no_update_is_due() -> None:
     stream = Stream()
     stream.update(1, 300, interval_us=0)
     stream.update(900_000, 900_300, interval_us=0)
@@ -185,7 +185,7 @@ def test_wrong_bytes_are_counted_and_not_ignored() -> None:
         assert (sampled.seen.sampled, sampled.seen.wrong, len(sampled.errors)) == (1, 1, 1)
 
 
-def test_sampled_compact_frames_are_looked_at_as_far_as_one_tells() -> None:
+def test_sampled_compact_frames_are_checked_as_far_as_possible() -> None:
     encoder, view = CompactEncoder(), View(nodes(50)["id"])
     encoder.push(0, np.random.default_rng(0).normal(0, 1, (3, 50)).astype(np.float32))
     key, history = encoder.section(view, None)
@@ -200,7 +200,7 @@ def test_sampled_compact_frames_are_looked_at_as_far_as_one_tells() -> None:
 
 
 class Sampled:
-    """Clients whose messages are delivered whole when they were asked for, as a reader does."""
+    """Clients whose sampled messages have their payload, as from a reader."""
 
     def __init__(self, roles: int = 1) -> None:
         self.meter = Meter([Viewer()] * roles, Counter())
@@ -236,7 +236,7 @@ class Sampled:
 
 @pytest.mark.parametrize("timed", [True, False])
 def test_a_stage_is_sampled_at_once_then_more_and_more_seldom_to_one_message_in_a_thousand(timed: bool) -> None:
-    """Short runs have samples, and servers without time stamps, too."""
+    """So short runs have samples, and so do servers without timestamps."""
     with Sampled() as run:
         (client,) = run.clients
         for start_us in (1_000, 100_000):
@@ -251,7 +251,7 @@ def test_a_stage_is_sampled_at_once_then_more_and_more_seldom_to_one_message_in_
             assert max(gaps) == SAMPLE_EVERY
 
 
-def test_what_comes_before_a_stage_begins_takes_none_of_its_samples() -> None:
+def test_messages_before_a_stage_are_none_of_its_samples() -> None:
     with Sampled() as run:
         (client,) = run.clients
         run.meter.begin(0)
@@ -262,7 +262,7 @@ def test_what_comes_before_a_stage_begins_takes_none_of_its_samples() -> None:
 
 
 def test_every_role_is_sampled_in_every_stage_with_the_first_update_that_belongs_to_it() -> None:
-    """However seldom its clients get one."""
+    """Even if its clients receive few updates."""
     with Sampled(roles=3) as run:
         run.meter.begin(0)
         run.meter.begin(1_000_000, clients=run.clients)
@@ -274,7 +274,7 @@ def test_every_role_is_sampled_in_every_stage_with_the_first_update_that_belongs
         assert run.arrive(run.clients[0], 2_001)
 
 
-def test_who_is_not_connected_is_not_asked_for_a_sample() -> None:
+def test_no_sample_is_requested_of_clients_that_are_not_connected() -> None:
     meter = Meter([Viewer()], Counter())
     with Sampled() as run:
         absent, present = SimulatedClient(0), run.clients[0]
@@ -283,7 +283,7 @@ def test_who_is_not_connected_is_not_asked_for_a_sample() -> None:
         assert present.reader.sample_next
 
 
-def test_a_socket_that_nobody_reads_is_found_full() -> None:
+def test_the_buffer_of_an_unread_socket_is_found_full() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as lazy:
         sender, _ = listener.accept()
         with sender:
@@ -296,7 +296,7 @@ def test_a_socket_that_nobody_reads_is_found_full() -> None:
 
 
 def test_stages_share_the_time_and_roles_the_messages() -> None:
-    """A message belongs to the stage in which it has arrived, however late it is read."""
+    """A message belongs to the stage in which it arrived, even if it is read later."""
     meter = Meter([Viewer(), SlowReader()], Counter())
     viewer, slow = SimulatedClient(0, 0), SimulatedClient(1, 1, attentive=False)
     meter.begin(0)
@@ -312,7 +312,7 @@ def test_stages_share_the_time_and_roles_the_messages() -> None:
     assert [[seen.messages for seen in stage.roles] for stage in stages] == [[1, 0], [1, 0], [1, 1]]
 
 
-def test_rounds_that_are_owed_when_a_stage_ends_are_not_counted_again_in_the_next() -> None:
+def test_updates_due_at_the_end_of_a_stage_are_not_counted_again_in_the_next() -> None:
     stream = Stream(end_us=200_000)
     stream.update(0, 300)
     stream.meter.close([stream.client], [Outcome()], now_ns=10**15)

@@ -1,4 +1,4 @@
-"""How a load is cut into processes and paced."""
+"""How a load is divided among processes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_number_of_processes_follows_from_the_descriptor_limit() -> None:
 
 
 @given(st.integers(1, 3000), st.integers(0, 3000), st.integers(1, 500))
-def test_every_level_is_shared_out_whole(clients: int, level: int, per_process: int) -> None:
+def test_the_shares_of_every_level_add_up(clients: int, level: int, per_process: int) -> None:
     shards = plan_shards(LOOPBACK, (Viewer(),), clients, per_process=per_process)
     parts = [shard.part_of(min(level, clients)) for shard in shards]
     assert sum(parts) == min(level, clients)
@@ -95,7 +95,7 @@ def test_roles_keep_their_shares_in_every_process() -> None:
         assert shard.role_of.count(1) == pytest.approx(len(shard.role_of) / 4, abs=2)
 
 
-def test_who_listens_says_so_in_the_url() -> None:
+def test_the_url_of_listeners_asks_for_voice() -> None:
     asked = Target(socket.AF_INET, ("127.0.0.1", 1), "x", "/ws?timed=1")
     (shard,) = plan_shards(asked, (Viewer(), Speaker(), Viewer(name="y", voice=True)), 3)
     assert shard.resources == ("/ws?timed=1", "/ws?timed=1&voice=1", "/ws?timed=1&voice=1")

@@ -1,4 +1,4 @@
-"""Scenario files: the shipped ones load, the wrong ones say what is wrong."""
+"""Scenario files: the shipped ones load, and errors name the file, the line and the key."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_keys_that_do_not_go_together_are_found_at_the_first(tmp_path: Path) -> 
         ("clients = ", "not TOML"),
     ],
 )
-def test_what_is_wrong_is_named_with_the_file(tmp_path: Path, text: str, says: str) -> None:
+def test_an_error_names_the_file_and_the_fault(tmp_path: Path, text: str, says: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(VfctlError) as raised:
         load_scenario(path)

@@ -1,4 +1,4 @@
-"""Who plays what, and the scripts of those who do more than watch."""
+"""The assignment of roles, and their scripts."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_flapping_client_goes_and_comes_back() -> None:
     assert 1 <= away.seconds <= 3
 
 
-def test_storms_break_at_even_moments_of_their_stage() -> None:
+def test_storms_come_at_even_intervals_in_their_stage() -> None:
     assert list(storm_times(100.0, 130.0, 10.0)) == [110.0, 120.0]
     assert list(storm_times(0.0, 5.0, 10.0)) == []
 

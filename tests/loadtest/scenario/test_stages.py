@@ -1,4 +1,4 @@
-"""The course of a load test."""
+"""The stages of a load test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded traffic as load: who repeats what, when, and what cannot be repeated."""
+"""Recorded traffic as load: which client repeats which connection, when, and what cannot be repeated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def drag(number: int) -> bytes:
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """Two connections; the first sets a filter and drags for two seconds, the other one selects once."""
+    """Two connections: the first sets a filter and drags for two seconds, the second selects once."""
     path = tmp_path / "incident.mcap"
     with open_writer(path, metadata={}) as writer:
         writer.write(encode(Heartbeat(1)), START_NS)
@@ -48,7 +48,7 @@ def context(recording: Path) -> ScriptContext:
 
 
 def acts(context: ScriptContext, rank: int, now_s: float, count: int) -> list[tuple[float | None, bytes]]:
-    """What a client sends, and when: None is at once."""
+    """The messages that a client sends, with their times; None is at once."""
     found: list[tuple[float | None, bytes]] = []
     at_s = None
     playing = script(Recorded(traffic="x"), 0, context, random.Random(0), role_rank=rank, now_s=now_s)
@@ -79,8 +79,8 @@ def test_as_many_clients_as_there_were_do_the_same_at_the_same_times(context: Sc
     ]
 
 
-def test_who_comes_later_joins_in_where_the_recording_is(context: ScriptContext) -> None:
-    """With the filter that it has set by then."""
+def test_a_later_client_begins_where_the_recording_is(context: ScriptContext) -> None:
+    """It begins with the filter that is in force by then."""
     assert acts(context, 0, 3.7, 4) == [(None, FILTER), (5.0, drag(2)), (6.0, FILTER), (6.5, drag(1))]
     assert acts(context, 1, 4.5, 1) == [(7.0, encode(NodeSelect(4)))]
 
