@@ -178,10 +178,11 @@ def test_shipped_scenarios_can_be_copied_and_changed(tmp_path: Path) -> None:
         assert load_scenario(write(tmp_path, scenario_text(name))) == load_scenario(name)
 
 
-def test_an_unknown_name_lists_the_known(tmp_path: Path) -> None:
-    with pytest.raises(InputError) as raised:
-        load_scenario("smok")
-    assert "smoke" in (raised.value.hint or "")
+def test_an_unknown_name_suggests_or_lists_the_known(tmp_path: Path) -> None:
+    for name, hint in (("smok", "did you mean smoke?"), ("xyz", "the scenarios are active-10k-nodes, demo")):
+        with pytest.raises(UsageError) as raised:
+            load_scenario(name)
+        assert hint in (raised.value.hint or "")
     with pytest.raises(InputError, match="No such file"):
         load_scenario(str(tmp_path / "none.toml"))
 
