@@ -17,7 +17,7 @@ from vfctl.capture.losses import LossLog
 from vfctl.capture.runs import with_runs
 from vfctl.capture.selection import TYPES, Selection, select, types_named
 from vfctl.capture.timeline import decoded_items
-from vfctl.cli.options import FromOption, OverwriteOption, RecordingArgument, ToOption, check_range, count
+from vfctl.cli.options import FromOption, OverwriteOption, Panel, RecordingArgument, ToOption, check_range
 from vfctl.cli.progress import Progress, length_of, stdout_is_watched
 from vfctl.cli.signals import clean_up_on_sigterm
 from vfctl.errors import UsageError, VfctlError
@@ -25,6 +25,8 @@ from vfctl.files import check_writable, replacing
 from vfctl.graph.picture import picture_format
 from vfctl.quantities import format_count, format_size, parse_count_or_duration
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
+
+SELECTION = Panel("Selection")
 
 Format = StrEnum("Format", {name.upper(): name for name in ("table", *FORMATS)})  # type: ignore[misc]
 _BINARY = ("npz", "parquet")
@@ -46,36 +48,29 @@ def command(
     overwrite: OverwriteOption = False,
     type: Annotated[
         list[str] | None,
-        typer.Option(
+        SELECTION.option(
             help="Only messages of this type, for example PositionUpdate.",
             metavar="NAME",
             autocompletion=lambda: list(TYPES),
             show_default="all types",
-            rich_help_panel="Selection",
         ),
     ] = None,
     node: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Only this node, by its id or label.",
-            metavar="ID|LABEL",
-            show_default="all nodes",
-            rich_help_panel="Selection",
-        ),
+        SELECTION.option(help="Only this node, by its id or label.", metavar="ID|LABEL", show_default="all nodes"),
     ] = None,
     from_: FromOption = None,
     to: ToOption = None,
     every: Annotated[
         str | None,
-        typer.Option(
+        SELECTION.option(
             help="Only each N-th PositionUpdate, or one per 10s. Other messages stay.",
             metavar="COUNT|TIME",
             show_default="all",
-            rich_help_panel="Selection",
         ),
     ] = None,
     limit: Annotated[
-        int | None, count(help="Stop after this many messages.", show_default="no limit", rich_help_panel="Selection")
+        int | None, SELECTION.count(help="Stop after this many messages.", show_default="no limit")
     ] = None,
 ) -> None:
     """Print the messages of a recording, or plot them.

@@ -14,7 +14,7 @@ from vfctl.cli.loadtest_reports import ReportPaths, write_reports
 from vfctl.cli.loadtest_runs import Session, end, exit_code, open_session, search_load, side_by_side
 from vfctl.cli.loadtest_tables import results_tables
 from vfctl.cli.mistakes import check_url
-from vfctl.cli.options import Generator, checked_gate, count, duration, gate_metrics, positive_duration, takes_options
+from vfctl.cli.options import Generator, Panel, checked_gate, gate_metrics, takes_options
 from vfctl.errors import UsageError
 from vfctl.loadtest.results.build import MeasuredRun
 from vfctl.loadtest.results.comparable import check_baseline_fits
@@ -38,8 +38,8 @@ class Search(StrEnum):
     RATE = "rate"
 
 
-def _report(help: str) -> Any:
-    return typer.Option(help=help, metavar="FILE", rich_help_panel="Reports")
+LOAD, GATES, SEVERAL_RUNS = Panel("Load"), Panel("Gates"), Panel("Several runs")
+REPORTS, EMBEDDED = Panel("Reports"), Panel("Embedded server")
 
 
 def _check_urls(
@@ -63,178 +63,132 @@ class LoadtestOptions:
             show_default="ws://127.0.0.1:8765/ws if a server answers there, else an embedded server for this run",
         ),
     ] = None
-    clients: Annotated[
-        int | None,
-        count(help="Simulated clients.", min=1, show_default="1000", rich_help_panel="Load"),
-    ] = None
+    clients: Annotated[int | None, LOAD.count(help="Simulated clients.", min=1, show_default="1000")] = None
     duration: Annotated[
-        float | None,
-        positive_duration(help="How long to measure, after the ramp.", show_default="30s", rich_help_panel="Load"),
+        float | None, LOAD.positive_duration(help="How long to measure, after the ramp.", show_default="30s")
     ] = None
     ramp: Annotated[
         float | None,
-        duration(
-            help="How long it takes to connect all clients.",
-            show_default="500 clients a second",
-            rich_help_panel="Load",
-        ),
+        LOAD.duration(help="How long it takes to connect all clients.", show_default="500 clients a second"),
     ] = None
     scenario: Annotated[
         str | None,
-        typer.Option(
+        LOAD.option(
             help="Name of a shipped scenario (`vfctl scenario list`), or a TOML file.",
             metavar="NAME|FILE",
             autocompletion=scenario_names,
-            rich_help_panel="Load",
         ),
     ] = None
-    encoding: Annotated[
-        Encoding | None,
-        typer.Option(help="Encoding that clients request.", show_default="raw", rich_help_panel="Load"),
-    ] = None
+    encoding: Annotated[Encoding | None, LOAD.option(help="Encoding that clients request.", show_default="raw")] = None
     filter: Annotated[
         str | None,
-        typer.Option(
-            help="""Filter that each client sends, for example '{"kind":["class"]}'.""",
-            metavar="JSON",
-            rich_help_panel="Load",
-        ),
+        LOAD.option(help="""Filter that each client sends, for example '{"kind":["class"]}'.""", metavar="JSON"),
     ] = None
     traffic: Annotated[
         Path | None,
-        typer.Option(
+        LOAD.option(
             help="Let clients repeat what the clients of a recording sent: drags, filters, selections, voice.",
             metavar="FILE",
-            rich_help_panel="Load",
         ),
     ] = None
     source_ip: Annotated[
         str | None,
-        typer.Option(
-            help="Addresses of this machine to connect from, for example 10.0.0.16/28.",
-            metavar="CIDR",
-            rich_help_panel="Load",
-        ),
+        LOAD.option(help="Addresses of this machine to connect from, for example 10.0.0.16/28.", metavar="CIDR"),
     ] = None
     gate: Annotated[
         list[str] | None,
-        typer.Option(
+        GATES.option(
             help="Fail with exit code 3 unless this holds, for example 'latency_ms.p95 < 30ms'. With --baseline also "
             "'latency_ms.p95 <= 1.2 * baseline'.",
             metavar="GATE",
             autocompletion=gate_metrics,
-            rich_help_panel="Gates",
         ),
     ] = None
     abort_gate: Annotated[
         list[str] | None,
-        typer.Option(
+        GATES.option(
             help="Stop early with exit code 3 if this fails, for example 'latency_ms.p95 < 200ms after 10s' of "
             "measured time.",
             metavar="GATE",
             autocompletion=gate_metrics,
-            rich_help_panel="Gates",
         ),
     ] = None
     baseline: Annotated[
-        Path | None,
-        typer.Option(
-            help="Results of an earlier run, for gates relative to it.", metavar="FILE", rich_help_panel="Gates"
-        ),
+        Path | None, GATES.option(help="Results of an earlier run, for gates relative to it.", metavar="FILE")
     ] = None
     strict: Annotated[
         bool,
-        typer.Option(
-            "--strict",
-            help="Exit code 3 also if the generator was saturated, or a client failed or was lost.",
-            rich_help_panel="Gates",
+        GATES.option(
+            "--strict", help="Exit code 3 also if the generator was saturated, or a client failed or was lost."
         ),
     ] = False
     repeat: Annotated[
-        int,
-        count(
-            help="Run the test this many times. Metrics and gates use the median.",
-            min=1,
-            rich_help_panel="Several runs",
-        ),
+        int, SEVERAL_RUNS.count(help="Run the test this many times. Metrics and gates use the median.", min=1)
     ] = 1
     ab: Annotated[
         tuple[str, str] | None,
-        typer.Option(
+        SEVERAL_RUNS.option(
             help="Test two servers at the same time and compare them. Exit code 3 if the second is slower.",
             metavar="URL_A URL_B",
             callback=_check_urls,
-            rich_help_panel="Several runs",
         ),
     ] = None
     find: Annotated[
         Search | None,
-        typer.Option(
+        SEVERAL_RUNS.option(
             help="Search for the highest load that holds: number of clients (up to --clients, or 50,000), or frames "
-            "per second to each client (embedded server).",
-            rich_help_panel="Several runs",
+            "per second to each client (embedded server)."
         ),
     ] = None
     until: Annotated[
         list[str] | None,
-        typer.Option(
+        SEVERAL_RUNS.option(
             help="What must hold for --find, for example 'latency_ms.p95 < 30'.",
             metavar="GATE",
             autocompletion=gate_metrics,
-            rich_help_panel="Several runs",
         ),
     ] = None
     json_file: Annotated[
-        Path | None,
-        typer.Option("--json", help="Results as JSON; - is stdout.", metavar="FILE", rich_help_panel="Reports"),
+        Path | None, REPORTS.option("--json", help="Results as JSON; - is stdout.", metavar="FILE")
     ] = None
-    junit: Annotated[Path | None, _report("JUnit XML with a test case per gate; - is stdout.")] = None
+    junit: Annotated[
+        Path | None, REPORTS.option(metavar="FILE", help="JUnit XML with a test case per gate; - is stdout.")
+    ] = None
     markdown: Annotated[
         Path | None,
-        _report("Markdown for a job summary; - is stdout. It is also appended to $GITHUB_STEP_SUMMARY."),
+        REPORTS.option(
+            metavar="FILE", help="Markdown for a job summary; - is stdout. It is also appended to $GITHUB_STEP_SUMMARY."
+        ),
     ] = None
-    html: Annotated[Path | None, _report("Page with plots that needs no other file.")] = None
-    csv: Annotated[Path | None, _report("Time series with a row per second; - is stdout.")] = None
+    html: Annotated[Path | None, REPORTS.option(metavar="FILE", help="Page with plots that needs no other file.")] = (
+        None
+    )
+    csv: Annotated[
+        Path | None, REPORTS.option(metavar="FILE", help="Time series with a row per second; - is stdout.")
+    ] = None
     metrics_port: Annotated[
         int | None,
-        typer.Option(
+        REPORTS.option(
             help="Serve live metrics for Prometheus on this port of 127.0.0.1. 0 picks a free port.",
             min=0,
             max=65535,
             metavar="PORT",
-            rich_help_panel="Reports",
         ),
     ] = None
-    graph: Annotated[
-        Path | None, typer.Option(help="Graph file.", metavar="FILE", rich_help_panel="Embedded server")
-    ] = None
-    nodes: Annotated[
-        int | None,
-        count(help="Generate a graph of this many nodes.", min=1, rich_help_panel="Embedded server"),
-    ] = None
+    graph: Annotated[Path | None, EMBEDDED.option(help="Graph file.", metavar="FILE")] = None
+    nodes: Annotated[int | None, EMBEDDED.count(help="Generate a graph of this many nodes.", min=1)] = None
     generator: Annotated[
-        Generator | None,
-        typer.Option(
-            help="Kind of graph to generate.",
-            show_default="scale-free with --nodes",
-            rich_help_panel="Embedded server",
-        ),
+        Generator | None, EMBEDDED.option(help="Kind of graph to generate.", show_default="scale-free with --nodes")
     ] = None
     active: Annotated[
-        bool,
-        typer.Option(
-            "--active",
-            help="Keep the layout moving, so that each client gets 20 frames per second.",
-            rich_help_panel="Embedded server",
-        ),
+        bool, EMBEDDED.option("--active", help="Keep the layout moving, so that each client gets 20 frames per second.")
     ] = False
     embedded: Annotated[
         bool,
-        typer.Option(
+        EMBEDDED.option(
             "--embedded",
             help="Start an embedded server even if another server answers on port 8765. --graph, --nodes, --generator "
             "and --active imply it.",
-            rich_help_panel="Embedded server",
         ),
     ] = False
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vfctl.cli.loadtest_display import LoadtestDisplay
-from vfctl.cli.options import JsonOption, count, rate, size
+from vfctl.cli.options import MAIN, JsonOption
 from vfctl.errors import PeerError
 from vfctl.loadtest.control.conductor import Stop
 from vfctl.loadtest.control.noise import measure, score
@@ -23,12 +23,12 @@ from vfctl.terminal.output import log_line, stderr_console, stdout_console, unti
 
 
 def doctor(
-    clients: Annotated[int, count(help="Simulated clients that the machine must hold.", min=1)] = 50_000,
+    clients: Annotated[int, MAIN.count(help="Simulated clients that the machine must hold.", min=1)] = 50_000,
     frame_bytes: Annotated[
-        int, size("--frame-bytes", help="Size of a frame.", show_default="8856B, which is 316 nodes as raw")
+        int, MAIN.size("--frame-bytes", help="Size of a frame.", show_default="8856B, which is 316 nodes as raw")
     ] = 8_856,
     frames_per_s: Annotated[
-        float, rate("--rate", help="Frames per second to each client.", min=0.001, show_default="1")
+        float, MAIN.rate("--rate", help="Frames per second to each client.", min=0.001, show_default="1")
     ] = 1.0,
     source_ip: Annotated[
         str | None,

@@ -89,15 +89,27 @@ def _quantity(
     )
 
 
-duration = partial(_quantity, parse_duration_s, "TIME")
-positive_duration = partial(_quantity, parse_positive_duration_s, "TIME")
-count = partial(_quantity, parse_count, "COUNT")
-size = partial(_quantity, parse_size_bytes, "SIZE")
-rate = partial(_quantity, parse_rate_hz, "RATE")
+class Panel:
+    """The options of one group of `--help`.
+
+    Args:
+        title: None is for the options that are in no group.
+    """
+
+    def __init__(self, title: str | None = None) -> None:
+        self.option = partial(typer.Option, rich_help_panel=title)
+        self.duration = partial(_quantity, parse_duration_s, "TIME", rich_help_panel=title)
+        self.positive_duration = partial(_quantity, parse_positive_duration_s, "TIME", rich_help_panel=title)
+        self.count = partial(_quantity, parse_count, "COUNT", rich_help_panel=title)
+        self.size = partial(_quantity, parse_size_bytes, "SIZE", rich_help_panel=title)
+        self.rate = partial(_quantity, parse_rate_hz, "RATE", rich_help_panel=title)
+
+
+MAIN = Panel()
+GRAPH, PHYSICS, NETWORK = Panel("Graph"), Panel("Physics"), Panel("Network")
 
 UrlArgument = Annotated[
-    str,
-    typer.Argument(help="The server, for example ws://127.0.0.1:8765/ws.", metavar="URL", callback=check_url),
+    str, typer.Argument(help="The server, for example ws://127.0.0.1:8765/ws.", metavar="URL", callback=check_url)
 ]
 RecordingArgument = Annotated[
     str,
@@ -109,19 +121,19 @@ OutArgument = Annotated[
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DurationOption = Annotated[
-    float | None, positive_duration("--duration", help="Stop after this time.", show_default="until Ctrl-C")
+    float | None, MAIN.positive_duration("--duration", help="Stop after this time.", show_default="until Ctrl-C")
 ]
 FromOption = Annotated[
-    float | None, duration("--from", help="Start at this time of the recording.", show_default="the beginning")
+    float | None, MAIN.duration("--from", help="Start at this time of the recording.", show_default="the beginning")
 ]
 ToOption = Annotated[
-    float | None, duration("--to", help="Stop before this time of the recording.", show_default="the end")
+    float | None, MAIN.duration("--to", help="Stop before this time of the recording.", show_default="the end")
 ]
 PlotOption = Annotated[
     Path | None,
     typer.Option(help="Write a picture to this .png, .svg or .pdf file. Needs vfctl[plot].", metavar="FILE"),
 ]
-MaxStepsOption = Annotated[int, count(help="Stop the physics after this many steps.", min=1, rich_help_panel="Physics")]
+MaxStepsOption = Annotated[int, PHYSICS.count(help="Stop the physics after this many steps.", min=1)]
 RotateOption = Annotated[
     str | None,
     typer.Option(
@@ -131,19 +143,14 @@ RotateOption = Annotated[
         show_default="one file",
     ),
 ]
-HostOption = Annotated[
-    str, typer.Option(help="Address to listen on. 0.0.0.0 accepts other machines.", rich_help_panel="Network")
-]
-PortOption = Annotated[
-    int, typer.Option(help="Port to listen on. 0 picks a free one.", min=0, max=65535, rich_help_panel="Network")
-]
+HostOption = Annotated[str, NETWORK.option(help="Address to listen on. 0.0.0.0 accepts other machines.")]
+PortOption = Annotated[int, NETWORK.option(help="Port to listen on. 0 picks a free one.", min=0, max=65535)]
 AllowOriginOption = Annotated[
     list[str] | None,
-    typer.Option(
+    NETWORK.option(
         help="Additional allowed origin (CORS) of web pages; * allows all.",
         metavar="ORIGIN",
         show_default="the server's own pages",
-        rich_help_panel="Network",
     ),
 ]
 
@@ -158,36 +165,25 @@ GraphArgument = Annotated[
 ]
 NodesOption = Annotated[
     int | None,
-    count(
-        help="Generate a graph of this many nodes instead.",
-        min=1,
-        show_default=f"{DEFAULT_NODES} with --generator",
-        rich_help_panel="Graph",
+    GRAPH.count(
+        help="Generate a graph of this many nodes instead.", min=1, show_default=f"{DEFAULT_NODES} with --generator"
     ),
 ]
 GeneratorOption = Annotated[
-    Generator | None,
-    typer.Option(help="Kind of graph to generate.", show_default="scale-free with --nodes", rich_help_panel="Graph"),
+    Generator | None, GRAPH.option(help="Kind of graph to generate.", show_default="scale-free with --nodes")
 ]
-SeedOption = Annotated[
-    int,
-    typer.Option(help="Seed of the generator and of the first positions.", min=0, rich_help_panel="Graph"),
-]
+SeedOption = Annotated[int, GRAPH.option(help="Seed of the generator and of the first positions.", min=0)]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option(
+    PHYSICS.option(
         "--set",
         help="Set a physics parameter, for example spring_k=120. docs/physics.md lists all.",
         metavar="NAME=VALUE",
         autocompletion=lambda: [f"{name}=" for name in PARAMETERS],
-        rich_help_panel="Physics",
     ),
 ]
 DeviceOption = Annotated[
-    Device,
-    typer.Option(
-        help="Where to compute. `auto` uses a working GPU. `gpu` fails without one.", rich_help_panel="Physics"
-    ),
+    Device, PHYSICS.option(help="Where to compute. `auto` uses a working GPU. `gpu` fails without one.")
 ]
 
 

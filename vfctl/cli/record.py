@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from vfctl.capture.recording.rotation import Rotation, parse_rotation
-from vfctl.cli.options import DurationOption, OutArgument, OverwriteOption, RotateOption, UrlArgument, size
+from vfctl.cli.options import MAIN, DurationOption, OutArgument, OverwriteOption, RotateOption, UrlArgument
 from vfctl.cli.signals import stop_on_signals
 from vfctl.client.record import RecordSummary, record
 from vfctl.quantities import format_count
@@ -19,7 +19,7 @@ def command(
     out: OutArgument,
     duration: DurationOption = None,
     max_size: Annotated[
-        int | None, size(help="Stop when all files together reach this size.", show_default="no limit")
+        int | None, MAIN.size(help="Stop when all files together reach this size.", show_default="no limit")
     ] = None,
     rotate: RotateOption = None,
     overwrite: OverwriteOption = False,

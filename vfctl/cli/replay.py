@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vfctl.cli.mistakes import check_file, check_url
-from vfctl.cli.options import AllowOriginOption, HostOption, PortOption, duration
+from vfctl.cli.options import MAIN, NETWORK, AllowOriginOption, HostOption, PortOption
 from vfctl.cli.replay_display import ReplayDisplay, steer
 from vfctl.cli.serve import allowed_origins, serve
 from vfctl.cli.signals import stop_on_signals
@@ -34,7 +34,7 @@ def command(
     speed: Annotated[
         float, typer.Option(help="Playback speed; 2 is twice as fast as recorded.", metavar="FACTOR")
     ] = 1.0,
-    start: Annotated[float, duration(help="Start at this time of the recording.", show_default="0s")] = 0.0,
+    start: Annotated[float, MAIN.duration(help="Start at this time of the recording.", show_default="0s")] = 0.0,
     loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False,
     paused: Annotated[bool, typer.Option("--paused", help="Start paused. Space or PATCH /replay resumes.")] = False,
     host: HostOption = "127.0.0.1",
@@ -42,10 +42,9 @@ def command(
     allow_origin: AllowOriginOption = None,
     admin: Annotated[
         Admin,
-        typer.Option(
+        NETWORK.option(
             help="Who may control the replay (PATCH /replay): nobody, programs on this machine, or anyone who reaches "
-            "the port.",
-            rich_help_panel="Network",
+            "the port."
         ),
     ] = Admin.LOCAL,
     to: Annotated[

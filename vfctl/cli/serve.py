@@ -18,6 +18,7 @@ import typer
 from vfctl.capture.recording.rotation import parse_rotation
 from vfctl.capture.recording.series import check_series
 from vfctl.cli.options import (
+    PHYSICS,
     AllowOriginOption,
     DeviceOption,
     Generator,
@@ -25,14 +26,12 @@ from vfctl.cli.options import (
     GraphArgument,
     HostOption,
     NodesOption,
+    Panel,
     PortOption,
     RotateOption,
     SeedOption,
     SetOption,
-    count,
-    duration,
     live_graph,
-    rate,
     with_settings,
 )
 from vfctl.cli.serve_display import ServeDisplay
@@ -48,6 +47,8 @@ from vfctl.server.options import DEFAULT_MAX_CLIENTS, Admin, RecordTo, ServerOpt
 from vfctl.server.process.launch import Server, launch
 from vfctl.stream import Encoding, SlowClientPolicy
 from vfctl.terminal.output import log_line, print_error, stderr_console
+
+CLIENTS, RECORDING = Panel("Clients"), Panel("Recording")
 
 WATCH_S: Final = 0.25
 """Time between two checks of the server's processes, so the longest time that a dead gateway is missed."""
@@ -109,15 +110,13 @@ def command(
     settings: SetOption = None,
     device: DeviceOption = "auto",
     physics_hz: Annotated[
-        float,
-        rate(help="Ticks of the simulation per second.", min=1, max=1000, show_default="60", rich_help_panel="Physics"),
+        float, PHYSICS.rate(help="Ticks of the simulation per second.", min=1, max=1000, show_default="60")
     ] = 60,
     admin: Annotated[
         Admin,
-        typer.Option(
+        PHYSICS.option(
             help="Who may change the physics while it runs (PATCH /physics): nobody, programs on this machine, or "
-            "anyone who reaches the port.",
-            rich_help_panel="Physics",
+            "anyone who reaches the port."
         ),
     ] = Admin.LOCAL,
     host: HostOption = "127.0.0.1",
@@ -125,62 +124,43 @@ def command(
     allow_origin: AllowOriginOption = None,
     workers: Annotated[
         str,
-        typer.Option(
-            help="Gateway processes. `auto` starts as many as --max-clients needs.",
-            metavar="COUNT|auto",
-            rich_help_panel="Clients",
-        ),
+        CLIENTS.option(help="Gateway processes. `auto` starts as many as --max-clients needs.", metavar="COUNT|auto"),
     ] = "auto",
     max_clients: Annotated[
         int | None,
-        count(
+        CLIENTS.count(
             help="Most connections of all gateways together. Further clients get HTTP 503.",
             min=1,
             show_default=f"{DEFAULT_MAX_CLIENTS}, or what fits",
-            rich_help_panel="Clients",
         ),
     ] = None,
     active_interval_ms: Annotated[
         float,
-        typer.Option(
-            help="Time between two frames of a client while the layout moves, in ms.",
-            min=1,
-            metavar="MS",
-            rich_help_panel="Clients",
-        ),
+        CLIENTS.option(help="Time between two frames of a client while the layout moves, in ms.", min=1, metavar="MS"),
     ] = 50,
     stable_interval_ms: Annotated[
-        float,
-        typer.Option(help="The same after the layout has settled.", min=1, metavar="MS", rich_help_panel="Clients"),
+        float, CLIENTS.option(help="The same after the layout has settled.", min=1, metavar="MS")
     ] = 1000,
     slow_client: Annotated[
-        SlowClientPolicy,
-        typer.Option(help="Backpressure policy: skip updates, or disconnect.", rich_help_panel="Clients"),
+        SlowClientPolicy, CLIENTS.option(help="Backpressure policy: skip updates, or disconnect.")
     ] = SlowClientPolicy.SKIP,
     stall_timeout: Annotated[
         float,
-        duration(
-            help="Disconnect a client that has read nothing for this time.",
-            min=0.1,
-            show_default="20s",
-            rich_help_panel="Clients",
-        ),
+        CLIENTS.duration(help="Disconnect a client that has read nothing for this time.", min=0.1, show_default="20s"),
     ] = 20,
     encoding_limit: Annotated[
         Encoding,
-        typer.Option(
+        CLIENTS.option(
             help="Refuse clients whose encoding needs more bandwidth: lz4 refuses raw, which is the default of "
-            "clients; compact also refuses lz4.",
-            rich_help_panel="Clients",
+            "clients; compact also refuses lz4."
         ),
     ] = Encoding.RAW,
     record: Annotated[
         Path | None,
-        typer.Option(
+        RECORDING.option(
             help="Record the served messages to this file (.mcap or .bin), and in an .mcap also those that clients "
             "send. Recording never slows clients down.",
             metavar="FILE",
-            rich_help_panel="Recording",
         ),
     ] = None,
     rotate: RotateOption = None,
