@@ -260,7 +260,7 @@ def note(runs: Sequence[Run], asked_rate: float) -> str:
     if middle(runs, "processes") > 1:
         notes.append(f"{middle(runs, 'processes'):.0f} processes")
     if middle(runs, "skipped") > MAX_SKIPPED:
-        notes.append(f"did not take {middle(runs, 'skipped'):.1%} of its frames")
+        notes.append(f"did not read {middle(runs, 'skipped'):.1%} of its frames")
     if middle(runs, "cores") > BUSY:
         notes.append("a core was not enough")
     return ", ".join(notes)

@@ -111,7 +111,7 @@ def test_keys_that_do_not_go_together_are_found_at_the_first(tmp_path: Path) -> 
         ("filter = {knd = ['class']}", "unknown filter key 'knd'"),
         ("server = 5", "server is 5"),
         ("[[mix]]\nrole = 'viewr'", "mix\\[0\\].role is 'viewr'; it can be viewer, "),
-        ("[[mix]]\nshare = 1", "mix\\[0\\] does not say its role"),
+        ("[[mix]]\nshare = 1", "mix\\[0\\] has no role"),
         ("[[mix]]\nrole = 'viewer'\nshare = 0", "mix\\[0\\].share is 0"),
         ("[[mix]]\nrole = 'viewer'\nrate_hz = 1", "unknown key mix\\[0\\].rate_hz; the keys are role"),
         ("[[mix]]\nrole = 'viewer'\n[[mix]]\nrole = 'viewer'", "two roles of the mix are called 'viewer'"),

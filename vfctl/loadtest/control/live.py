@@ -25,7 +25,7 @@ class Status:
     Attributes:
         number, count: index of the present stage, and how many stages there are.
         step: the present stage.
-        elapsed_s, limit_s: time in this stage, and its length; for a ramp the longest time that it can take.
+        elapsed_s, limit_s: time in this stage, and its length; for a ramp its longest possible length.
         outcome: the state of the clients.
         messages_per_s, bytes_per_s: in the newest complete second.
         last_second, stage: latency in ms, of the newest complete second and of the stage so far.

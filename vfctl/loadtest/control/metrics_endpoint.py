@@ -37,7 +37,7 @@ class MetricsEndpoint(Collector):
             self._server, self._thread = start_http_server(port, HOST, registry)
         except OSError as error:
             raise InputError(
-                f"cannot serve metrics on {HOST}:{port}: {error.strerror}", hint="--metrics-port 0 takes a free port"
+                f"cannot serve metrics on {HOST}:{port}: {error.strerror}", hint="--metrics-port 0 chooses a free port"
             ) from None
         self.url = f"http://{HOST}:{self._server.server_port}/metrics"
 

@@ -18,7 +18,7 @@ from vfctl.loadtest.scenario.model import EmbeddedServer, Scenario
 from vfctl.server.process.launch import launch
 
 RUNS: Final = 5
-"""They take about 20 s, with the start of the server."""
+"""About 20 s, with the start of the server."""
 
 SCENARIO: Final = Scenario(clients=200, duration_s=2.0, ramp_s=0.4, server=EmbeddedServer(nodes=100, state="active"))
 

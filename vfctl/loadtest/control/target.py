@@ -1,4 +1,4 @@
-"""The tested server before the run: who answers at a URL, its address, and what scripts must know of its graph."""
+"""The tested server before the run: its name and address, and what scripts must know of its graph."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEFAULT_URL: Final = "ws://127.0.0.1:8765/ws"
 PROBE_TIMEOUT_S: Final = 3.0
 GRAPH_TIMEOUT_S: Final = 30.0
 DRAWS_PER_FILTER: Final = 200
-"""Draws until a new filter fits; after so many without success, there are taken to be no more."""
+"""Attempts to draw a new filter that fits. If all fail, there are no more such filters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def identify(url: str) -> Peer:
             f"nothing answers at {url}: {_cause(error)}", hint="start one with `vfctl serve`, or leave the URL out"
         ) from None
     except TimeoutError:
-        raise PeerError(f"{url} takes the connection but does not answer within {PROBE_TIMEOUT_S:g} s") from None
+        raise PeerError(f"{url} accepts the connection but does not answer within {PROBE_TIMEOUT_S:g} s") from None
     except (ValueError, OSError):
         return Peer(False, "a server that is not vfctl")
     if not isinstance(health, dict) or health.get("name") != "vfctl":
@@ -164,7 +164,7 @@ def draw_filters(graph: Graph, count: int, nodes: tuple[int, int], draw: random.
 
 
 def _candidates(graph: Graph, draw: random.Random) -> Iterator[Filter]:
-    """Random filters as people set them: some kinds, a range of depths, some clusters, a part of a label."""
+    """Random filters as users set them: some kinds, a range of depths, some clusters, a part of a label."""
     kinds, depths, clusters = sorted(set(graph.kinds)), graph.depths.tolist(), sorted(set(graph.clusters.tolist()))
     while True:
         chosen = draw.sample(("kind", "depth", "cluster", "search"), draw.randint(1, 2))

@@ -28,7 +28,7 @@ VOICE_MESSAGE_S: Final = 0.02
 """Length of the speech in one message; voice chats in browsers commonly send 20 ms."""
 
 _VOICE_MARK: Final = b"vfctl ok"
-"""Precedes the time in our own voice messages, to tell them from others."""
+"""Precedes the time in our own voice messages, to distinguish them from others."""
 
 _VOICE_STAMP: Final = struct.Struct("<8sQ")
 _FIRST_SAMPLE: Final = 16

@@ -182,7 +182,7 @@ def read_ready(
 
 
 class ReadPass:
-    """The arrays of one read pass, for up to `size` sockets."""
+    """The arrays of one read pass, for up to `size` sockets. `outputs` are the last arguments of `read_ready`."""
 
     def __init__(self, size: int, roles: int) -> None:
         self.events = np.zeros((size, EVENT_WORDS), np.int32)
@@ -193,7 +193,8 @@ class ReadPass:
         self.unread = np.zeros(size, np.int64)
         self.more = np.zeros(size, np.int64)
         self.tally = np.zeros(8, np.int64)
-        self.message = received_message()
+        message = self.message = received_message()
+        self.outputs = (message, self.latencies_us, self.counts, self.unusual, self.unread, self.more, self.tally)
 
     def clear(self) -> None:
         """Begin a new pass."""

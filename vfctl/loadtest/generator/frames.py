@@ -136,7 +136,7 @@ class FrameReader:
             self.head = bytes(buffer[position:end])
 
     def _begin(self, buffer: bytearray, start: int, length: int, opcode: int, fin: bool) -> None:
-        """Begin a frame. The first bytes of a message's first frame tell its type and flags."""
+        """Begin a frame. The first bytes of a message's first frame hold its type and flags."""
         if opcode != Opcode.CONTINUATION:
             self._opcode = opcode
             self._size = 0

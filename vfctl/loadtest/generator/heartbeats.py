@@ -1,4 +1,4 @@
-"""Heartbeats: when each client sends one, and what the replies tell about the server's clock."""
+"""Heartbeats: when each client sends one, and how the replies measure the server's clock."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from vfctl.metrics import LatencyHistogram
 from vfctl.protocol import Flag, MessageType
 
 SAMPLE_EVERY: Final = 1009
-"""One message in so many is decoded whole; at the beginning of a stage more often. It is a prime number, so that
+"""One of 1,009 messages is decoded whole; at the beginning of a stage more. It is a prime number, so that
 samples do not fall into step with intervals or clients."""
 
 MAX_MISSED_UPDATES: Final = 10_000
@@ -157,7 +157,7 @@ class Meter:
         """The latencies of attentive clients since the last call.
 
         Args:
-            now_ns: unix time, which tells the latency window.
+            now_ns: unix time, which determines the latency window.
         """
         drained = LatencyHistogram()
         for stage in self._stages:

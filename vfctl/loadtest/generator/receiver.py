@@ -138,25 +138,8 @@ class Receiver:
             self._epoll.modify(client.socket.fileno(), _READABLE)
 
     def _read_ready(self, first: int, last: int) -> int:
-        reading = self._pass
-        return int(
-            read_ready(
-                reading.events,
-                first,
-                last,
-                self._client_of,
-                self._streams,
-                self._stage,
-                self._bytes,
-                reading.message,
-                reading.latencies_us,
-                reading.counts,
-                reading.unusual,
-                reading.unread,
-                reading.more,
-                reading.tally,
-            )
-        )
+        inputs = (self._client_of, self._streams, self._stage, self._bytes)
+        return int(read_ready(self._pass.events, first, last, *inputs, *self._pass.outputs))
 
     def read_part(self, client: SimulatedClient, limit: int) -> None:
         """Read at most `limit` bytes, and not beyond the present frame."""

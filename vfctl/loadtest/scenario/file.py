@@ -141,7 +141,7 @@ def _message(kind: type, key: str, error: Any) -> str:
             choices = error["ctx"]["expected_tags"].replace("'", "")
             return f"{key}.{error['ctx']['discriminator'][1:-1]} is {error['ctx']['tag']!r}; it can be {choices}"
         case "union_tag_not_found":
-            return f"{key} does not say its {error['ctx']['discriminator'][1:-1]}"
+            return f"{key} has no {error['ctx']['discriminator'][1:-1]}"
         case "missing" | "missing_argument":
             return f"{key} is missing"
         case "literal_error":

@@ -143,7 +143,7 @@ class Scenario:
     """A load test.
 
     Attributes:
-        description: one line for people.
+        description: one line of text.
         clients: the number of simulated clients.
         duration_s: the measured time, after the ramp.
         ramp_s: the time in which clients connect; None for 500 clients a second.

@@ -93,7 +93,7 @@ class Step:
 
 
 def default_ramp_s(clients: int) -> float:
-    """Default time to connect so many clients, in seconds."""
+    """Default length of a ramp for this number of clients, in seconds."""
     return max(1.0, clients / CONNECTS_PER_S)
 
 
