@@ -44,7 +44,8 @@ def save(png: bytes, path: Path) -> None:
     """Write a PNG with a palette of 256 colours, which keeps it below 150 kB."""
     path.parent.mkdir(exist_ok=True)
     with Image.open(io.BytesIO(png)) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        few_colours = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few_colours.save(path, optimize=True)
     sys.stdout.write(f"{path}: {path.stat().st_size / 1000:.0f} kB\n")
 
 
