@@ -7,12 +7,12 @@ from rich.console import Console
 from vfctl.graph import build_graph, to_full_graph
 from vfctl.protocol import NODE_DTYPE, Notice, PositionUpdate, Trailer
 from vfctl.terminal.live_display import split_keys
-from vfctl.terminal.watch_display import Link, WatchDisplay, last_line, plain_line
-from vfctl.terminal.watch_metrics import Figures
+from vfctl.terminal.watch_display import ConnectionStatus, WatchDisplay, last_line, plain_line
+from vfctl.terminal.watch_metrics import WatchMetrics
 from vfctl.terminal.watch_scene import COLOURS, WatchedScene
 
 NOW_S = 1000.0
-LINK = Link("ws://host:8765/ws", "raw", "Connected")
+STATUS = ConnectionStatus("ws://host:8765/ws", "raw", "Connected")
 
 
 def graph_of(count=4):
@@ -29,34 +29,34 @@ def graph_of(count=4):
 def scene():
     watched = WatchedScene()
     watched.rotates = False
-    watched.take(graph_of())
+    watched.on_message(graph_of())
     return watched
 
 
 @pytest.fixture
-def figures():
-    counted = Figures(NOW_S - 10)
+def metrics():
+    counted = WatchMetrics(NOW_S - 10)
     graph = graph_of()
-    counted.take(graph, 1000, now_s=NOW_S - 1, arrival_us=1)
+    counted.record(graph, 1000, now_s=NOW_S - 1, arrival_us=1)
     update = PositionUpdate(graph.nodes, True, Trailer(2, 0, 1_000_000))
-    counted.take(update, 500, now_s=NOW_S, arrival_us=2500)
+    counted.record(update, 500, now_s=NOW_S, arrival_us=2500)
     return counted
 
 
-def screen(figures, scene, link=LINK, width=100, height=20, **options):
+def screen(metrics, scene, status=STATUS, width=100, height=20, **options):
     console = Console(width=width, height=height, file=io.StringIO(), force_terminal=True, **options)
-    display = WatchDisplay(console, figures, scene)
+    display = WatchDisplay(console, metrics, scene)
     display.has_keys = True
-    console.print(display.screen(link, NOW_S, width, height))
+    console.print(display.screen(status, NOW_S, width, height))
     return console.file.getvalue()
 
 
-def plain(figures, scene, **options):
-    return screen(figures, scene, no_color=True, color_system=None, **options).split("\n")
+def plain(metrics, scene, **options):
+    return screen(metrics, scene, no_color=True, color_system=None, **options).split("\n")
 
 
-def test_a_whole_screen(figures, scene):
-    lines = plain(figures, scene)
+def test_a_whole_screen(metrics, scene):
+    lines = plain(metrics, scene)
     assert lines[0].startswith("● Connected  ws://host:8765/ws  raw · settled, every 1,000 ms")
     assert lines[1].startswith("latency P50 2.50 ms, P95 2.50 ms · 0.2 updates/s, 300 B/s · 0 gaps · 4 nodes, 3 edges")
     assert lines[2].startswith("last minute: P95")
@@ -69,44 +69,44 @@ def test_a_whole_screen(figures, scene):
 
 
 @pytest.mark.parametrize(("width", "height"), [(100, 30), (80, 24), (40, 12), (20, 6), (9, 3), (1, 1)])
-def test_it_fits_the_terminal(figures, scene, width, height):
-    scene.take(Notice({"notice": "selection", "client": 3, "node_id": 2}))
-    lines = plain(figures, scene, width=width, height=height)
+def test_it_fits_the_terminal(metrics, scene, width, height):
+    scene.on_message(Notice({"notice": "selection", "client": 3, "node_id": 2}))
+    lines = plain(metrics, scene, width=width, height=height)
     assert max(len(line) for line in lines) <= width
     assert len(lines) - 1 <= max(height, 2)
 
 
-def test_colours_are_there_where_the_terminal_has_them(figures, scene):
-    assert "\x1b[38;2;" in screen(figures, scene, color_system="truecolor")
-    assert "\x1b[3" in screen(figures, scene, color_system="standard")
-    assert "\x1b[3" not in screen(figures, scene, no_color=True, color_system="truecolor").replace("\x1b[3m", "")
+def test_colours_are_there_where_the_terminal_has_them(metrics, scene):
+    assert "\x1b[38;2;" in screen(metrics, scene, color_system="truecolor")
+    assert "\x1b[3" in screen(metrics, scene, color_system="standard")
+    assert "\x1b[3" not in screen(metrics, scene, no_color=True, color_system="truecolor").replace("\x1b[3m", "")
 
 
-def test_what_is_selected_is_marked_and_named(figures, scene):
-    scene.take(Notice({"notice": "selection", "client": 16777221, "node_id": 2}))
-    assert any("Node 2 (by 16777221)" in line for line in plain(figures, scene))
-    assert "\x1b[1;7m" in screen(figures, scene, color_system="truecolor")
-    scene.take(Notice({"notice": "selection", "client": 16777221, "node_id": None}))
-    assert not any("Node 2" in line for line in plain(figures, scene))
+def test_what_is_selected_is_marked_and_named(metrics, scene):
+    scene.on_message(Notice({"notice": "selection", "client": 16777221, "node_id": 2}))
+    assert any("Node 2 (by 16777221)" in line for line in plain(metrics, scene))
+    assert "\x1b[1;7m" in screen(metrics, scene, color_system="truecolor")
+    scene.on_message(Notice({"notice": "selection", "client": 16777221, "node_id": None}))
+    assert not any("Node 2" in line for line in plain(metrics, scene))
 
 
-def test_trouble_is_said(figures, scene):
-    link = Link("ws://host/ws", "lz4", "Reconnecting", "lost without a close frame", 2, 0.75, 3)
-    assert plain(figures, scene, link=link)[0].startswith(
+def test_trouble_is_said(metrics, scene):
+    status = ConnectionStatus("ws://host/ws", "lz4", "Reconnecting", "lost without a close frame", 2, 0.75, 3)
+    assert plain(metrics, scene, status=status)[0].startswith(
         "● Reconnecting in 0.8 s, retry 2 (lost without a close frame)  ws://host/ws  lz4 · settled"
     )
-    assert "3 reconnects" in plain_line(figures, link, NOW_S)
+    assert "3 reconnects" in plain_line(metrics, status, NOW_S)
 
 
-def test_lines_for_no_terminal(figures):
-    assert plain_line(figures, LINK, NOW_S) == (
+def test_lines_for_no_terminal(metrics):
+    assert plain_line(metrics, STATUS, NOW_S) == (
         "Connected · 4 nodes, 3 edges, settled · 0.2 updates/s, 300 B/s · every 1000 ms · "
         "latency P50 2.50 ms, P95 2.50 ms · 0 gaps"
     )
-    assert last_line(figures, 10.0).startswith(
+    assert last_line(metrics, 10.0).startswith(
         "watched 4 nodes, 3 edges for 10.0 s: 1 update, 0 gaps, settled in the end"
     )
-    assert "no positions came" in last_line(Figures(NOW_S), 1.0)
+    assert "no positions came" in last_line(WatchMetrics(NOW_S), 1.0)
 
 
 def test_keys_turn_zoom_and_colour(scene):
@@ -115,7 +115,7 @@ def test_keys_turn_zoom_and_colour(scene):
     canvas = Canvas(40, 10)
     nodes = graph_of().nodes.copy()
     nodes["y"], nodes["z"] = [0, 7, 0, -5], [5, 0, -6, 0]
-    scene.take(PositionUpdate(nodes, False))
+    scene.on_message(PositionUpdate(nodes, False))
 
     def drawn():
         return scene.picture(canvas)[0].lines()
@@ -124,20 +124,20 @@ def test_keys_turn_zoom_and_colour(scene):
         before = drawn()
     for there, back in ((b"\x1b[A", b"\x1b[B"), (b"\x1b[C", b"\x1b[D"), (b"-", b"+"), (b"\x1bOC", b"0")):
         for _ in range(3):
-            scene.press(there)
+            scene.on_key(there)
         assert scene.changed
         assert drawn() != before
         for _ in range(3):
-            scene.press(back)
+            scene.on_key(back)
         assert drawn() == before
     assert not scene.changed
-    scene.press(b"x")
+    scene.on_key(b"x")
     assert not scene.changed
-    scene.press(b"e")
+    scene.on_key(b"e")
     assert drawn() != before
-    scene.press(b"c")
+    scene.on_key(b"c")
     assert (scene.by, [group.name for group in scene.groups]) == ("kind", ["class", "individual"])
-    scene.press(b"c")
+    scene.on_key(b"c")
     assert (scene.by, [group.name for group in scene.groups]) == ("depth", ["0", "1", "2", "3"])
 
 
@@ -151,23 +151,23 @@ def test_it_goes_around_until_space(scene):
 
     canvas = Canvas(40, 10)
     before = scene.picture(canvas)[0].lines()
-    scene.go_on(10)
+    scene.advance(10)
     assert scene.picture(canvas)[0].lines() == before
-    scene.press(b" ")
-    scene.go_on(10)
+    scene.on_key(b" ")
+    scene.advance(10)
     assert scene.picture(canvas)[0].lines() != before
 
 
 def test_groups_beyond_the_palette_share_a_colour():
     watched = WatchedScene()
-    watched.take(graph_of(30))
-    watched.press(b"c")
-    watched.press(b"c")
+    watched.on_message(graph_of(30))
+    watched.on_key(b"c")
+    watched.on_key(b"c")
     assert len(watched.groups) == COLOURS + 1
     assert watched.groups[-1].name == "20 more"
     assert watched._colours.max() == COLOURS
 
 
 def test_updates_of_another_number_of_nodes_are_not_drawn(scene):
-    scene.take(PositionUpdate(np.zeros(9, NODE_DTYPE), False))
+    scene.on_message(PositionUpdate(np.zeros(9, NODE_DTYPE), False))
     assert len(scene) == 4

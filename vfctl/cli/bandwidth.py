@@ -44,7 +44,7 @@ from vfctl.server.process.frame_source import build_graph
 from vfctl.terminal.output import log_line, stderr_console, stdout_console, until_stdout_closes
 
 _TICKS_PER_FRAME = 3
-"""The physics ticks 60 times a second, a client gets 20 frames."""
+"""The physics ticks 60 times per second, and a client gets 20 frames."""
 
 _FRAMES_AT_REST = 20
 
@@ -133,7 +133,7 @@ def command(
 
 
 def _is_recording(source: Path | None) -> bool:
-    """By what it begins with, unpacked: a graph file is text; of recordings only HAR and HTTP upgrades begin so."""
+    """Whether the content is a recording. Graphs are text; of recordings only HAR and HTTP upgrades are text."""
     if source is None:
         return False
     if str(source) == "-":
@@ -189,7 +189,7 @@ def _computed(
     device: Device,
     max_steps: int,
 ) -> tuple[str, Iterator[SampledState]]:
-    """The name of the graph, and its states from the first step to rest, and some at rest."""
+    """The name of the graph, and its states until it settles, with some settled ones."""
     live = live_graph(source, nodes, generator, seed)
     parameters = with_settings(DEFAULT_PARAMETERS, settings)
     graph = build_graph(live, lambda _: None)

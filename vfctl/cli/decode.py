@@ -205,7 +205,7 @@ _WIDTHS = (10, 16, 26, 9, 7, 10, 0)
 def _print_table(
     capture: Capture, selection: Selection, undecodable: LossLog, out: BinaryIO, progress: Progress
 ) -> None:
-    """Line by line, so that a recording of any length begins to print at once."""
+    """Print line by line, so that the first lines of a long recording appear at once."""
     title = "".join(title.ljust(width) for title, width in zip(_COLUMNS, _WIDTHS, strict=True))
     if out is sys.stdout.buffer:
         stdout_console().print(title, style="bold")

@@ -1,4 +1,4 @@
-"""What a load test shows while it runs: a live panel on a terminal, elsewhere a plain line every five seconds."""
+"""The display of a running load test: a live panel on a terminal, elsewhere a line every five seconds."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _PERCENTILES: Final = ("p50", "p95", "p99")
 
 
 class LoadtestDisplay(LiveDisplay):
-    """Shows where a run stands."""
+    """Shows the progress of a run."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._stage: tuple[int, bool] | None = None
 
     def show(self, status: Status) -> None:
-        """Take in where the run stands."""
+        """Redraw, or print a line, if it is time to."""
         now_s = time.monotonic()
         if self._console.is_terminal:
             if now_s >= self._next_s:
@@ -49,7 +49,7 @@ class LoadtestDisplay(LiveDisplay):
 
 
 def stage_line(status: Status) -> str:
-    """A stage begins."""
+    """The line at the start of a stage."""
     if status.finishing:
         return "collecting results"
     step = status.step
@@ -59,7 +59,7 @@ def stage_line(status: Status) -> str:
 
 
 def plain_line(status: Status) -> str:
-    """Where a run stands, in a line."""
+    """The progress of a run as one line."""
     parts = [f"{status.step.name} {status.elapsed_s:.0f}/{status.limit_s:.0f} s", _connected(status)]
     parts.append(f"{status.messages_per_s:,.0f} messages/s, {format_byte_rate(status.bytes_per_s)}")
     if status.last_second.count:
@@ -69,7 +69,7 @@ def plain_line(status: Status) -> str:
 
 
 def panel(status: Status) -> Group:
-    """The live picture of a run."""
+    """The live panel of a run."""
     step = status.step
     head = Table.grid(padding=(0, 1))
     title = "collecting results" if status.finishing else f"{step.name}{' (measured)' if step.measured else ''}"
@@ -97,7 +97,7 @@ def panel(status: Status) -> Group:
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """Bars from nothing to the largest value; a blank where there is none."""
+    """Bars from 0 to the largest value; a blank for None."""
     top = max((value for value in values if value is not None), default=0.0)
     if not top:
         return " " * len(values)

@@ -17,7 +17,7 @@ from vfctl.terminal.output import log_line, print_error, until_stdout_closes
 
 @dataclass(frozen=True, slots=True)
 class ReportPaths:
-    """The files that were asked for, by option; `-` is stdout.
+    """The report files of the command line, by option; `-` is stdout.
 
     Attributes:
         json, junit, markdown, html, csv: None if there is to be no such report.
@@ -30,12 +30,12 @@ class ReportPaths:
     csv: Path | None = None
 
     def named(self) -> dict[str, Path]:
-        """Those that are wanted."""
+        """Those that are not None."""
         paths = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: path for name, path in paths.items() if path is not None}
 
     def check(self) -> None:
-        """Find out before the run what could not be written after it.
+        """Find out before the run whether the reports can be written after it.
 
         Raises:
             UsageError: two reports are to go to the same place.
@@ -53,7 +53,7 @@ class ReportPaths:
 
 
 def write_reports(paths: ReportPaths, results: LoadtestResults | AbResults, *, strict: bool = False) -> None:
-    """Write all that are wanted, and the job summary if there is one ($GITHUB_STEP_SUMMARY).
+    """Write all reports of the command line, and the job summary if there is one ($GITHUB_STEP_SUMMARY).
 
     Args:
         strict: --strict was given, so the reports fail where the exit code does.
@@ -97,7 +97,7 @@ def write_report(path: Path, text: str, *, what: str = "results") -> None:
 
 
 def append_summary(markdown: Callable[[], str]) -> None:
-    """Add to the job summary of GitHub Actions; one that cannot be written is only told, nobody has asked for it."""
+    """Append to the job summary of GitHub Actions. A failure is only printed, because no option requested it."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return

@@ -223,9 +223,7 @@ def print_ab(results: AbResults) -> None:
 
 
 def ab_exit_code(results: AbResults, strict: bool) -> int:
-    """3 if B is slower, one of its gates has failed or --strict finds fault; else 130 if interrupted, 4 if nothing was
-    compared.
-    """
+    """3 if B is slower, a gate failed or --strict finds a fault; else 130 if interrupted, 4 if nothing was compared."""
     comparison = results.comparison
     failed = not all(gate.passed for gate in results.gates)
     faulty = any(minded_by_strict(side) for side in (results.a, results.b))

@@ -1,4 +1,4 @@
-"""The results of a load test as people read them."""
+"""Tables of the results of a load test."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _parts_table(title: str, parts: Iterable[tuple[str, RoleFigures | Stage]]) -
 
 
 def _spread_table(results: LoadtestResults) -> Table:
-    """How far apart the runs are: what a single one is worth."""
+    """The variation between runs."""
     table = Table(title=f"{len(results.runs)} runs; the figures above are their medians")
     for name in ("", "least", "median", "most", "by run"):
         table.add_column(name, justify="left" if name in ("", "by run") else "right")
@@ -135,7 +135,7 @@ _SPREAD_SHOWN: Final = {
 
 
 def gates_table(gates: Sequence[GateVerdict]) -> Table:
-    """What each gate says."""
+    """The verdict of each gate."""
     table = Table("gate", "value", "limit", "", title="gates")
     for gate in gates:
         verdict = "[green]passed[/]" if gate.passed else "[red]failed[/]"
@@ -144,7 +144,7 @@ def gates_table(gates: Sequence[GateVerdict]) -> Table:
 
 
 def search_table(found: FindResults, unit: str) -> Table:
-    """What a search has tried and found."""
+    """The loads that a search has tried, and the highest that holds."""
     load = found.load
     title = f"not even the lowest load holds: {unit}" if load is None else f"the highest that holds: {load:,g} {unit}"
     table = Table(title=title + (", which is the limit" if found.at_limit else ""))
@@ -159,5 +159,5 @@ def search_table(found: FindResults, unit: str) -> Table:
 
 
 def milliseconds(value: float | None) -> str:
-    """With two places; a dash where nothing was recorded."""
+    """With two decimals; a dash where nothing was recorded."""
     return "–" if value is None else f"{value:.2f}"

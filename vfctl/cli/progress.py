@@ -1,4 +1,4 @@
-"""How far a long read has come: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of a long read: a bar on a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vfctl.terminal.output import log_line, stderr_console
 LINE_EVERY_S: Final = 5.0
 _BAR_EVERY_S: Final = 0.1
 _BAR_AFTER_S: Final = 0.5
-"""Nobody needs a bar for what is over by then."""
+"""A shorter read shows no bar."""
 
 
 class Progress:
-    """Told how far reading has come in a file.
+    """Shows how far a file has been read.
 
     Args:
         what: what is being done, for example `decoding`.
@@ -40,7 +40,7 @@ class Progress:
         self._task: Any = None
 
     def __call__(self, offset: int) -> None:
-        """Reading has come to this byte."""
+        """Update the position, in bytes."""
         now_s = time.monotonic()
         if self._silent or now_s < self._next_s:
             return
@@ -73,7 +73,7 @@ class Progress:
         self._bar.update(self._task, completed=offset)
 
     def close(self) -> None:
-        """Take the bar away; what is printed from now on stands below it."""
+        """Remove the bar."""
         if self._bar:
             self._bar.stop()
             self._silent = True
@@ -88,7 +88,7 @@ class Progress:
 
 
 def length_of(file: str) -> int | None:
-    """Length of a file that is one, for a Progress."""
+    """Size of a regular file in bytes; None for anything else."""
     try:
         return None if file == "-" or not Path(file).is_file() else Path(file).stat().st_size
     except (OSError, ValueError):
@@ -96,5 +96,5 @@ def length_of(file: str) -> int | None:
 
 
 def stdout_is_watched() -> bool:
-    """Whether data go to the terminal, where a bar would stand between them."""
+    """Whether the output goes to the terminal, where a bar would mix with it."""
     return sys.stdout.isatty()

@@ -1,4 +1,4 @@
-"""What a replay shows while it runs, and the keys that steer it."""
+"""The display of a replay, and the keys that control it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _FACTORS: Final = {b"\x1b[A": 2.0, b"\x1bOA": 2.0, b"\x1b[B": 0.5, b"\x1bOB": 0.
 
 
 class ReplayDisplay(ServeDisplay):
-    """A server's table, and below it where the replay is.
+    """The table of a server, and below it the position of the replay.
 
     Attributes:
-        status: what `GET /replay` last said; empty before.
-        has_keys: whether somebody can steer.
+        status: the last response of `GET /replay`; empty before the first.
+        has_keys: whether keys are read.
     """
 
     def __init__(self, console: Console) -> None:
@@ -38,7 +38,7 @@ class ReplayDisplay(ServeDisplay):
         self.has_keys = False
 
     def picture(self, table: Table) -> RenderableType:
-        """The table and the line."""
+        """The table, and the status line below it."""
         if not self.status:
             return table
         line = status_line(self.status) + (f"   {KEYS}" if self.has_keys else "")
@@ -46,7 +46,7 @@ class ReplayDisplay(ServeDisplay):
 
 
 async def steer(server: Server, display: ServeDisplay) -> None:
-    """Keep the display's status up to date, and do what keys say; until cancelled."""
+    """Update the status of the display and apply keys, until cancelled."""
     assert isinstance(display, ReplayDisplay)
     remote = ReplayClient(server.options.host, server.port)
     typed: asyncio.Queue[bytes] = asyncio.Queue()
@@ -64,13 +64,13 @@ async def steer(server: Server, display: ServeDisplay) -> None:
             except TimeoutError:
                 pass
             except PeerError:
-                await asyncio.sleep(POLL_S)  # a gateway that is being started again
+                await asyncio.sleep(POLL_S)  # the gateway restarts
             except UsageError as error:
                 log_line(error.message)
 
 
 def changes_for(key: bytes, status: dict[str, Any]) -> dict[str, Any]:
-    """What a key changes; nothing if it means nothing.
+    """The changes that a key makes; empty for other keys.
 
     Args:
         key: its bytes, as a terminal sends them.
@@ -90,7 +90,7 @@ def changes_for(key: bytes, status: dict[str, Any]) -> dict[str, Any]:
 
 
 def status_line(status: dict[str, Any]) -> str:
-    """Where a replay is, in a line."""
+    """The status line of a replay."""
     state = "paused" if status["paused"] else "ended" if status["ended"] else "playing"
     duration_s = status["duration_s"]
     of = f" of {clock(duration_s)}" if duration_s is not None else ""

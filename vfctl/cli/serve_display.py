@@ -1,4 +1,4 @@
-"""What a server shows while it runs: a live table on a terminal, elsewhere a line when something has changed."""
+"""The display of a running server: a live table on a terminal, elsewhere a line when something has changed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from vfctl.terminal.live_display import LiveDisplay
 PLAIN_PERIOD_S: Final = 10.0
 REDRAWS_PER_S: Final = 2
 MAX_ROWS: Final = 16
-"""Beyond so many gateways only the total is shown: the table would not fit on a screen."""
+"""With more gateways only the total is shown, because the table would not fit on a screen."""
 
 RATE_S: Final = 2.0
-"""Rates are of so much time: at rest a gateway serves each client once a second, and fewer would flicker."""
+"""Window of the rates. A settled layout sends one frame per second to a client, so a shorter one would flicker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Row:
     Attributes:
         clients, stalled, settled: see `Slot`.
         frames_per_s, bytes_per_s, skipped_per_s: of the last two seconds.
-        interval_ms, target_interval_ms: present length of a round, and what it would be if there were time for it.
-        tick_write_ms: what the writes of a tick take.
+        interval_ms, target_interval_ms: current interval, and the target interval.
+        tick_write_ms: time for the writes of a tick.
     """
 
     clients: int = 0
@@ -46,7 +46,7 @@ class Row:
     settled: bool = True
 
     def __add__(self, other: Row) -> Row:
-        """Counts and rates of both; the longer times; settled only if both are."""
+        """Counts and rates are added, times are the maximum, and it is settled only if both are."""
         return Row(
             self.clients + other.clients,
             self.frames_per_s + other.frames_per_s,
@@ -61,21 +61,21 @@ class Row:
 
 
 class Meter:
-    """The rates of one gateway, from what it has posted."""
+    """The rates of one gateway, from the metrics that it publishes."""
 
     def __init__(self) -> None:
-        self._posts: deque[Slot] = deque()
+        self._samples: deque[Slot] = deque()
 
     def row(self, slot: Slot) -> Row:
-        """Take in what the slot says now (a copy that stays as it is)."""
-        posts = self._posts
-        if posts and posts[-1].began_us != slot.began_us:  # another process, which counts from zero
-            posts.clear()
-        if not posts or slot.published_us > posts[-1].published_us:
-            posts.append(slot)
-        while len(posts) > 2 and slot.published_us - posts[1].published_us >= RATE_S * 1e6:
-            posts.popleft()
-        first, last = posts[0], posts[-1]
+        """Add the current metrics (a copy that does not change), and return the row."""
+        samples = self._samples
+        if samples and samples[-1].began_us != slot.began_us:  # a restarted process counts from zero
+            samples.clear()
+        if not samples or slot.published_us > samples[-1].published_us:
+            samples.append(slot)
+        while len(samples) > 2 and slot.published_us - samples[1].published_us >= RATE_S * 1e6:
+            samples.popleft()
+        first, last = samples[0], samples[-1]
         per_s = 1e6 / (last.published_us - first.published_us) if last.published_us > first.published_us else 0.0
         return Row(
             slot.clients,
@@ -91,7 +91,7 @@ class Meter:
 
 
 class ServeDisplay(LiveDisplay):
-    """Shows how a server is doing."""
+    """Shows the metrics of a server."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -100,7 +100,7 @@ class ServeDisplay(LiveDisplay):
         self._told: tuple[int, bool] | None = None
 
     def show(self, scoreboard: Scoreboard) -> None:
-        """Take in what the gateways have counted; as often as you like."""
+        """Redraw, or print a line, if it is time to; may be called at any rate."""
         now_s = time.monotonic()
         if now_s < self._next_s:
             return
@@ -112,10 +112,10 @@ class ServeDisplay(LiveDisplay):
             self._live.update(self.picture(table(rows, len(scoreboard), now_s - self._began_s)), refresh=True)
         else:
             self._next_s = now_s + PLAIN_PERIOD_S
-            self._tell(sum(rows.values(), Row()))
+            self._print_line(sum(rows.values(), Row()))
 
     def picture(self, table: Table) -> RenderableType:
-        """What is drawn; more than the table where there is more to show."""
+        """What is drawn; subclasses add to the table."""
         return table
 
     @property
@@ -124,11 +124,11 @@ class ServeDisplay(LiveDisplay):
         return self._console.is_terminal
 
     def hurry(self) -> None:
-        """Redraw the next time that `show` is called, however soon that is."""
+        """Redraw at the next call of `show`."""
         self._next_s = 0.0
 
-    def _tell(self, total: Row) -> None:
-        """A line if it is news; what the server begins with is none."""
+    def _print_line(self, total: Row) -> None:
+        """Print a line if something has changed since the last call."""
         news = (total.clients, total.settled)
         if self._told not in (None, news):
             self._console.print(plain_line(total))
@@ -136,13 +136,13 @@ class ServeDisplay(LiveDisplay):
 
 
 def table(rows: dict[int, Row], gateways: int, uptime_s: float) -> Table:
-    """The live picture of a server.
+    """The live table of a server.
 
     Args:
-        rows: by number of the gateway; one that is not there is being started.
+        rows: by number of the gateway; a missing one is starting.
         gateways: how many there should be.
 
-    An interval that is longer than it should be for want of time has the right one behind it.
+    If the interval is longer than the target because of overload, the target follows in parentheses.
     """
     headings = ("gateway", "clients", "frames/s", "bytes/s", "every ms", "tick ms", "skips/s", "stalled")
     shown = Table(
@@ -162,7 +162,7 @@ def table(rows: dict[int, Row], gateways: int, uptime_s: float) -> Table:
 
 
 def plain_line(total: Row) -> str:
-    """How a server is doing, in a line."""
+    """The metrics of a server as one line."""
     return (
         f"{total.clients:,} clients, {total.frames_per_s:,.0f} frames/s, {format_byte_rate(total.bytes_per_s)}, "
         f"every {total.interval_ms:,.0f} ms, {_layout(total)}"

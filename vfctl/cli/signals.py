@@ -1,4 +1,4 @@
-"""Signals: how commands end."""
+"""Handlers of SIGINT and SIGTERM that several commands share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event of the running loop that is set by the first Ctrl-C, and by SIGTERM. The second Ctrl-C stops at once."""
+    """An event of the running loop that the first Ctrl-C sets, and SIGTERM. The second Ctrl-C stops at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -31,10 +31,10 @@ _AGAIN_S: Final = 0.2
 
 @contextmanager
 def clean_up_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as an exception does, so that drafts are removed; then the process, as it would have.
+    """SIGTERM ends the block with an exception, so that drafts are removed, and then the process.
 
-    An exception that comes in the midst of a finaliser or a callback, of an import for example, is swallowed by Python.
-    So a timer looks whether the block is being left, and raises it again if not.
+    Python swallows an exception inside a finaliser or a callback, for example of an import. So a timer checks whether
+    the exception is being handled, and raises it again if not.
     """
 
     class Terminated(BaseException):

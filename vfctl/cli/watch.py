@@ -16,14 +16,14 @@ from vfctl.errors import PeerError
 from vfctl.protocol import PositionDecoder, decode
 from vfctl.terminal.live_display import read_keys, split_keys
 from vfctl.terminal.output import log_line, stderr_console
-from vfctl.terminal.watch_display import Link, WatchDisplay, last_line
-from vfctl.terminal.watch_metrics import Figures
+from vfctl.terminal.watch_display import ConnectionStatus, WatchDisplay, last_line
+from vfctl.terminal.watch_metrics import WatchMetrics
 from vfctl.terminal.watch_scene import WatchedScene
 
-LOOK_S: Final = 0.05
-"""Between two looks at whether it is time to redraw."""
+POLL_S: Final = 0.05
+"""Interval of checks whether to redraw."""
 HEARTBEAT_S: Final = 5.0
-"""They tell what the clocks of two machines differ by."""
+"""They measure the clock offset between two machines."""
 
 
 def command(url: UrlArgument, duration: DurationOption = None) -> None:
@@ -41,8 +41,8 @@ def command(url: UrlArgument, duration: DurationOption = None) -> None:
 
 async def _watch(url: str, duration_s: float | None) -> None:
     began_s = time.monotonic()
-    figures, scene, reason = Figures(began_s), WatchedScene(), _Reason()
-    display = WatchDisplay(stderr_console(), figures, scene)
+    metrics, scene, reason = WatchMetrics(began_s), WatchedScene(), _Reason()
+    display = WatchDisplay(stderr_console(), metrics, scene)
     with stderr_console().status(f"connecting to {url}") as connecting:
         async with connect(
             url, timed=True, metadata=True, notices=True, heartbeat_interval_s=HEARTBEAT_S, on_change=reason.changed
@@ -54,30 +54,30 @@ async def _watch(url: str, duration_s: float | None) -> None:
                 for key in split_keys(typed):
                     if key in (b"q", b"Q"):
                         stop.set()
-                    scene.press(key)
+                    scene.on_key(key)
 
             with display, read_keys(on_key) as display.has_keys:
-                taking = asyncio.create_task(_take_all(connection, figures, scene if display.is_drawn else None))
+                receiving = asyncio.create_task(_receive(connection, metrics, scene if display.is_drawn else None))
                 tasks = {
-                    taking,
+                    receiving,
                     asyncio.create_task(_show(connection, reason, display)),
                     asyncio.create_task(stop.wait()),
                 }
-                ended, going_on = await asyncio.wait(tasks, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
-                for task in going_on:
+                ended, pending = await asyncio.wait(tasks, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
+                for task in pending:
                     task.cancel()
                 await asyncio.wait(tasks)
-            log_line(last_line(figures, time.monotonic() - began_s))
+            log_line(last_line(metrics, time.monotonic() - began_s))
             for task in ended:
                 task.result()
             if not ended and connection.state is not State.CONNECTED:
-                raise PeerError(f"{url} has gone away: {reason.text}" if reason.text else f"{url} has gone away")
-    if taking in ended:
+                raise PeerError(f"{url} is gone: {reason.text}" if reason.text else f"{url} is gone")
+    if receiving in ended:
         log_line("the server has closed the connection")
 
 
 class _Reason:
-    """Why the connection is not there, as the client library last said."""
+    """Why the connection was last lost or not opened."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -86,13 +86,13 @@ class _Reason:
         self.text = why
 
 
-async def _take_all(connection: Connection, figures: Figures, scene: WatchedScene | None) -> None:
-    """Until the connection has ended. Positions are worked out only for somebody to see them."""
+async def _receive(connection: Connection, metrics: WatchMetrics, scene: WatchedScene | None) -> None:
+    """Receive messages until the connection ends. Positions are decoded only if the graph is drawn."""
     positions = PositionDecoder()
     reconnects = 0
     async for payload, arrival_ns in connection.payloads():
         message = decode(payload)
-        figures.take(
+        metrics.record(
             message,
             len(payload),
             now_s=time.monotonic(),
@@ -103,25 +103,25 @@ async def _take_all(connection: Connection, figures: Figures, scene: WatchedScen
             if connection.reconnects != reconnects:
                 reconnects = connection.reconnects
                 scene.reconnected()
-            scene.take(positions.decode(message))
+            scene.on_message(positions.decode(message))
 
 
 def _clock_offset_us(connection: Connection) -> int:
-    """What the server's clock is ahead of ours; 0 if that is within the error, as it is on one machine."""
+    """How far the server's clock is ahead of ours; 0 within the error of the measurement, as on the same machine."""
     trip = connection.round_trip
     return trip.offset_us if trip is not None and abs(trip.offset_us) > trip.round_trip_us / 2 else 0
 
 
 async def _show(connection: Connection, reason: _Reason, display: WatchDisplay) -> None:
     while True:
-        display.show(_link(connection, reason.text), time.monotonic())
-        await asyncio.sleep(LOOK_S)
+        display.show(_status_of(connection, reason.text), time.monotonic())
+        await asyncio.sleep(POLL_S)
 
 
-def _link(connection: Connection, reason: str) -> Link:
+def _status_of(connection: Connection, reason: str) -> ConnectionStatus:
     parts = urlsplit(shown(connection.url))
     retries, retry_in_s = connection.retry
-    return Link(
+    return ConnectionStatus(
         url=f"{parts.scheme}://{parts.netloc}{parts.path}",
         encoding=encoding_of(connection.url),
         state=connection.state.value,

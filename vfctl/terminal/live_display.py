@@ -18,7 +18,7 @@ from rich.live import Live
 
 
 class LiveDisplay:
-    """Draws on a terminal while it is entered, and leaves nothing behind.
+    """Draws on a terminal inside its `with` block, and leaves nothing behind.
 
     Args:
         console: on stderr; without a terminal the picture is not drawn, and subclasses print lines instead.
@@ -43,7 +43,7 @@ class LiveDisplay:
 
 @contextlib.contextmanager
 def read_keys(handle: Callable[[bytes], None]) -> Iterator[bool]:
-    """Hand over what is typed as it is typed, an arrow's bytes together; Ctrl-C stays what it is.
+    """Call `handle` with each key as it is typed; an arrow is several bytes. Ctrl-C still interrupts.
 
     Only where stdin is a terminal that is ours (not in the background, where touching it would stop us).
 
@@ -74,7 +74,7 @@ def read_keys(handle: Callable[[bytes], None]) -> Iterator[bool]:
 
 
 def split_keys(typed: bytes) -> list[bytes]:
-    """The keys of what was read at once: arrows with their bytes together."""
+    """Split what was read at once into keys; an arrow is several bytes."""
     return re.findall(rb"\x1b[\[O][A-D]|.", typed, re.DOTALL)
 
 

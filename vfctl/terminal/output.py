@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def stderr_console() -> Console:
-    """The console on stderr; plain where that is no terminal, without colour where NO_COLOR is set.
+    """The console on stderr: plain if stderr is no terminal, without colour if NO_COLOR is set.
 
     There is one, since only its own lines go above a live display instead of into it.
     """
@@ -29,7 +29,7 @@ def stderr_console() -> Console:
 
 
 def stdout_console() -> Console:
-    """A console on stdout, for tables that people asked for as a command's result; within `until_reader_leaves`."""
+    """A console on stdout, for the tables that are a command's result; use it within `until_stdout_closes`."""
     from rich.console import Console
 
     class Data(Console):
@@ -40,7 +40,7 @@ def stdout_console() -> Console:
 
 
 def log_line(line: str) -> None:
-    """One line to people."""
+    """Print a line to stderr."""
     if not sys.stderr.isatty():  # where it is plain, and nothing is live that it could get into
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
@@ -51,7 +51,7 @@ def log_line(line: str) -> None:
 
 
 def print_error(error: VfctlError) -> None:
-    """An expected failure: what happened, and what to do about it."""
+    """Print an expected failure and its hint to stderr."""
     from rich.markup import escape
 
     console = stderr_console()
@@ -62,7 +62,7 @@ def print_error(error: VfctlError) -> None:
 
 @contextlib.contextmanager
 def until_stdout_closes() -> Iterator[None]:
-    """For long output: whoever reads it may have seen enough (`… | head`), which is no error."""
+    """Ignore a reader of stdout that stops reading (`… | head`). Any other failed write raises InputError."""
     try:
         yield
         sys.stdout.flush()
@@ -76,9 +76,11 @@ def until_stdout_closes() -> Iterator[None]:
 
 
 def reopen_closed_streams() -> None:
-    """Put something where Python has None: nothing can be read, what is written to stdout fails (it would be lost
-    unsaid), and what is said on stderr goes nowhere. Their descriptors are taken, so that no file or socket gets one of
-    them."""
+    """Replace standard streams that are closed, for which Python has None.
+
+    Nothing can be read from stdin. Writing to stdout fails, because the output would be lost silently. What is written
+    to stderr is dropped. Their descriptors are taken, so that no file or socket gets one of them.
+    """
     for fd, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(fd)
@@ -93,8 +95,7 @@ def reopen_closed_streams() -> None:
 
 
 def ignore_closed_stderr() -> None:
-    """Go on when what is said on stderr cannot be written any more: the results are worth more than what is said of
-    them, and rich and typer would end the process with 1."""
+    """Drop messages when nobody reads stderr any more: results matter more, and rich and typer would exit with 1."""
     old = sys.stderr
     # Without a buffer of bytes, as by `python -u`: a signal handler that says something would find it in use.
     unbuffered = _Lossy(2, "w", closefd=False)

@@ -1,4 +1,4 @@
-"""A graph as characters: where its nodes are seen from some side, in braille dots. Arrays in, arrays out.
+"""A projection of a graph in braille dots. Arrays in, arrays out.
 
 A character cell is about twice as high as wide and holds 2 × 4 dots, so dots are about square.
 """
@@ -14,14 +14,14 @@ DOTS_ACROSS: Final = 2
 DOTS_DOWN: Final = 4
 
 NOTHING: Final = -1
-"""As the colour of a cell: nothing is there."""
+"""Colour of an empty cell."""
 EDGE: Final = -2
-"""Edges only."""
+"""Colour of a cell with edges only."""
 
 MAX_EDGE_DOTS: Final = 60_000
-"""More are not drawn: it takes long, and is a grey area."""
+"""Edges that need more dots are not drawn, because it takes long and fills the canvas."""
 FEW_EDGES: Final = 0.2
-"""Where edges are at most this share of the canvas's dots, one can still see the nodes."""
+"""If edges need at most this share of the canvas, the nodes are still visible."""
 
 _BLANK: Final = 0x2800
 _BITS: Final = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
@@ -29,7 +29,7 @@ _BITS: Final = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]]
 
 _MARGIN: Final = 0.04
 _OUTLIERS_PERCENT: Final = 1.0
-"""So many of the nodes may be outside: one that is dragged away does not make the others small."""
+"""Share of nodes that may be outside the canvas, so that a node dragged far away does not shrink the others."""
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -49,7 +49,7 @@ class Canvas(NamedTuple):
 
 
 class Camera(NamedTuple):
-    """From where the graph is looked at: orthographic.
+    """An orthographic camera.
 
     Attributes:
         centre: float32 [3], units, in the middle of the canvas.
@@ -79,27 +79,27 @@ class Picture(NamedTuple):
 
 
 def principal_axes(positions: Floats) -> Floats:
-    """float32 [3, 3]: right is where the positions (float32 [nodes, 3]) spread most, up where they do second most."""
+    """float32 [3, 3]: right is the direction in which the positions (float32 [nodes, 3]) vary most, up the second."""
     finite = positions[np.isfinite(positions).all(axis=1)].astype(np.float64)
     if len(finite) < 2:
         return np.eye(3, dtype=np.float32)
     finite -= finite.mean(axis=0)
     _, vectors = np.linalg.eigh(finite.T @ finite)
     right, up = vectors[:, 2], vectors[:, 1]
-    # Eigenvectors have no sign: the larger part of each points where the coordinates grow.
+    # Eigenvectors have no sign: choose the one whose largest component is positive.
     right, up = (axis * (np.sign(axis[np.abs(axis).argmax()]) or 1.0) for axis in (right, up))
     return np.array([right, up, np.cross(right, up)], np.float32)
 
 
 def turned(axes: Floats, yaw: float, pitch: float) -> Floats:
-    """The axes of an eye that has gone around the up axis, then up; radians."""
+    """The axes after a rotation around the up axis, then around the right axis; radians."""
     across = np.array([[np.cos(yaw), 0, -np.sin(yaw)], [0, 1, 0], [np.sin(yaw), 0, np.cos(yaw)]])
     over = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
     return np.asarray(over @ across @ axes, np.float32)
 
 
 def extent(positions: Floats) -> tuple[Floats, float]:
-    """The middle of the positions (float32 [nodes, 3]), and how far all but the outliers are from it, units."""
+    """The centre of the positions (float32 [nodes, 3]), and how far all but the outliers are from it, units."""
     finite = positions[np.isfinite(positions).all(axis=1)]
     if not len(finite):
         return np.zeros(3, np.float32), 1.0

@@ -1,4 +1,4 @@
-"""What `vfctl watch` shows: on a terminal figures and a picture of the graph, elsewhere a line at intervals."""
+"""The display of `vfctl watch`: metrics and a drawing of the graph on a terminal, elsewhere a line at intervals."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from rich.text import Text
 from vfctl.quantities import format_byte_rate, format_count
 from vfctl.terminal.live_display import LiveDisplay
 from vfctl.terminal.projection import EDGE, NOTHING, Canvas, Picture
-from vfctl.terminal.watch_metrics import Figures, Latency, sparkline
+from vfctl.terminal.watch_metrics import Latency, WatchMetrics, sparkline
 from vfctl.terminal.watch_scene import WatchedScene
 
 REDRAWS_PER_S: Final = 10
 ROTATIONS_PER_S: Final = 5
-"""Redraws while nothing comes and the eye goes around."""
+"""Redraws while the camera rotates and no message arrives."""
 PLAIN_PERIOD_S: Final = 5.0
 KEYS: Final = "arrows turn, space stops, + - zoom, c colours, e edges, 0 start, q quits"
 
 _MANY_ROWS: Final = 12
 _SPARKS: Final = 40
 
-# Of a lightness in the middle, so that they can be seen on white and on black; Rich finds the nearest where there are
-# but 16 or 256. The last one is for all groups beyond.
+# Of medium lightness, so that they are visible on white and on black. Rich finds the nearest of 16 or 256 colours.
+# The last one is for all further groups.
 _PALETTE: Final = (
     *("#e69f00", "#4aa3df", "#00a878", "#e0563b", "#c76bb0"),
     *("#8a7ff0", "#b3a000", "#5fb04a", "#b5793a", "#2bb5c0", "#8a8f98"),
@@ -41,8 +41,8 @@ _LIGHTS: Final = {"Connected": "green", "Connecting": "yellow", "Reconnecting": 
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """How the connection is.
+class ConnectionStatus:
+    """State of the connection.
 
     Attributes:
         url: what is connected to.
@@ -86,16 +86,16 @@ class Drawing:
 
 
 class WatchDisplay(LiveDisplay):
-    """Draws, or tells.
+    """Draws on a terminal, or prints lines.
 
     Args:
-        has_keys: whether somebody can turn the graph.
+        has_keys: whether keys are read, so that a user can rotate the graph.
     """
 
-    def __init__(self, console: Console, figures: Figures, scene: WatchedScene, *, has_keys: bool = False) -> None:
+    def __init__(self, console: Console, metrics: WatchMetrics, scene: WatchedScene, *, has_keys: bool = False) -> None:
         super().__init__(console, whole_screen=True)
         self.has_keys = has_keys
-        self._figures = figures
+        self._metrics = metrics
         self._scene = scene
         self._drawn_s = 0.0
         self._size = (0, 0)
@@ -105,8 +105,8 @@ class WatchDisplay(LiveDisplay):
         """Whether there is a terminal to draw on."""
         return self._console.is_terminal
 
-    def show(self, link: Link, now_s: float) -> None:
-        """Redraw if it is time and there is something new; as often as you like.
+    def show(self, status: ConnectionStatus, now_s: float) -> None:
+        """Redraw if it is time to and something is new; may be called at any rate.
 
         Args:
             now_s: monotonic.
@@ -114,7 +114,7 @@ class WatchDisplay(LiveDisplay):
         if not self._console.is_terminal:
             if now_s >= self._next_s:
                 if self._next_s:
-                    self._console.print(plain_line(self._figures, link, now_s), markup=False)
+                    self._console.print(plain_line(self._metrics, status, now_s), markup=False)
                 self._next_s = now_s + PLAIN_PERIOD_S
             return
         size = self._console.size
@@ -127,15 +127,15 @@ class WatchDisplay(LiveDisplay):
         if self._drawn_s and elapsed_s < period_s * 0.95:
             return
         self._drawn_s, self._size = now_s, size
-        self._scene.go_on(elapsed_s)
-        self._live.update(self.screen(link, now_s, size.width, size.height), refresh=True)
+        self._scene.advance(elapsed_s)
+        self._live.update(self.screen(status, now_s, size.width, size.height), refresh=True)
 
-    def screen(self, link: Link, now_s: float, width: int, height: int) -> Screen:
-        """All that is drawn, for a terminal of so many columns and rows."""
-        above = [link_line(link, self._figures), figures_line(self._figures, now_s)]
+    def screen(self, status: ConnectionStatus, now_s: float, width: int, height: int) -> Screen:
+        """Everything that is drawn, for a terminal of this many columns and rows."""
+        above = [connection_line(status, self._metrics), metrics_line(self._metrics, now_s)]
         below: list[Text] = []
         if height >= _MANY_ROWS:
-            above.append(history_line(self._figures, now_s, width))
+            above.append(history_line(self._metrics, now_s, width))
             below.append(legend_line(self._scene))
             if self.has_keys:
                 below.append(Text(KEYS, style="dim"))
@@ -167,38 +167,40 @@ class Screen:
         return lines
 
 
-def link_line(link: Link, figures: Figures) -> Text:
-    """Where we are connected to, and how that goes."""
+def connection_line(status: ConnectionStatus, metrics: WatchMetrics) -> Text:
+    """The server and the state of the connection."""
     line = Text.assemble(
-        ("● ", _LIGHTS.get(link.state, "")), (state_of(link), "bold"), f"  {link.url}  {link.encoding}"
+        ("● ", _LIGHTS.get(status.state, "")), (state_of(status), "bold"), f"  {status.url}  {status.encoding}"
     )
-    if figures.settled is not None:
-        interval = "" if figures.interval_ms is None else f", every {figures.interval_ms:,.0f} ms"
-        line.append(f" · {'settled' if figures.settled else 'active'}{interval}")
-    if link.reconnects:
-        line.append(f" · {link.reconnects} reconnect{'s' if link.reconnects > 1 else ''}")
+    if metrics.settled is not None:
+        interval = "" if metrics.interval_ms is None else f", every {metrics.interval_ms:,.0f} ms"
+        line.append(f" · {'settled' if metrics.settled else 'active'}{interval}")
+    if status.reconnects:
+        line.append(f" · {status.reconnects} reconnect{'s' if status.reconnects > 1 else ''}")
     return line
 
 
-def state_of(link: Link) -> str:
-    """The life cycle's state, and if it is trouble, which."""
-    if link.retry_in_s is not None:
-        return f"{link.state} in {link.retry_in_s:.1f} s, retry {link.retries} ({link.reason})"
-    return f"{link.state}, retry {link.retries}" if link.state == "Connecting" and link.retries else link.state
-
-
-def figures_line(figures: Figures, now_s: float) -> Text:
-    """What comes; what matters most is first, for narrow terminals."""
-    return Text.assemble(
-        "latency ",
-        (_latency(figures.latency(now_s)), "bold"),
-        f" · {_rates(figures, now_s)} · {figures.gaps:,} gaps · {figures.nodes:,} nodes, {figures.edges:,} edges",
+def state_of(status: ConnectionStatus) -> str:
+    """The state of the connection; while it is lost, with the reason and the next retry."""
+    if status.retry_in_s is not None:
+        return f"{status.state} in {status.retry_in_s:.1f} s, retry {status.retries} ({status.reason})"
+    return (
+        f"{status.state}, retry {status.retries}" if status.state == "Connecting" and status.retries else status.state
     )
 
 
-def history_line(figures: Figures, now_s: float, width: int) -> Text:
+def metrics_line(metrics: WatchMetrics, now_s: float) -> Text:
+    """Latency, rates and size of the graph; the most important first, for narrow terminals."""
+    return Text.assemble(
+        "latency ",
+        (_latency(metrics.latency(now_s)), "bold"),
+        f" · {_rates(metrics, now_s)} · {metrics.gaps:,} gaps · {metrics.nodes:,} nodes, {metrics.edges:,} edges",
+    )
+
+
+def history_line(metrics: WatchMetrics, now_s: float, width: int) -> Text:
     """The last minute, second by second."""
-    latencies, sizes = figures.latency_by_second(now_s), figures.bytes_by_second(now_s)
+    latencies, sizes = metrics.latency_by_second(now_s), metrics.bytes_by_second(now_s)
     largest_ms = max((each for each in latencies if each is not None), default=None)
     largest_size = max((each for each in sizes if each is not None), default=0.0)
     up_to = "" if largest_ms is None else f" to {largest_ms:.1f} ms"
@@ -214,7 +216,7 @@ def history_line(figures: Figures, now_s: float, width: int) -> Text:
 
 
 def selections_line(scene: WatchedScene) -> Text:
-    """What others have selected."""
+    """The selections of other clients."""
     chosen = [f"{each.label or each.node_id} (by {each.client})" for each in reversed(scene.selections)]
     return Text.assemble((" selected ", "reverse"), " " + ", ".join(chosen[:20]))
 
@@ -230,29 +232,29 @@ def legend_line(scene: WatchedScene) -> Text:
     return line
 
 
-def plain_line(figures: Figures, link: Link, now_s: float) -> str:
-    """All figures in a line."""
-    interval = "?" if figures.interval_ms is None else f"{figures.interval_ms:g} ms"
-    layout = {None: "no positions yet", True: "settled", False: "active"}[figures.settled]
-    lost = f" · {figures.gaps:,} gaps" + (f", {link.reconnects} reconnects" if link.reconnects else "")
+def plain_line(metrics: WatchMetrics, status: ConnectionStatus, now_s: float) -> str:
+    """All metrics in a line."""
+    interval = "?" if metrics.interval_ms is None else f"{metrics.interval_ms:g} ms"
+    layout = {None: "no positions yet", True: "settled", False: "active"}[metrics.settled]
+    lost = f" · {metrics.gaps:,} gaps" + (f", {status.reconnects} reconnects" if status.reconnects else "")
     return (
-        f"{state_of(link)} · {figures.nodes:,} nodes, {figures.edges:,} edges, {layout} · {_rates(figures, now_s)} · "
-        f"every {interval} · latency {_latency(figures.latency(now_s))}{lost}"
+        f"{state_of(status)} · {metrics.nodes:,} nodes, {metrics.edges:,} edges, {layout} · {_rates(metrics, now_s)} · "
+        f"every {interval} · latency {_latency(metrics.latency(now_s))}{lost}"
     )
 
 
-def last_line(figures: Figures, watched_s: float) -> str:
-    """What there was in all."""
-    layout = {None: "no positions came", True: "settled in the end", False: "active to the end"}[figures.settled]
+def last_line(metrics: WatchMetrics, watched_s: float) -> str:
+    """Totals of the whole time."""
+    layout = {None: "no positions came", True: "settled in the end", False: "active to the end"}[metrics.settled]
     return (
-        f"watched {figures.nodes:,} nodes, {figures.edges:,} edges for {watched_s:.1f} s: "
-        f"{format_count(figures.updates, 'update')}, {format_count(figures.gaps, 'gap')}, {layout} · "
-        f"latency {_latency(figures.latency_of_all())}"
+        f"watched {metrics.nodes:,} nodes, {metrics.edges:,} edges for {watched_s:.1f} s: "
+        f"{format_count(metrics.updates, 'update')}, {format_count(metrics.gaps, 'gap')}, {layout} · "
+        f"latency {_latency(metrics.total_latency())}"
     )
 
 
-def _rates(figures: Figures, now_s: float) -> str:
-    updates, size = figures.updates_per_s(now_s), figures.bytes_per_s(now_s)
+def _rates(metrics: WatchMetrics, now_s: float) -> str:
+    updates, size = metrics.updates_per_s(now_s), metrics.bytes_per_s(now_s)
     return (
         "– updates/s, – B/s"
         if updates is None or size is None

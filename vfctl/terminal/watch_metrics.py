@@ -1,4 +1,4 @@
-"""What `vfctl watch` counts. Times are handed in: monotonic seconds, and unix µs where the message's are."""
+"""The metrics of `vfctl watch`. The caller passes times: monotonic seconds, and unix µs for messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vfctl.protocol import CompactUpdate, FullGraph, Message, PositionUpdate
 MINUTE_S: Final = 60
 LATENCY_WINDOW_S: Final = 10.0
 RATE_S: Final = 5.0
-"""Rates are of so much time: at rest there is one update a second, and less would flicker."""
+"""Window of the rates. A settled layout sends one update per second, so that a shorter one would flicker."""
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 
@@ -27,21 +27,21 @@ class _Arrival(NamedTuple):
 
 
 class Latency(NamedTuple):
-    """Of the server's time stamp to arrival, ms."""
+    """Time from the server's time stamp to arrival, in ms."""
 
     p50_ms: float
     p95_ms: float
 
 
-class Figures:
+class WatchMetrics:
     """Counts since the start, rates and percentiles of the last seconds, and the last minute second by second.
 
     Attributes:
-        nodes, edges: that are sent to us.
+        nodes, edges: number that the server sends.
         settled: whether the layout is stable; None before the first update.
-        interval_ms: what is promised; None of a server that promises nothing.
-        gaps: rounds that were missing.
-        updates: positions that have come.
+        interval_ms: interval that the server announces; None if it announces none.
+        gaps: missing updates.
+        updates: updates that have arrived.
     """
 
     def __init__(self, now_s: float) -> None:
@@ -56,20 +56,20 @@ class Figures:
         self._all = LatencyHistogram()
         self._next_sequences: range | None = None
 
-    def take(self, message: Message, size: int, *, now_s: float, arrival_us: int, offset_us: int = 0) -> None:
-        """A message has come.
+    def record(self, message: Message, size: int, *, now_s: float, arrival_us: int, offset_us: int = 0) -> None:
+        """Record a message.
 
         Args:
             size: bytes.
             arrival_us: unix time.
-            offset_us: what the server's clock is ahead of ours.
+            offset_us: how far the server's clock is ahead of ours.
         """
         latency_us: float | None = None
         is_update = isinstance(message, PositionUpdate | CompactUpdate)
         if isinstance(message, FullGraph):
             self.nodes, self.edges = len(message.nodes), len(message.edges)
             sequence = message.trailer.sequence if message.trailer else None
-            # The update after it has the same number if our turn in that round is still to come, else the next.
+            # The next update has the same sequence number if our slot of this interval is still to come, else one more.
             self._next_sequences = None if sequence is None else range(sequence, sequence + 2)
         elif isinstance(message, PositionUpdate | CompactUpdate):
             self.updates += 1
@@ -84,25 +84,25 @@ class Figures:
             self._arrivals.popleft()
 
     def updates_per_s(self, now_s: float) -> float | None:
-        """None while there is no second yet."""
+        """Updates per second; None during the first second."""
         return self._rate(now_s, [float(each.is_update) for each in self._since(now_s - RATE_S)])
 
     def bytes_per_s(self, now_s: float) -> float | None:
-        """Of all messages, without WebSocket framing."""
+        """Bytes per second of all messages, without WebSocket framing."""
         return self._rate(now_s, [float(each.size) for each in self._since(now_s - RATE_S)])
 
     def latency(self, now_s: float) -> Latency | None:
-        """Of the last ten seconds; None without a sample."""
+        """Latency of the last ten seconds; None without a sample."""
         samples = [each.latency_us for each in self._since(now_s - LATENCY_WINDOW_S) if each.latency_us is not None]
         return _percentiles(samples)
 
-    def latency_of_all(self) -> Latency | None:
-        """Of the whole time."""
+    def total_latency(self) -> Latency | None:
+        """Latency since the start; None without a sample."""
         summary = self._all.summary()
         return None if summary.p50 is None or summary.p95 is None else Latency(summary.p50, summary.p95)
 
     def latency_by_second(self, now_s: float) -> list[float | None]:
-        """P95 in ms of each second of the last minute, the present one last; None: no sample."""
+        """P95 in ms of each second of the last minute, the current one last; None without a sample."""
         seconds: list[list[float]] = [[] for _ in range(MINUTE_S)]
         for each in self._arrivals:
             age = int(now_s) - int(each.at_s)
@@ -112,7 +112,7 @@ class Figures:
         return [each.p95_ms if each else None for each in found]
 
     def bytes_by_second(self, now_s: float) -> list[float | None]:
-        """Bytes in each second of the last minute but the present one, that before it last; None: before we came."""
+        """Bytes in each complete second of the last minute, the newest last; None before the start."""
         seconds: list[float | None] = [
             0.0 if int(now_s) - age >= int(self._began_s) else None for age in range(MINUTE_S, 0, -1)
         ]

@@ -1,4 +1,4 @@
-"""The graph that `vfctl watch` draws: positions, colours, selections, and from where it is looked at."""
+"""The graph that `vfctl watch` draws: positions, colours, selections and the camera."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from vfctl.terminal.projection import (
 )
 
 COLOURS: Final = 10
-"""As many groups have one of their own; all others share the next."""
+"""This many groups have their own colour; all others share the next one."""
 
 TURN_S: Final = 90.0
-"""Once around."""
+"""Time of one full rotation."""
 STEP: Final = math.radians(10)
 MAX_PITCH: Final = math.radians(85)
 ZOOM: Final = 1.25
 
 FOLLOW: Final = 0.15
-"""How much of a change of the graph's extent a picture follows, so that it does not jump."""
+"""Share of a change of the graph's extent that one frame follows, so that the drawing does not jump."""
 
 
 class Group(NamedTuple):
@@ -53,10 +53,10 @@ class Group(NamedTuple):
 
 
 class Selected(NamedTuple):
-    """What somebody has selected.
+    """The selection of a client.
 
     Attributes:
-        client: the server's number for him.
+        client: the number that the server gave it.
         node_id: which node.
         label: its label, if it is known.
     """
@@ -67,13 +67,13 @@ class Selected(NamedTuple):
 
 
 class WatchedScene:
-    """Takes messages and keys, gives pictures.
+    """Consumes messages and keys, and draws frames.
 
     Attributes:
         by: what colours stand for: `cluster`, `kind` or `depth`.
-        rotates: whether the eye goes around.
+        rotates: whether the camera rotates.
         shows_edges: whether edges are drawn; None: where they are few.
-        changed: something has come, or was turned, since the last picture.
+        changed: a message or a key has changed something since the last frame.
     """
 
     BY: Final = ("cluster", "kind", "depth")
@@ -102,23 +102,23 @@ class WatchedScene:
 
     @property
     def groups(self) -> list[Group]:
-        """What the colours mean, the largest group first (depths in order)."""
+        """The groups that have a colour, the largest first (depths in order)."""
         return self._groups
 
     @property
     def selections(self) -> list[Selected]:
-        """Of all clients, in the order in which they were made."""
+        """The selections of all clients, oldest first."""
         labels = self._graph.metadata.label if self._graph is not None and self._graph.metadata else ()
         return [
             Selected(client, node_id, labels[self._index_of[node_id]] if labels and node_id in self._index_of else "")
             for client, node_id in self._selections.items()
         ]
 
-    def take(self, message: Message) -> None:
-        """A message has come; updates with positions (see `PositionDecoder`)."""
+    def on_message(self, message: Message) -> None:
+        """Apply a message. Updates must be decoded to positions (see `PositionDecoder`)."""
         match message:
             case FullGraph():
-                self._take_graph(message)
+                self._set_graph(message)
             case PositionUpdate() if len(message.nodes) == len(self._index_of):
                 self._positions = _positions(message)
             case Notice(body={"notice": "selection", "client": int(client), "node_id": node_id}):
@@ -130,11 +130,11 @@ class WatchedScene:
         self.changed = True
 
     def reconnected(self) -> None:
-        """The numbers of clients mean nothing any more."""
+        """Forget the selections: the server numbers clients anew."""
         self._selections.clear()
 
-    def press(self, key: bytes) -> None:
-        """What was typed: one key, or the bytes of an arrow."""
+    def on_key(self, key: bytes) -> None:
+        """Apply a key: one byte, or the bytes of an arrow."""
         match key:
             case b" ":
                 self.rotates = not self.rotates
@@ -163,13 +163,13 @@ class WatchedScene:
                 return
         self.changed = True
 
-    def go_on(self, elapsed_s: float) -> None:
-        """So much time has passed."""
+    def advance(self, elapsed_s: float) -> None:
+        """Advance the rotation by this time."""
         if self.rotates:
             self._yaw += elapsed_s / TURN_S * math.tau
 
     def picture(self, canvas: Canvas) -> tuple[Picture, list[tuple[int, int]]]:
-        """What is seen now, and the cells (row, column) of selected nodes."""
+        """The current frame, and the cells (row, column) of selected nodes."""
         self.changed = False
         centre, radius = extent(self._positions)
         follow = FOLLOW if self._radius else 1.0
@@ -186,7 +186,7 @@ class WatchedScene:
         marked = [self._index_of[node_id] for node_id in self._selections.values() if node_id in self._index_of]
         return picture, [cell for index in marked if (cell := cell_of(dots[index], canvas)) is not None]
 
-    def _take_graph(self, graph: FullGraph) -> None:
+    def _set_graph(self, graph: FullGraph) -> None:
         self._graph = graph
         ids = graph.nodes["id"]
         self._index_of = {node_id: index for index, node_id in enumerate(ids.tolist())}
