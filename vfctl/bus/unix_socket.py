@@ -33,6 +33,9 @@ MAX_WAITING_COMMAND_BYTES: Final = 2**20
 LEAST_SEND_BUFFER_BYTES: Final = 128 * 1024
 """Smaller than Linux's default (net.core.wmem_default)."""
 
+CLOSE_TIMEOUT_S: Final = 1.0
+"""How long `BusServer.close` waits for a subscriber that has not read everything."""
+
 _CONNECT_RETRY_S: Final = 0.02
 
 
@@ -228,6 +231,9 @@ class BusServer:
             with contextlib.suppress(asyncio.CancelledError, ConnectionError):
                 await sending
             writer.close()
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await writer.wait_closed()
             self._tasks.discard(task)
 
 

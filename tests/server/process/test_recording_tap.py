@@ -161,7 +161,6 @@ async def test_a_recorder_is_written_to_at_its_pace_and_told_what_it_misses(
     assert found[5] == Envelope(Kind.LOST, TIMESTAMP.pack(16))
     await recorder.close()
     await bus.close()
-    await asyncio.sleep(0.01)  # the other end has been closed by then
 
 
 async def test_what_a_gateway_cannot_hand_on_is_told_to_the_recorder(
@@ -181,7 +180,7 @@ async def test_what_a_gateway_cannot_hand_on_is_told_to_the_recorder(
     for number in range(sent):  # without a moment for the source, which runs in the same loop
         gateway.send(Envelope(Kind.HEARD, TIMESTAMP.pack(number) + bytes(1000), gateway=1, client=2))
     heard = [await anext(envelopes)]
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # until the source has read what the gateway could send; nothing tells when
     gateway.send(Envelope(Kind.HEARD, TIMESTAMP.pack(sent) + b"the last", gateway=1, client=2))
     await gateway.close()
     async with asyncio.timeout(5):
@@ -192,7 +191,6 @@ async def test_what_a_gateway_cannot_hand_on_is_told_to_the_recorder(
     assert missing + sum(each.kind is Kind.HEARD for each in heard) == sent + 1
     await recorder.close()
     await bus.close()
-    await asyncio.sleep(0.01)
 
 
 async def test_what_could_not_be_handed_on_is_told_even_if_nothing_follows(
@@ -217,7 +215,6 @@ async def test_what_could_not_be_handed_on_is_told_even_if_nothing_follows(
     assert count + TIMESTAMP.unpack(envelope.payload)[0] == 2000
     await recorder.close()
     await bus.close()
-    await asyncio.sleep(0.01)
 
 
 # --- the thread
@@ -342,7 +339,9 @@ async def test_a_server_records_what_it_sends_and_what_clients_send(tmp_path: Pa
             await connection.send(encode(Heartbeat(1)))
             while not isinstance(decode(await connection.recv()), Heartbeat):
                 pass
-            await asyncio.sleep(0.4)
+            for _ in range(8):  # the recording goes on for as many states
+                while not isinstance(decode(await connection.recv()), PositionUpdate):
+                    pass
         metrics = await asyncio.to_thread(fetch, server.url.replace("ws:", "http:").replace("/ws", "/metrics"))
     assert server.recording_failure is None
     found = messages(path)
