@@ -15,7 +15,7 @@ from vfctl.capture import open_capture
 from vfctl.capture.encodings import recorded_states
 from vfctl.capture.timeline import decoded
 from vfctl.cli.app import run
-from vfctl.loadtest.results.model import schema_of
+from vfctl.loadtest.results.schema import schema_of
 from vfctl.protocol import (
     EDGE_DTYPE,
     NODE_DTYPE,
@@ -72,7 +72,7 @@ def test_a_graph_is_laid_out_to_rest(graph: Path, tmp_path: Path, capfd: pytest.
     described = schema_of("bandwidth")
     jsonschema.validate(document, described)
     assert set(described["properties"]) == set(document)
-    assert set(described["$defs"]["EncodingFigures"]["properties"]) == set(document["phases"]["moving"]["raw"])
+    assert set(described["$defs"]["EncodingMetrics"]["properties"]) == set(document["phases"]["moving"]["raw"])
     assert 4000 < document["steps_per_extent"] < 5500
     for phase in ("moving", "at_rest"):
         uses = document["phases"][phase]

@@ -96,6 +96,6 @@ def test_a_search_is_told_as_a_table() -> None:
     probes = [Probe(load=load, held=load < 500, results=results) for load in (500, 250)]
     found = FindResults(schema="vfctl.find/1", find="clients", load=250, at_limit=False, probes=probes)
     text = printed(search_table(found, "clients"))
-    assert "the highest that holds: 250 clients" in text
+    assert "highest load: 250 clients" in text
     assert text.index("250 │") < text.index("500 │")
-    assert "not even the lowest" in printed(search_table(found.model_copy(update={"load": None}), "clients"))
+    assert "even at the lowest load" in printed(search_table(found.model_copy(update={"load": None}), "clients"))

@@ -11,7 +11,7 @@ import pytest
 from vfctl.cli.app import run
 from vfctl.cli.loadtest_reports import ReportPaths, append_summary, write_report, write_reports
 from vfctl.errors import InputError, UsageError
-from vfctl.loadtest.results.model import DOCUMENTS, schema_of
+from vfctl.loadtest.results.schema import DOCUMENTS, schema_of
 
 NOWHERE = "ws://127.0.0.1:9/ws"
 

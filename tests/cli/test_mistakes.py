@@ -144,7 +144,7 @@ MISTAKES = [
     ("capture cut REC.bin OUT.mcap --from 1:30", 2, ["--from is '1:30', expected a duration"]),
     # --- gates ----------------------------------------------------------------------------------------------------
     ("loadtest --gate p95", 2, ["PATH OPERATOR NUMBER", "latency_ms.p95 < 30ms"]),
-    ("loadtest --gate 'p95 < 30ms'", 2, ["no figure p95", "latency_ms.p95"]),
+    ("loadtest --gate 'p95 < 30ms'", 2, ["no metric p95", "latency_ms.p95"]),
     ("loadtest --gate 'latency_ms.p59 < 30'", 2, ["did you mean latency_ms.p9"]),
     ("loadtest --gate 'latency_ms.p95 < 30MB'", 2, ["latency_ms.p95 is in ms"]),
     ("loadtest --gate 'latency_ms.p95 < fast'", 2, ["PATH OPERATOR NUMBER"]),

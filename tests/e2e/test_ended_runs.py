@@ -18,7 +18,7 @@ from vfctl.errors import PeerError
 from vfctl.loadtest.control.conductor import Conductor, Stop
 from vfctl.loadtest.control.run import run_loadtest
 from vfctl.loadtest.generator.shard_process import Finish
-from vfctl.loadtest.results.model import schema_of
+from vfctl.loadtest.results.schema import schema_of
 from vfctl.loadtest.scenario.model import Scenario
 
 from .conftest import Vfctl, report_options, run, spawned
@@ -107,7 +107,7 @@ def test_the_second_of_three_runs_is_interrupted(live: str, tmp_path: Path) -> N
     results, suite, markdown, page = reports(tmp_path)
     assert results["repeat"] == {"asked": 3, "begun": 2, "counted": 1}
     assert (results["interrupted"], results["duration_s"]) == (True, pytest.approx(1.2, abs=0.05))
-    text = "The run was interrupted before its end. It was run 2 of 3. Figures are of the one before."
+    text = "The run was interrupted before its end. It was run 2 of 3. The metrics are from the run before."
     assert text in markdown
     assert text in page
     assert suite.find("testcase/skipped") is not None

@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import jsonschema
 
 from vfctl.loadtest.reports.wording import decision
-from vfctl.loadtest.results.model import AbResults, schema_of
+from vfctl.loadtest.results.model import AbResults
+from vfctl.loadtest.results.schema import schema_of
 
 from .conftest import report_options, run
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import jsonschema
 
-from vfctl.loadtest.results.model import schema_of
+from vfctl.loadtest.results.schema import schema_of
 
 from .conftest import REPORTS, Vfctl, report_options, wait_until_measuring
 

@@ -15,7 +15,7 @@ from vfctl.loadtest.results.model import (
     GateVerdict,
     Generator,
     LoadtestResults,
-    RoleFigures,
+    RoleMetrics,
     Stage,
 )
 from vfctl.quantities import format_byte_rate
@@ -26,7 +26,7 @@ _PERCENTILES: Final = ("p50", "p95", "p99")
 
 def results_tables(results: LoadtestResults) -> list[Table]:
     """Latency and bandwidth, then roles and stages if there are several, then the gates."""
-    tables = [_latency_table(results), _figures_table(results)]
+    tables = [_latency_table(results), _metrics_table(results)]
     if len(results.roles) > 1:
         tables.append(_parts_table("role", results.roles.items()))
     if sum(stage.measured for stage in results.stages) > 1 or len(results.stages) > 2:
@@ -53,15 +53,15 @@ def _latency_table(results: LoadtestResults) -> Table:
     return table
 
 
-def _figures_table(results: LoadtestResults) -> Table:
+def _metrics_table(results: LoadtestResults) -> Table:
     clients, throughput, frames, clock = results.clients, results.throughput, results.frames, results.clock
     table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")
     table.add_column("", style="dim")
-    each = f"{throughput.messages_per_s_per_client:.2f}/s a client"
+    each = f"{throughput.messages_per_s_per_client:.2f}/s per client"
     table.add_row("messages", f"{throughput.messages_per_s:,.0f}/s", each)
-    each = f"{format_byte_rate(throughput.bytes_per_s_per_client)} a client"
+    each = f"{format_byte_rate(throughput.bytes_per_s_per_client)} per client"
     table.add_row("bandwidth", format_byte_rate(throughput.bytes_per_s), each)
     wrong = f", [red]{frames.wrong:,} wrong[/]" if frames.wrong else ""
     table.add_row("frames", f"{frames.received:,}", f"{frames.gaps:,} missing{wrong}")
@@ -73,7 +73,7 @@ def _figures_table(results: LoadtestResults) -> Table:
         f"{clients.reconnects:,} reconnects",
     )
     if clock.corrected_by_ms:
-        error = f"is the server's ahead, ± {clock.error_ms:.3f} ms; corrected"
+        error = f"server clock ahead, ± {clock.error_ms:.3f} ms; corrected"
         table.add_row("clock", f"{clock.offset_ms:+,.3f} ms", error)
     _add_generator(table, results.generator)
     for reason, count in list(results.errors.items())[:_ERRORS_SHOWN]:
@@ -93,7 +93,7 @@ def _add_generator(table: Table, generator: Generator) -> None:
         table.add_row("verdict", f"[green]{generator.verdict}[/]", "")
 
 
-def _parts_table(title: str, parts: Iterable[tuple[str, RoleFigures | Stage]]) -> Table:
+def _parts_table(title: str, parts: Iterable[tuple[str, RoleMetrics | Stage]]) -> Table:
     """One row for each role or stage."""
     table = Table()
     table.add_column(title, overflow="fold")
@@ -112,9 +112,9 @@ def _parts_table(title: str, parts: Iterable[tuple[str, RoleFigures | Stage]]) -
 
 
 def _spread_table(results: LoadtestResults) -> Table:
-    """The variation between runs."""
-    table = Table(title=f"{len(results.runs)} runs; the figures above are their medians")
-    for name in ("", "least", "median", "most", "by run"):
+    """How much the runs differ."""
+    table = Table(title=f"{len(results.runs)} runs; the metrics above are their medians")
+    for name in ("", "min", "median", "max", "by run"):
         table.add_column(name, justify="left" if name in ("", "by run") else "right")
     for label, path in _SPREAD_SHOWN.items():
         spread = (results.spread or {}).get(path)
@@ -144,9 +144,9 @@ def gates_table(gates: Sequence[GateVerdict]) -> Table:
 
 
 def search_table(found: FindResults, unit: str) -> Table:
-    """The loads that a search has tried, and the highest that holds."""
+    """The loads that a search tried, and the highest at which all gates passed."""
     load = found.load
-    title = f"not even the lowest load holds: {unit}" if load is None else f"the highest that holds: {load:,g} {unit}"
+    title = f"the gates failed even at the lowest load: {unit}" if load is None else f"highest load: {load:,g} {unit}"
     table = Table(title=title + (", which is the limit" if found.at_limit else ""))
     for name in (unit, "P50 ms", "P95 ms", "P99 ms", "messages/s", ""):
         table.add_column(name, justify="right")
@@ -154,7 +154,7 @@ def search_table(found: FindResults, unit: str) -> Table:
         results = probe.results
         latency = (milliseconds(getattr(results.latency_ms, column)) for column in _PERCENTILES)
         rate = f"{results.throughput.messages_per_s:,.0f}"
-        table.add_row(f"{probe.load:,g}", *latency, rate, "[green]holds[/]" if probe.held else "[red]does not[/]")
+        table.add_row(f"{probe.load:,g}", *latency, rate, "[green]passed[/]" if probe.held else "[red]failed[/]")
     return table
 
 

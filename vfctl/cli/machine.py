@@ -18,7 +18,7 @@ from vfctl.loadtest.control.preflight import preflight, read_limits
 from vfctl.loadtest.generator.plan import LOOPBACK_EXAMPLE, REMOTE_EXAMPLE, source_addresses
 from vfctl.loadtest.reports.as_data import render_json
 from vfctl.loadtest.results.comparison import Question
-from vfctl.loadtest.results.model import NoiseScore
+from vfctl.loadtest.results.schema import NoiseScore
 from vfctl.terminal.output import log_line, stderr_console, stdout_console, until_stdout_closes
 
 

@@ -19,7 +19,8 @@ from vfctl.loadtest.results.comparable import check_comparable, check_same_test,
 from vfctl.loadtest.results.comparison import Question, compare_runs
 from vfctl.loadtest.results.file import read_pair, read_results
 from vfctl.loadtest.results.gate_verdicts import check_baseline, check_path, judge
-from vfctl.loadtest.results.model import DOCUMENTS, ComparisonDocument, LoadtestResults, schema_of
+from vfctl.loadtest.results.model import ComparisonDocument, LoadtestResults
+from vfctl.loadtest.results.schema import DOCUMENTS, schema_of
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
 
 

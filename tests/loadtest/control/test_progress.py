@@ -10,12 +10,12 @@ import pytest
 from vfctl.loadtest.control.progress import ProgressFold
 from vfctl.loadtest.generator.observations import Outcome
 from vfctl.loadtest.generator.shard_process import Progress
-from vfctl.loadtest.results.model import SecondFigures
+from vfctl.loadtest.results.model import SecondMetrics
 from vfctl.metrics import LatencyHistogram
 
 
-def second(*values: object) -> SecondFigures:
-    return SecondFigures.model_validate(dict(zip(SecondFigures.model_fields, values, strict=True)))
+def second(*values: object) -> SecondMetrics:
+    return SecondMetrics.model_validate(dict(zip(SecondMetrics.model_fields, values, strict=True)))
 
 
 def progress(

@@ -14,7 +14,7 @@ from vfctl.loadtest.generator.health import Health
 from vfctl.loadtest.generator.observations import ConnectStats, Observations, Outcome
 from vfctl.loadtest.reports.as_html import render
 from vfctl.loadtest.results.gate_verdicts import judged
-from vfctl.loadtest.results.model import LoadtestResults, SecondFigures
+from vfctl.loadtest.results.model import LoadtestResults, SecondMetrics
 from vfctl.loadtest.scenario.gates import parse_gate
 
 GATES = ("latency_ms.p95 < 30", "latency_ms.p99 < 0.1", "voice_ms.p95 < 200")
@@ -23,12 +23,12 @@ GATES = ("latency_ms.p95 < 30", "latency_ms.p99 < 0.1", "voice_ms.p95 < 200")
 MakeReportable = Callable[..., LoadtestResults]
 
 
-def a_second(t_s: int, *, stage: str = "hold", measured: bool = True) -> SecondFigures:
+def a_second(t_s: int, *, stage: str = "hold", measured: bool = True) -> SecondMetrics:
     swing = 1 + 0.3 * math.sin(t_s / 2)
     connected = min(300, 100 * (t_s + 1))
     latencies_ms = (2 * swing, 3.5 * swing, 5 * swing)
     values = (t_s, stage, measured, connected, 6000 * swing, 5.3e7 * swing, *latencies_ms, 5.2 * swing)
-    return SecondFigures(**dict(zip(SecondFigures.model_fields, values, strict=True)))
+    return SecondMetrics(**dict(zip(SecondMetrics.model_fields, values, strict=True)))
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from vfctl.loadtest.reports import as_data, as_html, as_junit, as_markdown
 from vfctl.loadtest.reports.charts import over_time
 from vfctl.loadtest.results.comparable import compare_sides
 from vfctl.loadtest.results.model import (
-    DOCUMENTS,
     AbResults,
     Comparison,
     ComparisonDocument,
@@ -28,9 +27,9 @@ from vfctl.loadtest.results.model import (
     GateVerdict,
     LoadtestResults,
     Probe,
-    schema_of,
 )
 from vfctl.loadtest.results.repeats import fold
+from vfctl.loadtest.results.schema import DOCUMENTS, schema_of
 from vfctl.loadtest.scenario.gates import parse_gate
 
 from .conftest import MakeReportable, a_second, with_gates
@@ -70,7 +69,7 @@ def test_a_gate_is_a_test_case_with_value_and_limit_in_its_failure(reportable: M
     suite = junit(with_gates(reportable()))
     assert case(suite, "latency_ms.p95 < 30").find("failure") is None
     failure = case(suite, "latency_ms.p99 < 0.1").find("failure")
-    assert failure.get("message").startswith("latency_ms.p99 < 0.1: does not hold, the value is 5.")
+    assert failure.get("message").startswith("latency_ms.p99 < 0.1: failed, the value is 5.")
     assert failure.get("message").endswith(" ms and the limit 0.1 ms")
     assert case(suite, "voice_ms.p95 < 200").find("failure").get("message") == "voice_ms.p95 < 200: no data"
     assert suite.get("timestamp") == "2023-11-14T22:13:20"
@@ -94,15 +93,15 @@ def test_what_strict_minds_fails_only_with_strict(reportable: MakeReportable) ->
 
 def test_a_partial_run_is_marked_in_every_report(reportable: MakeReportable) -> None:
     results = with_gates(reportable(interrupted=True))
-    assert "interrupted" in case(junit(results), "the run went to its end").find("skipped").get("message")
+    assert "interrupted" in case(junit(results), "the run was complete").find("skipped").get("message")
     assert "> **Partial.** The run was interrupted before its end." in as_markdown.render(results)
 
 
 def test_an_aborted_run_is_partial_and_says_by_which_gate(reportable: MakeReportable) -> None:
     aborted = GateVerdict(expression="latency_ms.p95 < 1 after 2s", value=4.25, passed=False, limit=1.0, reason="")
     results = with_gates(reportable()).model_copy(update={"aborted": aborted})
-    message = case(junit(results), "the run went to its end").find("skipped").get("message")
-    assert "latency_ms.p95 < 1 after 2s: does not hold, the value is 4.25 ms and the limit 1 ms." in message
+    message = case(junit(results), "the run was complete").find("skipped").get("message")
+    assert "latency_ms.p95 < 1 after 2s: failed, the value is 4.25 ms and the limit 1 ms." in message
     assert "> **Partial.** The run was ended early by an abort gate" in as_markdown.render(results)
 
 
@@ -151,7 +150,7 @@ def test_the_schema_is_one_and_describes_every_key_of_the_results(reportable: Ma
 def test_repeated_runs_are_described_and_told(reportable: MakeReportable) -> None:
     results = fold([reportable(url=f"ws://{number}/") for number in range(3)])
     check_schema(results)
-    assert "3 runs: figures are medians" in as_markdown.render(results)
+    assert "3 runs: metrics are medians" in as_markdown.render(results)
     assert junit(results).get("tests") == "3"
 
 
@@ -160,7 +159,7 @@ def test_a_run_that_failed_is_an_error_in_every_report(reportable: MakeReportabl
     check_schema(results)
     suite = junit(results)
     assert (suite.get("errors"), suite.get("failures")) == ("1", "0")
-    message = case(suite, "the run went to its end").find("error").get("message")
+    message = case(suite, "the run was complete").find("error").get("message")
     assert message == "The run failed: a `generator` died."
     text = as_markdown.render(results)
     assert text.startswith("## ❌")
@@ -182,9 +181,9 @@ def test_a_run_that_has_measured_nothing_has_not_passed(make_results: MakeReport
     assert results.gates[0].passed
     text = as_markdown.render(results)
     assert text.startswith("## ❌")
-    assert "> **Failed.** Not a single message was received in the measured time." in text
+    assert "> **Failed.** No message was received in the measured time." in text
     page = as_html.render(results)
-    assert "<strong>Failed.</strong> Not a single message" in page
+    assert "<strong>Failed.</strong> No message" in page
     text = as_markdown.render(results.model_copy(update={"interrupted": True}))
     assert "**Failed.**" not in text
     assert "**Partial.**" in text
@@ -192,7 +191,7 @@ def test_a_run_that_has_measured_nothing_has_not_passed(make_results: MakeReport
 
 def test_a_side_that_has_measured_nothing_is_told(reportable: MakeReportable, make_results: MakeReportable) -> None:
     both = compare_sides(reportable(), make_results(Observations()), [])
-    why = "B: Not a single message was received in the measured time."
+    why = "B: No message was received in the measured time."
     assert why in as_markdown.render(both)
     assert why in as_html.render(both)
 

@@ -15,7 +15,7 @@ from vfctl.loadtest.generator.heartbeats import ClockSample
 from vfctl.loadtest.generator.observations import ConnectStats, Observations, Outcome, StageObservations
 from vfctl.loadtest.generator.shard_process import Report
 from vfctl.loadtest.results.build import FinishedRun, FinishedStage, MeasuredRun, build_results
-from vfctl.loadtest.results.model import GateVerdict, SecondFigures
+from vfctl.loadtest.results.model import GateVerdict, SecondMetrics
 from vfctl.loadtest.scenario.model import Scenario
 from vfctl.loadtest.scenario.roles import SlowReader, Speaker, Viewer
 from vfctl.loadtest.scenario.stages import Hold, Ramp, Spike
@@ -49,12 +49,12 @@ def observations(count: int, seed: int, *, later_us: int = 0, voice: bool = Fals
     return made
 
 
-def a_second(t_s: int, stage: str, measured: bool) -> SecondFigures:
+def a_second(t_s: int, stage: str, measured: bool) -> SecondMetrics:
     swing = 1 + 0.3 * math.sin(t_s / 2)
     latencies_ms = [round(each * swing, 3) for each in (2, 3.5, 5)] if t_s else [None] * 3
     rates = round(6000 * swing, 1), round(3.0e7 * swing, 1)
     values = (t_s, stage, measured, min(300, 100 * (t_s + 1)), *rates, *latencies_ms, round(5.2 * swing, 1))
-    return SecondFigures(**dict(zip(SecondFigures.model_fields, values, strict=True)))
+    return SecondMetrics(**dict(zip(SecondMetrics.model_fields, values, strict=True)))
 
 
 def a_run(

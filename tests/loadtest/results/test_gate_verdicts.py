@@ -147,7 +147,7 @@ def test_a_missing_baseline_is_a_mistake_of_usage() -> None:
     ],
 )
 def test_a_path_that_results_do_not_have_is_a_mistake_of_usage(expression: str, advice: str) -> None:
-    with pytest.raises(UsageError, match="no figure") as refused:
+    with pytest.raises(UsageError, match="no metric") as refused:
         check_path(parse_gate(expression))
     assert advice in (refused.value.hint or "")
 

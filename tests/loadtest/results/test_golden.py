@@ -29,8 +29,9 @@ from vfctl.loadtest.reports import as_data, as_html, as_junit, as_markdown
 from vfctl.loadtest.results.build import MeasuredRun, not_run
 from vfctl.loadtest.results.comparable import compare_sides
 from vfctl.loadtest.results.gate_verdicts import judged
-from vfctl.loadtest.results.model import DOCUMENTS, AbResults, FindResults, LoadtestResults, Probe, schema_of
+from vfctl.loadtest.results.model import AbResults, FindResults, LoadtestResults, Probe
 from vfctl.loadtest.results.repeats import fold
+from vfctl.loadtest.results.schema import DOCUMENTS, schema_of
 from vfctl.loadtest.scenario.gates import parse_gate
 from vfctl.metrics.histogram import decode_counts
 from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, PositionUpdate, encode

@@ -13,7 +13,8 @@ from typing import Final
 from vfctl.loadtest.control.conductor import Stop
 from vfctl.loadtest.control.live import Status
 from vfctl.loadtest.control.run import run_loadtest
-from vfctl.loadtest.results.model import LoadtestResults, NoiseFigures, NoiseScore
+from vfctl.loadtest.results.model import LoadtestResults
+from vfctl.loadtest.results.schema import NoiseMetrics, NoiseScore
 from vfctl.loadtest.scenario.model import EmbeddedServer, Scenario
 from vfctl.server.process.launch import launch
 
@@ -97,9 +98,9 @@ def score(runs: Sequence[LoadtestResults], before: CpuTimes | None = None, after
     )
 
 
-def _noise(values_ms: Sequence[float]) -> NoiseFigures:
+def _noise(values_ms: Sequence[float]) -> NoiseMetrics:
     spread_ms = statistics.stdev(values_ms)
-    return NoiseFigures(
+    return NoiseMetrics(
         median=round(statistics.median(values_ms), 3),
         min=min(values_ms),
         max=max(values_ms),

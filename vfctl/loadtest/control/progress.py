@@ -12,7 +12,7 @@ from typing import Final
 
 from vfctl.loadtest.generator.observations import Outcome
 from vfctl.loadtest.generator.shard_process import Progress
-from vfctl.loadtest.results.model import SecondFigures
+from vfctl.loadtest.results.model import SecondMetrics
 from vfctl.metrics import LatencyHistogram
 from vfctl.metrics.histogram import Summary
 
@@ -102,7 +102,7 @@ class ProgressFold:
         self._shards = shards
         self._newest: dict[int, Progress] = {}
         self._open: dict[int, _OpenSecond] = {}
-        self._seconds: list[SecondFigures] = []
+        self._seconds: list[SecondMetrics] = []
         self._stages: list[tuple[str, float | None]] = []
         self.stage = StageProgress(began_s)
         self.latency = Summary(0)
@@ -133,7 +133,7 @@ class ProgressFold:
             while len(self._seconds) + 1 <= seen_s:
                 self._close_second(1.0)
 
-    def finish(self) -> tuple[SecondFigures, ...]:
+    def finish(self) -> tuple[SecondMetrics, ...]:
         """End the run: all seconds, oldest first. The last one may be shorter."""
         if not self.silent:
             seen_s = max(newest.at_s for newest in self._newest.values()) - self._began_s
@@ -142,7 +142,7 @@ class ProgressFold:
         return self.seconds
 
     @property
-    def seconds(self) -> tuple[SecondFigures, ...]:
+    def seconds(self) -> tuple[SecondMetrics, ...]:
         """The complete seconds, oldest first."""
         return tuple(self._seconds)
 
@@ -204,7 +204,7 @@ class ProgressFold:
         name, measured_from_s = self._stages[stage] if stage < len(self._stages) else ("", None)
         self.latency = seen.latency.summary()
         self._seconds.append(
-            SecondFigures(
+            SecondMetrics(
                 t_s=number,
                 stage=name,
                 measured=measured_from_s is not None and self._began_s + number >= measured_from_s,

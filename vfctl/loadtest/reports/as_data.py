@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from vfctl.loadtest.results.model import AbResults, LoadtestResults, SecondFigures
+from vfctl.loadtest.results.model import AbResults, LoadtestResults, SecondMetrics
 
 
 def render_json(document: BaseModel) -> str:
@@ -22,14 +22,14 @@ def render_csv(results: LoadtestResults | AbResults) -> str:
 
     Of two servers it is the rows of A, then those of B, with `side` before them.
     """
-    sides: dict[str, Sequence[SecondFigures]]
+    sides: dict[str, Sequence[SecondMetrics]]
     if isinstance(results, AbResults):
         sides, first = {"a": results.a.seconds, "b": results.b.seconds}, ["side"]
     else:
         sides, first = {"": results.seconds}, []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*first, *SecondFigures.model_fields])
+    writer.writerow([*first, *SecondMetrics.model_fields])
     for side, seconds in sides.items():
         for second in seconds:
             values = (int(value) if isinstance(value, bool) else value for _, value in second)

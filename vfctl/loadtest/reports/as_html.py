@@ -1,4 +1,4 @@
-"""One HTML page with plots that needs nothing beside itself: no script, no font, no file, no network."""
+"""One HTML page with plots. It needs nothing else: no script, no font, no file, no network."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _template(name: str) -> Template:
 
 
 def _charts(results: LoadtestResults | AbResults) -> list[Chart]:
-    """All plots of a page, each with a line for each server; a single server's line is named after the plot."""
+    """All plots of a page, each with one line per server. A single server's line is named after the metric."""
     sides = sides_of(results)
     seconds = [side[0] for side in zip(*(side.seconds for side in sides.values()), strict=False)]
 
@@ -92,10 +92,10 @@ def _charts(results: LoadtestResults | AbResults) -> list[Chart]:
     percentiles, connects = distributions("latency", "latency_ms"), distributions("connect", "connect_ms")
     schedule = ""
     if isinstance(results, LoadtestResults):
-        percentiles |= distributions("against the schedule", "latency_corrected_ms")
-        schedule = " Against the schedule: from when a round was promised, missed ones included."
+        percentiles |= distributions("corrected", "latency_corrected_ms")
+        schedule = " Corrected: for coordinated omission, from when an update was due. Missing updates count, too."
         if results.reconnect_ms.count:
-            connects |= distributions("back after a loss", "reconnect_ms")
+            connects |= distributions("reconnect", "reconnect_ms")
     rates = series("bandwidth", "bytes_per_s")
     divisor, unit = byte_rate_scale(max((rate or 0.0 for values in rates.values() for rate in values), default=0.0))
     at_end = f"Connected at the end of each second. {_SHADED}"
@@ -115,8 +115,8 @@ def _charts(results: LoadtestResults | AbResults) -> list[Chart]:
 
 
 def _curve(results: LoadtestResults, key: str) -> Curve:
-    """Points (percent, ms) from 0 % to where one value of all is left, at most 99.999 %; none if nothing was recorded.
-    Of repeated runs they are those of the middle run.
+    """Points (percent, ms) from 0 % to where one value is left, at most 99.999 %; none if nothing was recorded. Of
+    repeated runs they are those of the middle run.
     """
     index = middle_run(results.runs)
     max_ms = getattr(results, key).max

@@ -27,9 +27,9 @@ _COUNTED: Final = {"failures": "failure", "errors": "error", "skipped": "skipped
 def render(results: LoadtestResults | AbResults, *, strict: bool = False) -> str:
     """A `testsuites` document with one suite.
 
-    Beside the gates there are cases that every run has, since Jenkins takes a suite without any for a failure: that
-    something was measured, that the generator was not the bottleneck, that the run went to its end. The last two are
-    skipped, not failed, where the exit code does not mind either; a run that failed is an error.
+    Every run has three more cases, because Jenkins treats a suite without cases as a failure: messages were received,
+    the generator was not the bottleneck, and the run was complete. The last two are skipped, not failed, if they do not
+    change the exit code. A run that failed is an error.
 
     Args:
         strict: a saturated generator, and clients that failed or were lost, are failures.
@@ -86,7 +86,7 @@ def _gate_cases(suite: Xml.Element, gates: Sequence[GateVerdict], time_s: float)
 
 
 def _health_cases(suite: Xml.Element, results: LoadtestResults, strict: bool, prefix: str) -> None:
-    case = _case(suite, "run", f"{prefix}something was measured")
+    case = _case(suite, "run", f"{prefix}messages were received")
     if reason := nothing_measured(results):
         _verdict(case, "failure", reason)
     case = _case(suite, "run", f"{prefix}the generator was not the bottleneck")
@@ -101,7 +101,7 @@ def _health_cases(suite: Xml.Element, results: LoadtestResults, strict: bool, pr
 
 
 def _end_case(suite: Xml.Element, results: LoadtestResults | AbResults) -> None:
-    case = _case(suite, "run", "the run went to its end")
+    case = _case(suite, "run", "the run was complete")
     if reason := failure(results):
         _verdict(case, "error", reason)
     elif reason := partial(results):
@@ -128,5 +128,5 @@ def _whole(suite: Xml.Element) -> str:
 
 
 def _allowed(text: str) -> str:
-    """XML 1.0 has no way to write most control characters, nor single surrogates."""
+    """XML 1.0 cannot represent most control characters, or lone surrogates."""
     return _FORBIDDEN.sub("\ufffd", text)

@@ -25,8 +25,7 @@ _ERRORS_SHOWN: Final = 8
 
 
 def render(results: LoadtestResults | AbResults, *, strict: bool = False) -> str:
-    """GitHub's dialect: the verdict, what makes it doubtful, the gates, then the metrics. Of two servers it is the
-    decision, the gates, then both in one table.
+    """GitHub's dialect: the verdict, the reasons to doubt it, the gates, then the metrics. Two servers share a table.
 
     Args:
         strict: see `fault`.
@@ -103,8 +102,8 @@ def _rows(results: LoadtestResults) -> Iterable[Sequence[str]]:
         f"{clients.connected:,}",
         f"of {clients.target:,}; {clients.failed:,} failed, {clients.lost:,} lost",
     )
-    yield "messages", f"{rate.messages_per_s:,.0f}/s", f"{rate.messages_per_s_per_client:.2f}/s a client"
-    yield "bandwidth", format_byte_rate(rate.bytes_per_s), f"{format_byte_rate(rate.bytes_per_s_per_client)} a client"
+    yield "messages", f"{rate.messages_per_s:,.0f}/s", f"{rate.messages_per_s_per_client:.2f}/s per client"
+    yield "bandwidth", format_byte_rate(rate.bytes_per_s), f"{format_byte_rate(rate.bytes_per_s_per_client)} per client"
     yield "frames", f"{frames.received:,}", f"{frames.gaps:,} missing, {frames.wrong:,} wrong"
     yield "generator", f"{results.generator.cpu_percent:.0f} % CPU", _escaped(results.generator.verdict)
     for reason, count in list(results.errors.items())[:_ERRORS_SHOWN]:

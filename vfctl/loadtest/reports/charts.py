@@ -1,4 +1,4 @@
-"""Charts as geometry: lines, ticks and bands in the units of an SVG's view box. The template draws them."""
+"""Charts as geometry: lines, ticks and bands in the units of an SVG view box. The template draws them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vfctl.loadtest.results.model import Latency, SecondFigures
+from vfctl.loadtest.results.model import Latency, SecondMetrics
 from vfctl.quantities import format_three_digits
 
 WIDTH: Final = 720
 HEIGHT: Final = 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 32, 28
 POINTS: Final = 400
-"""A line has no more: a day of seconds would be megabytes, and a screen shows no more."""
+"""A line has at most this many: one per second of a day would be megabytes, and no screen shows more."""
 
 Values = Sequence[float | None]
 
@@ -24,7 +24,7 @@ Curve = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A mark on an axis: where, and what stands there."""
+    """A mark on an axis: its position and its label."""
 
     at: float
     label: str
@@ -32,7 +32,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A stretch of the time axis that is shaded, with the stage's name if it fits."""
+    """A shaded part of the time axis, with the stage's name if it fits."""
 
     x: float
     width: float
@@ -41,21 +41,21 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A series as it is drawn, and the figures that stand beside it.
+    """A series as it is drawn, and its summary.
 
     Attributes:
         label: its name.
         path: SVG path data.
         area: the same down to the axis, closed; empty for a line that is not filled.
-        dots: values that have no neighbour to be joined with, as (x, y).
-        figures: for the table beside the plot, in the order of the chart's columns.
+        dots: values without a neighbour to connect to, as (x, y).
+        summary: for the table beside the plot, in the order of the chart's columns.
     """
 
     label: str
     path: str
     area: str
     dots: tuple[tuple[float, float], ...]
-    figures: tuple[str, ...]
+    summary: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,10 @@ class Chart:
 
     Attributes:
         key: an id, unique in the page.
-        title, note: its heading, and what is to be known when reading it.
+        title, note: its heading, and how to read it.
         unit: of the vertical axis.
         x_ticks, y_ticks: the marks of the axes.
-        bands: measured stretches.
+        bands: measured time.
         lines: what is plotted.
         columns: of the table beside it.
     """
@@ -106,7 +106,7 @@ def over_time(
     key: str,
     title: str,
     unit: str,
-    seconds: Sequence[SecondFigures],
+    seconds: Sequence[SecondMetrics],
     series: Mapping[str, Values],
     note: str = "",
     *,
@@ -120,7 +120,7 @@ def over_time(
         seconds: for the time axis, and what of it was measured.
         series: one value for each of `seconds`, by label.
         divisor: values are divided by it.
-        worst: where seconds have to be put together, the highest of them is drawn, else their mean.
+        worst: if several seconds become one point, it is the highest of them, otherwise their mean.
     """
     span_s = max(1, len(seconds))
     stride = math.ceil(span_s / POINTS)
@@ -152,7 +152,7 @@ def over_time(
 
 
 def percentile_curves(key: str, title: str, curves: Mapping[str, tuple[Curve, Latency]], note: str = "") -> Chart:
-    """Distributions, on an axis that gives every further nine the same room.
+    """Distributions, on an axis where each further nine takes the same width.
 
     Args:
         curves: by label, the points, none where nothing was recorded; and the summary of the same latencies.
@@ -164,8 +164,8 @@ def percentile_curves(key: str, title: str, curves: Mapping[str, tuple[Curve, La
     lines = []
     for label, (points, summary) in curves.items():
         xs = [_x(_nines(percent) / width) for percent, _ in points]
-        figures = tuple(format_three_digits(getattr(summary, name)) for name in ("p50", "p95", "p99", "max"))
-        lines.append(_line(label, xs, [value for _, value in points], ticks[-1], figures))
+        columns = tuple(format_three_digits(getattr(summary, name)) for name in ("p50", "p95", "p99", "max"))
+        lines.append(_line(label, xs, [value for _, value in points], ticks[-1], columns))
     marks = [(0.0, "0 %"), (50.0, "50 %"), (90.0, "90 %"), (99.0, "99 %"), (99.9, "99.9 %"), (99.99, "99.99 %")]
     x_ticks = [Tick(_x(_nines(percent) / width), text) for percent, text in marks if _nines(percent) <= width + 1e-9]
     y_ticks = [Tick(_y(tick / ticks[-1]), f"{tick:,g}") for tick in ticks]
@@ -194,9 +194,15 @@ def _folded(values: Values, stride: int, worst: bool) -> list[float | None]:
 
 
 def _line(
-    label: str, xs: Sequence[float], values: Values, top: float, figures: tuple[str, ...], *, filled: bool = False
+    label: str,
+    xs: Sequence[float],
+    values: Values,
+    top: float,
+    summary: tuple[str, ...],
+    *,
+    filled: bool = False,
 ) -> Line:
-    """A gap where there is no value; a value with a gap on both sides is a dot."""
+    """Missing values are gaps. A value between two gaps is a dot."""
     path, dots = [], []
     for number, (x, value) in enumerate(zip(xs, values, strict=True)):
         if value is None:
@@ -209,11 +215,11 @@ def _line(
             dots.append((x, _y(value / top)))
     drawn = "".join(path)
     area = f"{drawn}L{xs[-1]:g} {_y(0):g}L{xs[0]:g} {_y(0):g}Z" if filled and drawn and None not in values else ""
-    return Line(label, drawn, area, tuple(dots), figures)
+    return Line(label, drawn, area, tuple(dots), summary)
 
 
-def _bands(seconds: Sequence[SecondFigures], span_s: float) -> list[Band]:
-    """Each measured stretch of one stage."""
+def _bands(seconds: Sequence[SecondMetrics], span_s: float) -> list[Band]:
+    """One band for each stage, as far as it is measured."""
     bands = []
     start = 0
     stretches = [(second.stage, second.measured) for second in seconds]
@@ -228,7 +234,7 @@ def _bands(seconds: Sequence[SecondFigures], span_s: float) -> list[Band]:
 
 
 def _spread(values: Values, measured: Sequence[bool]) -> tuple[str, str, str]:
-    """Lowest, median and highest of the measured seconds, or of all if none is."""
+    """Lowest, median and highest value of the measured seconds, or of all seconds if none is measured."""
     chosen = [value for value, counts in zip(values, measured, strict=True) if value is not None and counts]
     there = sorted(chosen or [value for value in values if value is not None])
     if not there:

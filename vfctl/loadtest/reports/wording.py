@@ -1,4 +1,4 @@
-"""Numbers and sentences that all reports share."""
+"""Labels, numbers and sentences that all reports share."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from vfctl.quantities import byte_rate_scale, metric_unit
 
 _LATENCIES: Final = {
     "latency": "latency_ms",
-    "against the schedule": "latency_corrected_ms",
-    "voice, mouth to ear": "voice_ms",
+    "latency, corrected for coordinated omission": "latency_corrected_ms",
+    "end-to-end voice latency": "voice_ms",
     "connect": "connect_ms",
-    "back after a loss": "reconnect_ms",
+    "reconnect": "reconnect_ms",
 }
-"""The latencies of a run by their labels."""
+"""By label, the attribute of the results."""
 
 _OPTIONAL: Final = ("voice_ms", "reconnect_ms")
-"""Latencies that are left out of reports if nothing was recorded."""
+"""Latencies that reports leave out if nothing was recorded."""
 
 
 def latencies(*sides: LoadtestResults) -> dict[str, list[Latency]]:
@@ -31,12 +31,12 @@ def latencies(*sides: LoadtestResults) -> dict[str, list[Latency]]:
 
 
 def sides_of(results: LoadtestResults | AbResults) -> dict[str, LoadtestResults]:
-    """The results of each server by its name, which is empty if there is only one."""
+    """The results of each server by its name: `A` and `B`, or an empty name for a single server."""
     return {"A": results.a, "B": results.b} if isinstance(results, AbResults) else {"": results}
 
 
 def headline(results: LoadtestResults | AbResults) -> str:
-    """What was tested, in a line."""
+    """What was tested, in one line."""
     run = _first(results)
     return f"{run.clients.target:,} clients, {run.duration_s:g} s measured"
 
@@ -47,12 +47,12 @@ def command(results: LoadtestResults | AbResults) -> str:
 
 
 def failure(results: LoadtestResults | AbResults) -> str:
-    """What has gone wrong with the run itself, as sentences; empty if nothing has."""
+    """What went wrong with the run itself, as sentences; empty if nothing did."""
     return f"The run failed: {results.failure}.{_which_run(_first(results))}" if results.failure else ""
 
 
 def fault(results: LoadtestResults | AbResults, *, strict: bool = False) -> str:
-    """Why a run has not passed, beside its gates, as sentences; empty if nothing is wrong.
+    """Why a run did not pass apart from its gates, as sentences; empty if nothing is wrong.
 
     Args:
         strict: a saturated generator, and clients that failed or were lost, are faults.
@@ -68,16 +68,16 @@ def fault(results: LoadtestResults | AbResults, *, strict: bool = False) -> str:
 
 
 def nothing_measured(results: LoadtestResults | OlderResults) -> str:
-    """That nothing was measured; empty if something was."""
+    """The reason to call a run empty, as part of a sentence; empty if messages were received."""
     if results.measured_anything:
         return ""
     if isinstance(results, LoadtestResults) and results.throughput.messages_per_s:
-        return "most runs have measured nothing"
-    return "not a single message was received in the measured time"
+        return "most runs received no message in the measured time"
+    return "no message was received in the measured time"
 
 
 def minded_by_strict(results: LoadtestResults) -> str:
-    """What --strict minds; empty if there is nothing."""
+    """What makes a run fail with --strict; empty if there is nothing."""
     found = [results.generator.verdict] if results.generator.advice else []
     for count, name, verb in ((results.clients.failed, "failed", ""), (results.clients.lost, "lost", "was ")):
         if count:
@@ -86,7 +86,7 @@ def minded_by_strict(results: LoadtestResults) -> str:
 
 
 def partial(results: LoadtestResults | AbResults) -> str:
-    """Why these are the results of a part of the run, as sentences; empty if it went to its end, or failed."""
+    """Why these results are partial, as sentences; empty if the run was complete, or failed."""
     run = _first(results)
     if results.failure:
         return ""
@@ -96,7 +96,7 @@ def partial(results: LoadtestResults | AbResults) -> str:
 
 
 def _first(results: LoadtestResults | AbResults) -> LoadtestResults:
-    """Both servers of a run were ended together: the first tells of it."""
+    """The results that say how the run ended: of two servers A's, because both end together."""
     return results.a if isinstance(results, AbResults) else results
 
 
@@ -105,24 +105,20 @@ def _which_run(results: LoadtestResults) -> str:
     if repeat is None:
         return ""
     before = repeat.begun - 1
-    counted = (
-        ""
-        if not before
-        else " Figures are of the one before."
-        if before == 1
-        else f" Figures are of the {before} before."
-    )
+    counted = f" The metrics are from {'the run' if before == 1 else f'the {before} runs'} before." if before else ""
     return f" It was run {repeat.begun} of {repeat.asked}.{counted}"
 
 
 def repeats(results: LoadtestResults) -> str:
     """How several runs became one result, as a sentence; empty for a single run."""
     count = len(results.runs)
-    return f"{count} runs: figures are medians, of faults the worst; plots are of the middle run." if count > 1 else ""
+    if count == 1:
+        return ""
+    return f"{count} runs: metrics are medians, faults are the worst of all runs, and plots show the middle run."
 
 
 def decision(results: AbResults) -> str:
-    """What a run against two servers has decided, as a sentence."""
+    """The verdict of a run against two servers, as a sentence."""
     if results.comparison is None:
         return "The two could not be compared."
     sentence = results.comparison.sentence
@@ -130,20 +126,20 @@ def decision(results: AbResults) -> str:
 
 
 def gate_finding(gate: GateVerdict) -> str:
-    """What a gate has found: `latency_ms.p95 < 30ms: does not hold, the value is 42.5 and the limit 30`."""
+    """The verdict of a gate: `latency_ms.p95 < 30ms: failed, the value is 42.5 ms and the limit 30 ms`."""
     if gate.value is None or gate.limit is None:
         return f"{gate.expression}: {gate.reason}"
-    verdict = "holds" if gate.passed else "does not hold"
+    verdict = "passed" if gate.passed else "failed"
     return f"{gate.expression}: {verdict}, the value is {gate_value(gate)} and the limit {gate_limit(gate)}"
 
 
 def gate_value(gate: GateVerdict) -> str:
-    """What a gate has judged, with its unit."""
+    """The value that a gate judged, with its unit."""
     return _gate_number(gate.expression, gate.value)
 
 
 def gate_limit(gate: GateVerdict) -> str:
-    """What it was compared with, with its unit."""
+    """The limit that the value was compared with, with its unit."""
     return _gate_number(gate.expression, gate.limit)
 
 

@@ -25,7 +25,6 @@ from vfctl.loadtest.generator.observations import (
 )
 from vfctl.loadtest.generator.shard_process import Report
 from vfctl.loadtest.results.model import (
-    Asked,
     Block,
     Clients,
     Clock,
@@ -36,9 +35,10 @@ from vfctl.loadtest.results.model import (
     Lag,
     Latency,
     LoadtestResults,
-    RoleFigures,
+    Plan,
+    RoleMetrics,
     Run,
-    SecondFigures,
+    SecondMetrics,
     Stage,
     Throughput,
 )
@@ -84,7 +84,7 @@ class FinishedRun:
     interrupted: bool
     clock: ClockSample | None
     offset_us: int
-    seconds: Sequence[SecondFigures] = ()
+    seconds: Sequence[SecondMetrics] = ()
     aborted: GateVerdict | None = None
     began_unix_s: float = 0.0
     failure: VfctlError | None = None
@@ -137,7 +137,7 @@ def build_results(url: str, peer: str, scenario: Scenario, run: FinishedRun) -> 
             interrupted=run.interrupted,
             aborted=run.aborted,
             failure=None if failure is None else failure.message,
-            scenario=Asked.model_validate(scenario.described()),
+            scenario=Plan.model_validate(scenario.described()),
             **_part(outcome, headline, merged(by_role), duration_s),
             duration_s=round(duration_s, 3),
             latency_clock="user" if headline.user_space_stamps else "kernel",
@@ -204,8 +204,8 @@ def _stage(roles: Sequence[Role], seen: StageObservations, stage: FinishedStage)
     )
 
 
-def _role(role: Role, seen: Observations, duration_s: float, outcome: Outcome) -> RoleFigures:
-    return RoleFigures(role=role.role, voice_ms=Latency.of(seen.voice), **_part(outcome, seen, seen, duration_s))
+def _role(role: Role, seen: Observations, duration_s: float, outcome: Outcome) -> RoleMetrics:
+    return RoleMetrics(role=role.role, voice_ms=Latency.of(seen.voice), **_part(outcome, seen, seen, duration_s))
 
 
 def _part(outcome: Outcome, attentive: Observations, everyone: Observations, duration_s: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from vfctl.client.url import encoding_of, with_options
 from vfctl.errors import InputError
 from vfctl.loadtest.results.comparison import Counts, Question, RunLatencies, compare_runs
 from vfctl.loadtest.results.gate_verdicts import Judged, judge_sides, with_verdicts
-from vfctl.loadtest.results.model import AbResults, Asked, LoadtestResults, OlderResults
+from vfctl.loadtest.results.model import AbResults, LoadtestResults, OlderResults, Plan
 from vfctl.loadtest.scenario.gates import Gate
 from vfctl.loadtest.scenario.model import Scenario
 from vfctl.metrics.histogram import decode_counts, upper_edge_us
@@ -58,7 +58,7 @@ def check_baseline_fits(baseline: LoadtestResults | OlderResults, scenario: Scen
         [step for step in scenario.steps() if step.measured][-1].clients,
         encoding_of(with_options(url, encoding=scenario.encoding)) if url else scenario.encoding or "raw",
         ", ".join(role.label for role in scenario.roles),
-        *_mix_and_course(Asked.model_validate(scenario.described())),
+        *_mix_and_course(Plan.model_validate(scenario.described())),
         None,
     )
     _check_identities(_identity_of(baseline), planned, ("the baseline", "this run"))
@@ -108,7 +108,7 @@ def latencies_of(results: LoadtestResults | OlderResults, name: str) -> list[Run
     if isinstance(results, OlderResults):
         raise InputError(
             f"{name} is of schema {results.version}, which has no histograms, and cannot be compared",
-            hint="measure again with this vfctl; `vfctl gate` can still judge the old figures",
+            hint="measure again with this vfctl; `vfctl gate` can still judge the old metrics",
         )
     try:
         return [
@@ -189,7 +189,7 @@ def _identity_of(results: LoadtestResults | OlderResults) -> _Identity:
     )
 
 
-def _mix_and_course(asked: Asked | None) -> tuple[str | None, str | None]:
+def _mix_and_course(asked: Plan | None) -> tuple[str | None, str | None]:
     """What the clients do, with all their roles' settings, and the stages; None where results do not say.
 
     The length of a plain hold may differ: the measured time tells of it.

@@ -43,7 +43,7 @@ Judged = LoadtestResults | OlderResults | LiveMetrics | Comparison
 
 
 def check_path(gate: Gate, roles: Collection[str] | None = None) -> None:
-    """Check that results have the metric that a gate names: a typing error is reported before the run.
+    """Check that results have the metric that a gate names: a typing error is found before the run.
 
     Args:
         roles: the roles of the test; None if they are not known yet.
@@ -52,14 +52,14 @@ def check_path(gate: Gate, roles: Collection[str] | None = None) -> None:
         UsageError: there is no such metric, or it is no number; the hint suggests the closest name.
     """
     known = metrics(Comparison if gate.side == "comparison" else LoadtestResults)
-    path = gate.figure.split(".")
+    path = gate.metric.split(".")
     above = path[0]
     if any(_is_under(path, pattern.split(".")) for pattern in known):
         if above == "roles" and roles is not None and len(path) > 1 and path[1] not in roles:
             raise UsageError(f"gate {gate.expression!r}: there is no role {path[1]}; {_meant(path[1], sorted(roles))}")
         return
     names = [pattern.replace(_ANY, path[1] if above == "roles" and len(path) > 2 else "NAME") for pattern in known]
-    raise UsageError(f"gate {gate.expression!r}: results have no figure {gate.figure}", hint=_meant(gate.figure, names))
+    raise UsageError(f"gate {gate.expression!r}: results have no metric {gate.metric}", hint=_meant(gate.metric, names))
 
 
 def check_baseline(gates: Iterable[Gate], has_baseline: bool, *, two_servers: bool = False) -> None:
@@ -74,7 +74,7 @@ def check_baseline(gates: Iterable[Gate], has_baseline: bool, *, two_servers: bo
         if gate.side and not two_servers:
             raise UsageError(
                 f"gate {gate.expression!r}: {gate.side} is there only where two servers are compared",
-                hint=f"--ab URL_A URL_B compares two; for one server it is {gate.figure}",
+                hint=f"--ab URL_A URL_B compares two; for one server it is {gate.metric}",
             )
         if gate.baseline_factor is None:
             continue
@@ -143,10 +143,10 @@ them has a latency. The receive buffer is checked whenever a message is sampled.
 
 
 def _verdict(gate: Gate, results: Judged | None, baseline: Judged | None) -> GateVerdict:
-    value = None if results is None else look_up(results, gate.figure)
+    value = None if results is None else look_up(results, gate.metric)
     limit: float | None = gate.limit
     if gate.baseline_factor is not None:
-        earlier = None if baseline is None else look_up(baseline, gate.figure)
+        earlier = None if baseline is None else look_up(baseline, gate.metric)
         limit = None if earlier is None else gate.baseline_factor * earlier + gate.limit
     passed = value is not None and limit is not None and gate.holds(value, limit)
     reason = NO_DATA if value is None else NO_BASELINE if limit is None else ""

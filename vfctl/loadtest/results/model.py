@@ -1,32 +1,60 @@
-"""The schemas of the documents, as types: `vfctl schema` prints them, tests hold real documents against them.
+"""The results of a load test, of a comparison and of a search, as types.
 
-A reader should expect keys that are not in it: within one version keys are added, none is taken away or changed.
+The JSON files, the JSON Schema, the paths of gates, the reports and the comparisons all come from these classes. Within
+one version of a schema, keys are added but never removed or changed. Readers should ignore keys
+that they do not know.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic_core import CoreSchema
 
 from vfctl.metrics import LatencyHistogram
 
 Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
-"""A metric of any kind; counts stay integers."""
+"""A metric of any kind. Counts stay integers."""
 
 
 class Described(BaseModel):
-    """An object of a document; what stands behind an attribute is its description in the schema."""
+    """Part of a document. The docstring describes it and its attributes in the JSON Schema, too."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True, frozen=True)
+    model_config = ConfigDict(frozen=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core_schema)
+        described = handler.resolve_ref_schema(schema)
+        described["description"] = " ".join(inspect.getdoc(cls).partition("Attributes:")[0].split())  # type: ignore[union-attr]
+        for base in reversed(cls.__mro__):
+            if issubclass(base, Described):
+                for name, text in _attributes(base):
+                    described["properties"][name]["description"] = text
+        return schema
+
+
+def _attributes(described: type) -> Iterator[tuple[str, str]]:
+    """Names and descriptions in the `Attributes` section of a class's own docstring."""
+    section = inspect.cleandoc(described.__dict__.get("__doc__") or "").partition("\nAttributes:\n")[2]
+    for names, text in re.findall(r"^    (\w[\w, ]*): (.+(?:\n        .+)*)", section, re.MULTILINE):
+        sentence = " ".join(text.split())
+        yield from ((name, sentence[:1].upper() + sentence[1:]) for name in names.split(", "))
 
 
 class Latency(Described):
-    """A histogram in figures, in ms, three significant digits; all null while nothing was recorded."""
+    """A latency histogram in ms, with three significant digits. All values are null if nothing was recorded.
+
+    Attributes:
+        count: recorded values.
+    """
 
     count: int
-    """Values recorded."""
     min: float | None
     p50: float | None
     p90: float | None
@@ -43,21 +71,26 @@ class Latency(Described):
 
 
 class Clients(Described):
-    """How the clients fared, at the end of the last measured stage."""
+    """How many clients are in which state at the end of the last measured stage.
+
+    Attributes:
+        target: clients that should be connected.
+        failed: never reached Connected.
+        lost: were connected, are not connected now, and should be.
+        away: disconnected as their role says.
+        reconnects: retries that ended in an open connection.
+    """
 
     target: int
     connected: int
     failed: int
-    """Never reached Connected."""
     lost: int
-    """Were connected, are not, and should be."""
     away: int
-    """Are not there because their role has it so."""
     reconnects: int
 
 
 class Throughput(Described):
-    """What was received, of all roles; bytes with WebSocket framing."""
+    """What all roles received. Bytes include WebSocket framing."""
 
     messages_per_s: float
     bytes_per_s: float
@@ -66,29 +99,35 @@ class Throughput(Described):
 
 
 class Frames(Described):
-    """FullGraph and PositionUpdate."""
+    """FullGraph and PositionUpdate messages.
+
+    Attributes:
+        gaps: updates that are missing.
+        sampled: frames that were decoded completely.
+        wrong: sampled frames with wrong content.
+    """
 
     received: int
     gaps: int
-    """Rounds that were missing."""
     duplicates: int
     reordered: int
     sampled: int
-    """Decoded whole."""
     wrong: int
-    """Of the sampled."""
 
 
 class Part(Described):
-    """What the clients of a stage, of a role or of the whole run have seen."""
+    """What the clients of a stage, of a role or of the whole run have seen.
+
+    Attributes:
+        latency_ms: from the server's time stamp to the arrival.
+        latency_user_ms: from the server's time stamp to the moment the generator has read the message.
+        latency_corrected_ms: corrected for coordinated omission.
+    """
 
     clients: Clients
     latency_ms: Latency
-    """Server's time stamp to arrival."""
     latency_user_ms: Latency
-    """The same to the moment the generator has read it."""
     latency_corrected_ms: Latency
-    """Against the schedule."""
     throughput: Throughput
     frames: Frames
 
@@ -101,18 +140,28 @@ class _StageHead(Described):
 
 
 class Stage(Part, _StageHead):
-    """One stage of the course."""
+    """One stage of the test."""
 
 
-class RoleFigures(Part):
-    """The measured stages as one role has seen them."""
+class RoleMetrics(Part):
+    """The measured stages as one role has seen them.
+
+    Attributes:
+        voice_ms: end-to-end voice latency.
+    """
 
     role: str
     voice_ms: Latency
 
 
 class Clock(Described):
-    """The server's clock against ours."""
+    """The offset of the server's clock from the generator's.
+
+    Attributes:
+        corrected_by_ms: the offset that latencies were corrected by.
+        offset_ms: how far the server's clock is ahead; null if the server answered no heartbeat.
+        error_ms: half the round trip of the best sample.
+    """
 
     corrected_by_ms: float
     offset_ms: float | None
@@ -128,27 +177,40 @@ class Lag(Described):
 
 
 class Generator(Described):
-    """Whether the generator was the bottleneck."""
+    """Whether the generator was the bottleneck.
+
+    Attributes:
+        advice: what to change; empty if the generator was not the bottleneck.
+        cpu_percent: of one core, all processes.
+        cpu_percent_max: of one core, the busiest process.
+        full_buffers: how often a receive buffer was full.
+    """
 
     verdict: str
     advice: str
-    """What to change; empty if it was not."""
     processes: int
     cpu_percent: float
-    """Of one core, all processes."""
     cpu_percent_max: float
     lag_ms: Lag
     full_buffers: int
 
 
-class SecondFigures(Described):
-    """One second of the run."""
+class SecondMetrics(Described):
+    """One second of the run.
+
+    Attributes:
+        t_s: when it began, from the start of the run.
+        stage: the stage that it ended in.
+        measured: whether all of it is measured time.
+        connected: clients, at its end.
+        messages_per_s, bytes_per_s: received by all roles; bytes include framing.
+        p50_ms, p95_ms, p99_ms: latency of clients that read as fast as they can; null without a sample.
+        cpu_percent: of one core, all generator processes.
+    """
 
     t_s: int
-    """When it began, since the run did."""
     stage: str
     measured: bool
-    """All of it is measured time."""
     connected: int
     messages_per_s: float
     bytes_per_s: float
@@ -156,41 +218,49 @@ class SecondFigures(Described):
     p95_ms: float | None
     p99_ms: float | None
     cpu_percent: float
-    """Of one core, all generator processes."""
 
 
 class GateVerdict(Described):
-    """What a gate says."""
+    """The verdict of a gate.
+
+    Attributes:
+        value: the metric that was judged; null if there is no data, then the gate fails.
+        limit: what the value was compared with, in its unit; null if the baseline has no data, then the gate fails.
+        reason: why the gate failed if there was nothing to compare; otherwise empty.
+    """
 
     expression: str
     value: Number | None
-    """None if there was none, which fails."""
     passed: bool
     limit: float | None
-    """What the value was compared with, in its unit; null if the baseline has none, which fails."""
     reason: str
-    """Why it failed where there was nothing to compare; empty else."""
 
 
 class Block(Described):
-    """Latencies of a measured stage, in stretches of equal length."""
+    """The latencies of a measured stage, in time windows of equal length.
+
+    Attributes:
+        latency_ms: one histogram per window.
+    """
 
     stage: str
     width_s: Number
     latency_ms: list[str]
-    """A histogram a stretch."""
 
 
 class Run(Described):
-    """All that was counted of latencies, as HdrHistogram's compressed text (V2, base64), in µs."""
+    """All recorded latencies as HdrHistogram's compressed text (V2, base64), in µs.
+
+    Attributes:
+        histograms: by key of the results.
+    """
 
     histograms: dict[str, str]
-    """By key of the results."""
     blocks: list[Block]
 
 
 class Environment(Described):
-    """The machine that the numbers come from."""
+    """The machine that ran the load generator."""
 
     vfctl: str
     python: str
@@ -199,7 +269,7 @@ class Environment(Described):
     cpus: int | None
 
 
-class RoleAsked(Described):
+class PlannedRole(Described):
     """A role of the mix, with all its settings."""
 
     model_config = ConfigDict(extra="allow")
@@ -209,131 +279,118 @@ class RoleAsked(Described):
     share: float
 
 
-class StageAsked(Described):
-    """A stage of the course, as it was asked for."""
+class PlannedStage(Described):
+    """A stage as the scenario defines it.
+
+    Attributes:
+        over_s: the time in which clients connect or leave.
+    """
 
     name: str
     kind: Literal["ramp", "hold", "spike"]
     measured: bool
     clients: int
     over_s: float
-    """In which they connect or leave."""
 
 
-class Asked(Described):
-    """What was asked for: runs of which this differs are not compared."""
+class Plan(Described):
+    """What the scenario defines. Runs with different plans are not compared."""
 
     description: str
     encoding: str | None
-    roles: list[RoleAsked]
-    stages: list[StageAsked]
+    roles: list[PlannedRole]
+    stages: list[PlannedStage]
 
 
 class Repeat(Described):
-    """Of runs that were repeated."""
+    """How many runs there were.
+
+    Attributes:
+        counted: the runs that the metrics are from. A last run that ended early is not counted if there are others.
+    """
 
     asked: int
     begun: int
     counted: int
-    """Those that the figures are of: a last one that was ended early is not among them, if there are others."""
 
 
 class Spread(Described):
-    """How far repeated runs lie apart in one metric."""
+    """The values of one metric in repeated runs.
+
+    Attributes:
+        values: of all runs, in order.
+    """
 
     min: Number
     max: Number
     values: list[Number]
-    """Of all runs, in order."""
 
 
 class _LoadtestHead(Described):
     version: Literal["vfctl.loadtest/3"] = Field(alias="schema")
     url: str
     peer: str
-    """Who answered."""
     began_at: str = Field(json_schema_extra={"format": "date-time"})
     interrupted: bool
-    """The run was ended early: these are partial results."""
     aborted: GateVerdict | None
-    """The gate that has ended the run early."""
     failure: str | None = None
-    """What has gone wrong with the run itself: these are partial results, or none."""
-    scenario: Asked | None = None
-    """What was asked for."""
+    scenario: Plan | None = None
 
 
 class LoadtestResults(Part, _LoadtestHead):
-    """The results of one `vfctl loadtest`."""
+    """The results of one `vfctl loadtest`.
+
+    Attributes:
+        peer: what answered at the URL.
+        interrupted: the user ended the run early; these are partial results.
+        aborted: the abort gate that ended the run early.
+        failure: what went wrong with the run itself; these are partial results, or none.
+        scenario: what was planned.
+        duration_s: the measured time.
+        latency_clock: whether the kernel or the generator took the arrival time stamps.
+        voice_ms: end-to-end voice latency.
+        connect_ms: from the start of the TCP connect to the end of the handshake.
+        reconnect_ms: from the loss of a connection to the end of the next handshake, backoff included.
+        errors: failures by kind, of the whole run.
+        runs: one, or several if the test was repeated.
+        spread: by path, the values of each run; null for a single run.
+        repeat: null for a single run.
+    """
 
     duration_s: float
-    """The measured time."""
     latency_clock: Literal["kernel", "user"]
     clock: Clock
     voice_ms: Latency
     connect_ms: Latency
     reconnect_ms: Latency
     stages: list[Stage]
-    roles: dict[str, RoleFigures]
+    roles: dict[str, RoleMetrics]
     generator: Generator
     errors: dict[str, int]
-    """Failures by kind, of the whole run."""
-    seconds: list[SecondFigures]
+    seconds: list[SecondMetrics]
     gates: list[GateVerdict]
     environment: Environment
     runs: list[Run]
-    """One; several where runs were repeated."""
     spread: dict[str, Spread] | None
-    """How far repeated runs lie apart; null for a single one."""
     repeat: Repeat | None = None
-    """Of repeated runs; null for a single one."""
 
     @property
     def ended_early(self) -> bool:
-        """Whether the run has not gone to its end."""
+        """Whether the run ended before its last stage was over."""
         return bool(self.interrupted or self.aborted or self.failure)
 
     @property
     def measured_anything(self) -> bool:
-        """Whether messages were received in the measured time; of repeated runs, in most of them."""
+        """Whether messages were received in the measured time; for repeated runs, in most of them."""
         if self.spread is None:
             return self.throughput.messages_per_s > 0 or any(role.frames.received for role in self.roles.values())
         rates = self.spread["throughput.messages_per_s"].values
         return 2 * sum(rate > 0 for rate in rates) > len(rates)
 
 
-class Comparison(Described):
-    """Whether B is slower than A."""
-
-    verdict: Literal["no difference", "slower", "faster"]
-    percentile: float
-    confidence_percent: float
-    a_ms: float
-    """The percentile; of several runs the median."""
-    b_ms: float
-    difference_ms: float
-    """B - A, and its confidence interval."""
-    low_ms: float
-    high_ms: float
-    smallest_ms: float
-    """The smallest difference that matters."""
-    runs_a: int
-    runs_b: int
-
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        of = f"P{self.percentile:g} {self.a_ms:.2f} ms and {self.b_ms:.2f} ms"
-        if self.verdict == "no difference":
-            between = f"{self.low_ms:+.2f} to {self.high_ms:+.2f} ms"
-            return f"no difference: {of}; B - A is {between}, less than {self.smallest_ms:.2f} ms does not matter"
-        low, high = sorted((abs(self.low_ms), abs(self.high_ms)))
-        return f"B is {self.verdict} by {abs(self.difference_ms):.2f} ms ({low:.2f} to {high:.2f}): {of}"
-
-
 class OlderResults(Described):
-    """Results that an older vfctl has written, `vfctl.loadtest/1` or `/2`: the same metrics by the same paths, not all
-    of them, and no histograms. Gates judge them; they cannot be compared.
+    """Results of an older vfctl, `vfctl.loadtest/1` or `/2`: some of the metrics, by the same paths, and no histograms.
+    Gates judge them. They cannot be compared.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -350,8 +407,41 @@ class OlderResults(Described):
 
     @property
     def measured_anything(self) -> bool:
-        """Whether a message was received in the measured time, as far as the results say."""
+        """Whether messages were received in the measured time, as far as the results say."""
         return self.throughput.get("messages_per_s") != 0
+
+
+class Comparison(Described):
+    """Whether B is slower than A.
+
+    Attributes:
+        a_ms, b_ms: the percentile; of several runs the median.
+        difference_ms: B - A.
+        low_ms, high_ms: the confidence interval of the difference.
+        smallest_ms: the smallest difference that matters.
+    """
+
+    verdict: Literal["no difference", "slower", "faster"]
+    percentile: float
+    confidence_percent: float
+    a_ms: float
+    b_ms: float
+    difference_ms: float
+    low_ms: float
+    high_ms: float
+    smallest_ms: float
+    runs_a: int
+    runs_b: int
+
+    @property
+    def sentence(self) -> str:
+        """The verdict as a sentence."""
+        of = f"P{self.percentile:g} {self.a_ms:.2f} ms and {self.b_ms:.2f} ms"
+        if self.verdict == "no difference":
+            between = f"{self.low_ms:+.2f} to {self.high_ms:+.2f} ms"
+            return f"no difference: {of}; B - A is {between}, less than {self.smallest_ms:.2f} ms does not matter"
+        low, high = sorted((abs(self.low_ms), abs(self.high_ms)))
+        return f"B is {self.verdict} by {abs(self.difference_ms):.2f} ms ({low:.2f} to {high:.2f}): {of}"
 
 
 class _ComparisonHead(Described):
@@ -359,29 +449,40 @@ class _ComparisonHead(Described):
 
 
 class ComparisonDocument(Comparison, _ComparisonHead):
-    """What `vfctl compare --json` prints."""
+    """What `vfctl compare --json` prints.
+
+    Attributes:
+        warnings: reasons to doubt the comparison.
+    """
 
     warnings: list[str]
-    """What should be known before it is believed."""
 
 
 class AbResults(Described):
-    """The results of one `vfctl loadtest --ab`."""
+    """The results of one `vfctl loadtest --ab`.
+
+    Attributes:
+        comparison: null if there was too little to compare; the warnings say why.
+        warnings: reasons to doubt the comparison.
+        gates: all gates, in order; `a` and `b` have their own.
+        failure: what went wrong with the run itself, or with one of the servers.
+    """
 
     version: Literal["vfctl.ab/1"] = Field(alias="schema")
     comparison: Comparison | None
-    """Null if there was too little to compare; the warnings say why."""
     warnings: list[str]
     gates: list[GateVerdict] = Field(default=[])
-    """All of them, in order; a and b have their own."""
     failure: str | None = None
-    """What has gone wrong with the run itself, or with one of the servers."""
     a: LoadtestResults
     b: LoadtestResults
 
 
 class Probe(Described):
-    """One load that was tried."""
+    """A load that was tried.
+
+    Attributes:
+        held: whether all gates passed at this load.
+    """
 
     load: Number
     held: bool
@@ -389,102 +490,15 @@ class Probe(Described):
 
 
 class FindResults(Described):
-    """The results of one `vfctl loadtest --find`."""
+    """The results of one `vfctl loadtest --find`.
+
+    Attributes:
+        load: the highest load at which all gates passed; null if there is none.
+        at_limit: no higher load was allowed.
+    """
 
     version: Literal["vfctl.find/1"] = Field(alias="schema")
     find: Literal["clients", "rate"]
     load: Number | None
-    """The highest that held; null if not even the lowest did."""
     at_limit: bool
-    """Nothing higher was allowed."""
     probes: list[Probe]
-
-
-class NoiseFigures(Described):
-    """How much a percentile differs from run to run, in ms."""
-
-    median: float
-    min: float
-    max: float
-    spread_ms: float
-    """Standard deviation."""
-    two_runs_differ_ms: float
-    """In 95 % of cases by less."""
-    detectable_ms: dict[str, float]
-    """The regression that shows in four of five comparisons, by runs on each side."""
-
-
-class NoiseScore(Described):
-    """What `vfctl noise --json` prints."""
-
-    version: Literal["vfctl.noise/1"] = Field(alias="schema")
-    runs: int
-    clients: int
-    steal_percent: float | None
-    """CPU time that the host took; null where the system does not say."""
-    scheduling_lag_p99_ms: float
-    latency_ms: dict[str, NoiseFigures]
-    """By percentile."""
-
-
-class EncodingFigures(Described):
-    """What one encoding makes of the frames of a phase."""
-
-    frames: int
-    bytes_per_frame: float
-    bytes_per_node: float
-    of_raw: float
-    """Share of the raw bytes."""
-    bytes_per_s: float
-    """With a frame in each round of a moving layout."""
-    encode_ms: float
-    """Median of the frames."""
-    decode_ms: float
-    worst_error_units: float
-    """Of any coordinate, in layout units."""
-    worst_error_of_extent: float
-    """The same as a share of the layout's extent."""
-
-
-class Encodings(Described):
-    """The same frames in every encoding."""
-
-    raw: EncodingFigures
-    lz4: EncodingFigures
-    compact: EncodingFigures
-
-
-class Bandwidth(Described):
-    """What `vfctl bandwidth --json` prints."""
-
-    version: Literal["vfctl.bandwidth/1"] = Field(alias="schema")
-    source: str
-    """The graph or recording."""
-    nodes: int
-    """The most of any frame."""
-    rate_hz: int
-    """Frames a second that `bytes_per_s` is for."""
-    key_frames: int
-    """Of COMPACT."""
-    steps_per_extent: float
-    """Of COMPACT's newest grid."""
-    phases: dict[Literal["moving", "at_rest"], Encodings]
-    """One that had no frames is left out."""
-
-
-DOCUMENTS: Final[dict[str, type[Described]]] = {
-    "loadtest": LoadtestResults,
-    "ab": AbResults,
-    "find": FindResults,
-    "noise": NoiseScore,
-    "compare": ComparisonDocument,
-    "bandwidth": Bandwidth,
-}
-"""By the name that `vfctl schema` knows them by."""
-
-
-def schema_of(name: str) -> dict[str, Any]:
-    """JSON Schema (2020-12) of one of `DOCUMENTS`."""
-    schema = DOCUMENTS[name].model_json_schema(mode="serialization")
-    title = schema["properties"]["schema"]["const"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}

@@ -1,4 +1,4 @@
-"""Gates: conditions on the results that decide whether a run has passed."""
+"""Gates: conditions on the results that decide whether a run passes. How they are written."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _RELATIVE: Final = re.compile(
 )
 
 SIDES: Final = ("a", "b", "comparison")
-"""What a path may begin with where two servers are compared."""
+"""What a path may begin with if two servers are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,11 @@ class Gate:
 
     Attributes:
         expression: as it was written.
-        path: where the number stands in the results; in those of two servers with `a.`, `b.` or `comparison.` before.
+        path: of a metric in the results; for two servers it may begin with `a.`, `b.` or `comparison.`.
         operator: one of < <= > >= == !=.
-        limit: what it is compared with, in the unit of the figure; added to the baseline's share if there is one.
-        baseline_factor: how much of the baseline's figure; None for a gate that needs no baseline.
-        after_s: of a gate that ends the run early: how long a measured stage lasts before it is judged. None for one
-            that is judged at the end.
+        limit: what the metric is compared with, in its unit; of a relative gate, what is added to the baseline's share.
+        baseline_factor: the share of the baseline's metric; None if the gate is not relative.
+        after_s: of an abort gate, the measured time after which it is judged; None if it is judged at the end.
     """
 
     expression: str
@@ -60,25 +59,25 @@ class Gate:
 
     @property
     def side(self) -> str:
-        """`a`, `b` or `comparison` if the path names one of two servers or their difference; else empty."""
+        """`a`, `b` or `comparison` if the path begins with it; otherwise empty."""
         first = self.path.split(".", 1)[0]
         return first if first in SIDES else ""
 
     @property
-    def figure(self) -> str:
+    def metric(self) -> str:
         """The path in one server's results."""
         return self.path.split(".", 1)[1] if self.side else self.path
 
     def holds(self, value: float, limit: float) -> bool:
-        """Whether a figure passes."""
+        """Whether a value passes."""
         return _OPERATORS[self.operator](value, limit)
 
 
 def parse_gate(expression: str) -> Gate:
-    """Read `PATH OPERATOR NUMBER`, where the number may have a unit, or be `FACTOR * baseline + NUMBER`.
+    """Parse `PATH OPERATOR NUMBER`. The number may have a unit, or be `FACTOR * baseline + NUMBER`.
 
     Raises:
-        UsageError: it is not of that form, or the unit does not fit the figure.
+        UsageError: it has another form, or the unit does not fit the metric.
     """
     gate = _parse(expression)
     if gate.after_s is not None:
@@ -90,10 +89,10 @@ def parse_gate(expression: str) -> Gate:
 
 
 def parse_abort_gate(expression: str) -> Gate:
-    """Read `PATH OPERATOR NUMBER after TIME`, a gate that ends a hopeless run early.
+    """Parse `PATH OPERATOR NUMBER after TIME`, a gate that ends a hopeless run early.
 
     Raises:
-        UsageError: it is not of that form, or its figure is not known before the end.
+        UsageError: it has another form, or its metric is not known before the end.
     """
     gate = _parse(expression)
     if gate.after_s is None:
@@ -101,7 +100,7 @@ def parse_abort_gate(expression: str) -> Gate:
             f"abort gate {gate.expression!r} does not say after how much measured time it is judged",
             hint=f"for example --abort-gate '{gate.expression} after 10s'",
         )
-    if gate.side == "comparison" or not gate.figure.startswith(_LIVE):
+    if gate.side == "comparison" or not gate.metric.startswith(_LIVE):
         raise UsageError(
             f"abort gate {gate.expression!r}: {gate.path} is not known before the end",
             hint="while a run lasts, latency_ms, clients and throughput are known",
