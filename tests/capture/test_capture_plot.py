@@ -14,7 +14,6 @@ from matplotlib.image import imread
 
 from vfctl.capture import open_capture
 from vfctl.capture.exporters.plot import MAX_NODES, CapturePlot
-from vfctl.capture.runs import with_runs
 from vfctl.capture.selection import Selection, select
 from vfctl.capture.timeline import decoded_items
 from vfctl.errors import InputError
@@ -23,7 +22,7 @@ from vfctl.protocol import EDGE_DTYPE, FullGraph, Heartbeat, Metadata, PositionU
 
 def drawn(path: Path, format: str = "svg", nodes: tuple[str, ...] = ()) -> bytes:
     plot = CapturePlot(chosen=bool(nodes))
-    plot.add_all(select(decoded_items(with_runs(open_capture(path))), Selection(nodes=nodes)))
+    plot.add_all(select(decoded_items(open_capture(path).runs()), Selection(nodes=nodes)))
     out = io.BytesIO()
     plot.draw(out, format, path.name)
     return out.getvalue()
@@ -74,7 +73,7 @@ def test_a_long_recording_is_thinned_and_keeps_its_extremes(
     sizes[4321] = 300
     path = record([PositionUpdate(make_nodes(0, range(size))) for size in sizes], "long.bin")
     plot = CapturePlot(chosen=False)
-    plot.add_all(decoded_items(with_runs(open_capture(path))))
+    plot.add_all(decoded_items(open_capture(path).runs()))
     times_s, least, most, mean = plot._sizes.columns()
     assert len(times_s) <= 2048
     assert (most.max(), least.min()) == (8 + 300 * 28, 8 + 3 * 28)

@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from vfctl.capture import CapturedMessage, open_capture, runs
-from vfctl.capture.exporters import export
+from vfctl.capture import CapturedMessage, open_capture, open_writer
+from vfctl.capture.captured import UpdateRun
+from vfctl.capture.exporters import SummaryRow, export, summary_rows
+from vfctl.capture.formats import concatenated
 from vfctl.capture.losses import LossLog
-from vfctl.capture.runs import UpdateRun, with_runs
+from vfctl.capture.selection import Selection
 from vfctl.capture.timeline import decoded
 from vfctl.errors import VfctlError
-from vfctl.protocol import FullGraph, Heartbeat, Message, PositionUpdate, Trailer, encode
+from vfctl.protocol import FullGraph, Heartbeat, Message, PositionUpdate, Trailer, encode, message_length
 
 
 def updates(make_nodes: Callable[..., Any], count: int, *, timed: bool, nodes: int = 3) -> list[Message]:
@@ -61,47 +62,100 @@ def outcome(messages: Any) -> tuple[list[tuple[Any, ...]], str | None]:
     return seen, None
 
 
-@pytest.mark.parametrize("piece_bytes", [64, 100, 137, 1000, 2**19])
+def one_by_one(path: Path) -> list[CapturedMessage]:
+    """The messages of a file as a reader without any lookahead finds them."""
+    content = path.read_bytes()
+    found, at = [], 0
+    while at < len(content):
+        length = message_length(content, at)
+        assert length is not None
+        found.append(CapturedMessage(content[at : at + length], None, at))
+        at += length
+    return found
+
+
+@pytest.mark.parametrize("piece_bytes", [64, 100, 137, 1000, 2**23])
 def test_runs_are_the_same_messages(
     piece_bytes: int, mixed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr(concatenated, "WINDOW_BYTES", piece_bytes)
     path = tmp_path / "a.bin"
     path.write_bytes(mixed)
-    assert outcome(with_runs(open_capture(path))) == outcome(open_capture(path))
+    assert outcome(open_capture(path).runs()) == outcome(one_by_one(path))
+    assert list(open_capture(path)) == one_by_one(path)
 
 
 def test_a_run_is_found_and_is_long(make_nodes: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"".join(map(encode, updates(make_nodes, 1000, timed=True))))
-    (run,) = with_runs(open_capture(path))
+    run, last = open_capture(path).runs()
     assert isinstance(run, UpdateRun)
-    assert (len(run), run.nodes.shape, run.offset) == (1000, (1000, 3), 0)
+    assert (len(run), run.nodes.shape, run.offset) == (999, (999, 3), 0)
     assert run.trailers is not None
-    assert run.trailers["sequence"].tolist() == list(range(1000))
+    assert run.trailers["sequence"].tolist() == list(range(999))
+    assert isinstance(last, CapturedMessage)  # nothing behind it confirms its length
 
 
-def test_only_plain_files_have_runs(
+def test_pipes_and_mcap_have_runs_too(
     record: Callable[..., Path], make_nodes: Callable[..., Any], tmp_path: Path
 ) -> None:
-    messages = updates(make_nodes, 5, timed=True)
+    messages = updates(make_nodes, 50, timed=True)
     plain = b"".join(map(encode, messages))
     for capture in (open_capture(record(messages)), open_capture("-", io.BytesIO(plain))):
-        assert all(isinstance(message, CapturedMessage) for message in with_runs(capture))
+        items = list(capture.runs())
+        assert isinstance(items[0], UpdateRun)
+        assert len(items) <= 4  # an MCAP chunk has a second
 
 
-@pytest.mark.parametrize("piece_bytes", [100, 2**19])
-def test_a_file_cut_anywhere_gives_what_one_by_one_gives(
+def test_runs_of_several_connections_stay_apart(make_nodes: Callable[..., Any], tmp_path: Path) -> None:
+    """Each with its own times and offsets, as reading one by one has them."""
+    path = tmp_path / "a.mcap"
+    payloads = [encode(message) for message in updates(make_nodes, 30, timed=True)]
+    with open_writer(path, metadata={}) as writer:
+        for number, payload in enumerate(payloads):
+            writer.write(payload, 10**18 + number * 10**7, connection=7 if number % 10 < 7 else 2)
+    items = list(open_capture(path).runs())
+    assert [(len(item), item.connection) for item in items if isinstance(item, UpdateRun)] == [(7, 7), (3, 2)] * 3
+    messages = list(open_capture(path))
+    assert [message.payload for message in messages] == payloads
+    assert [message.arrival_ns for message in messages] == [10**18 + number * 10**7 for number in range(30)]
+    assert outcome(open_capture(path).runs()) == outcome(messages)
+
+
+@pytest.mark.parametrize("every", [None, 4])
+@pytest.mark.parametrize("every_s", [None, 0.05])
+@pytest.mark.parametrize("nodes", [(), ("1",)])
+def test_a_selection_of_several_connections_is_the_same_with_and_without_runs(
+    every: int | None, every_s: float | None, nodes: tuple[str, ...], make_nodes: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.mcap"
+    with open_writer(path, metadata={}) as writer:
+        for number, message in enumerate(updates(make_nodes, 40, timed=True)):
+            writer.write(encode(message), 10**18 + number * 10**7, connection=1 + number // 5 % 2)
+    selection = Selection(every=every, every_s=every_s, nodes=nodes)
+
+    def rows(messages: Any) -> list[SummaryRow]:
+        return list(summary_rows(messages, selection))
+
+    assert rows(open_capture(path).runs()) == rows(list(open_capture(path)))
+
+
+@pytest.mark.parametrize("piece_bytes", [100, 2**23])
+def test_a_file_cut_anywhere_gives_the_same_however_it_is_read(
     piece_bytes: int, mixed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "PIECE_BYTES", piece_bytes)
     path = tmp_path / "a.bin"
     for length in (*range(1, len(mixed), 31), *range(len(mixed) - 150, len(mixed))):
         path.write_bytes(mixed[:length])
-        assert outcome(with_runs(open_capture(path))) == outcome(open_capture(path)), length
+        monkeypatch.setattr(concatenated, "WINDOW_BYTES", 2**23)
+        together = outcome(open_capture(path).runs())
+        monkeypatch.setattr(concatenated, "WINDOW_BYTES", piece_bytes)
+        assert outcome(open_capture(path)) == together, length
 
 
-def test_a_file_with_flipped_bits_gives_what_one_by_one_gives(mixed: bytes, tmp_path: Path) -> None:
+def test_a_file_with_flipped_bits_gives_the_same_however_it_is_read(
+    mixed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.bin"
     chance = random.Random(5)
     for _ in range(250):
@@ -109,13 +163,22 @@ def test_a_file_with_flipped_bits_gives_what_one_by_one_gives(mixed: bytes, tmp_
         for _ in range(chance.choice((1, 1, 3))):
             damaged[chance.randrange(4, len(damaged))] ^= 1 << chance.randrange(8)
         path.write_bytes(damaged)
-        assert outcome(with_runs(open_capture(path))) == outcome(open_capture(path)), damaged.hex()
+        monkeypatch.setattr(concatenated, "WINDOW_BYTES", 2**23)
+        together = outcome(open_capture(path).runs())
+        monkeypatch.setattr(concatenated, "WINDOW_BYTES", 100)
+        assert outcome(open_capture(path)) == together, damaged.hex()
 
 
+@pytest.mark.parametrize("suffix", ["bin", "mcap"])
 @pytest.mark.parametrize("format", ["ndjson", "json", "csv", "npz", "parquet"])
-def test_every_format_is_the_same_with_and_without_runs(format: str, mixed: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "a.bin"
+def test_every_format_is_the_same_with_and_without_runs(format: str, suffix: str, mixed: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
     path.write_bytes(mixed)
+    if suffix == "mcap":
+        messages = one_by_one(path)
+        with open_writer(path, metadata={}, overwrite=True) as writer:
+            for number, message in enumerate(messages):
+                writer.write(message.payload, 10**18 + number * 10**7, connection=3)
 
     def written(messages: Any) -> bytes:
         out = io.BytesIO()
@@ -129,22 +192,17 @@ def test_a_file_that_grows_is_read_as_far_as_it_is_whole(make_nodes: Callable[..
     path = tmp_path / "a.bin"
     first, second = map(encode, updates(make_nodes, 2, timed=False))
     path.write_bytes(first)
-    items: Iterator[Any] = iter(with_runs(open_capture(path)))
-    assert len(next(items)) == 1
+    items: Iterator[Any] = iter(open_capture(path))
+    assert next(items).payload == first
     with path.open("ab") as file:
-        file.write(second)
-    assert len(next(items)) == 1
+        file.write(second[:-1])
     assert next(items, None) is None
 
 
 def test_frames_larger_than_a_piece(make_nodes: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
-    path.write_bytes(b"".join(map(encode, updates(make_nodes, 4, timed=True, nodes=30_000))))
-    found = list(with_runs(open_capture(path)))
-    assert sum(map(len, found)) == 4
-    np.testing.assert_array_equal(
-        [run.offset for run in found], np.cumsum([0] + [run.message_bytes for run in found])[:-1]
-    )
+    path.write_bytes(b"".join(map(encode, updates(make_nodes, 4, timed=True, nodes=60_000))))
+    assert list(open_capture(path)) == one_by_one(path)
 
 
 @pytest.mark.parametrize("hit", range(1, 5))
@@ -153,8 +211,6 @@ def test_a_count_that_lies_by_whole_messages(hit: int, make_nodes: Callable[...,
     content = bytearray(b"".join(map(encode, updates(make_nodes, 6, timed=True))))
     content[hit * len(content) // 6 + 4] ^= 4
     (tmp_path / "a.bin").write_bytes(content)
-    capture = open_capture(tmp_path / "a.bin")
-    together = outcome(with_runs(capture))
-    assert together == outcome(open_capture(tmp_path / "a.bin"))
-    assert len(together[0]) == 5
-    assert together[1] is not None
+    messages, error = outcome(open_capture(tmp_path / "a.bin").runs())
+    assert len(messages) == 5
+    assert error is not None

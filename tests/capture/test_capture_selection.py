@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from vfctl.capture import open_capture
-from vfctl.capture.runs import with_runs
 from vfctl.capture.selection import TYPES, Selection, select, types_named
 from vfctl.capture.timeline import DecodedMessage, DecodedRun, decoded_items
 from vfctl.errors import InputError, UsageError
@@ -40,7 +39,7 @@ def chosen(path: Path, selection: Selection) -> list[DecodedMessage]:
         return found
 
     with open_capture(path) as capture:
-        in_runs = flat(with_runs(capture))
+        in_runs = flat(capture.runs())
     with open_capture(path) as capture:
         single = flat(capture)
     assert [vars_of(item) for item in in_runs] == [vars_of(item) for item in single]

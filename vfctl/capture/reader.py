@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from vfctl.capture.captured import CapturedMessage
+from vfctl.capture.captured import CapturedMessage, UpdateRun
 from vfctl.capture.formats.compressed import unpacked
 from vfctl.capture.formats.recognition import DESCRIPTIONS, PEEK_BYTES, Format, read, recognise
 from vfctl.capture.losses import LossLog
@@ -52,6 +52,14 @@ class Capture:
         return f"{description}, compressed with {self.compression}" if self.compression else description
 
     def __iter__(self) -> Iterator[CapturedMessage]:
+        """As `runs`, message by message."""
+        for item in self.runs():
+            if isinstance(item, UpdateRun):
+                yield from item.messages()
+            else:
+                yield item
+
+    def runs(self) -> Iterator[CapturedMessage | UpdateRun]:
         """Every message that can be read, from the start; then the first loss is raised, if there was any.
 
         Memory stays flat: at most one chunk or message is held, and no more than the file really has.

@@ -159,14 +159,14 @@ class _Filters:
     def _thinned(self, run: DecodedRun) -> DecodedRun:
         selection = self._selection
         if selection.every:
-            count = self._updates.get(0, 0)
-            self._updates[0] = count + len(run)
+            count = self._updates.get(run.connection, 0)
+            self._updates[run.connection] = count + len(run)
             return run.where(slice(-count % selection.every, None, selection.every))
         stretches = _stretches(run.times_s, selection.every_s or 1.0)
         is_new = np.empty(len(run), bool)
-        is_new[0] = stretches[0] != self._stretches.get(0)
+        is_new[0] = stretches[0] != self._stretches.get(run.connection)
         is_new[1:] = stretches[1:] != stretches[:-1]
-        self._stretches[0] = int(stretches[-1])
+        self._stretches[run.connection] = int(stretches[-1])
         return run.where(is_new)
 
     def _learn(self, graph: FullGraph, metadata: Metadata) -> None:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import numpy as np
+
 from vfctl.errors import InputError
 
 PIECE_BYTES: Final = 2**20
@@ -32,6 +34,8 @@ class ByteSource:
         self._stream = stream
         # read() of a pipe waits for all that it was asked for; read1() hands over what has come.
         self._read: Callable[[int], bytes] = stream.read if rereadable else getattr(stream, "read1", stream.read)
+        # Straight into the window's memory, without a copy.
+        self._readinto: Callable[[memoryview], int] | None = getattr(stream, "readinto", None) if rereadable else None
         self._pushed_back = b""
         self.name = name
         self.rereadable = rereadable
@@ -65,6 +69,23 @@ class ByteSource:
                 raise InputError(f"cannot read {self.name}: {error.strerror or error}") from None
         self.offset += len(piece)
         return piece
+
+    def read_into(self, memory: memoryview) -> int:
+        """As `read_some`, into memory that is not empty; returns how many bytes were read.
+
+        Raises:
+            InputError: the operating system cannot read on.
+        """
+        if self._readinto is None or self._pushed_back:
+            piece = self.read_some(min(len(memory), PIECE_BYTES))
+            memory[: len(piece)] = piece
+            return len(piece)
+        try:
+            count = self._readinto(memory)
+        except OSError as error:
+            raise InputError(f"cannot read {self.name}: {error.strerror or error}") from None
+        self.offset += count
+        return count
 
     def peek(self, length: int) -> bytes:
         """The next `length` bytes (fewer at the end), which stay to be read.
@@ -107,20 +128,27 @@ def resembles(start: bytes | bytearray, magic: bytes) -> bool:
 
 
 class Window:
-    """The part of a source that is being looked at: it can be gone over again, as far as it has not been let go.
+    """The part of a source that is being read: bytes stay available until they are released.
+
+    Memory that has been handed out is never written again, so views of `buffer` can be kept.
+
+    Args:
+        block_bytes: how much of a file is read at once.
 
     Attributes:
-        buffer: bytes of the source; what stands before `start` has been let go.
-        start: where in `buffer` the present place is.
-        ended: whether the source has no more than what is in `buffer`.
+        buffer: bytes of the source; those before `start` have been released.
+        start: index of the current position in `buffer`.
+        ended: whether the source has no bytes behind `buffer`.
     """
 
-    def __init__(self, source: ByteSource) -> None:
+    def __init__(self, source: ByteSource, block_bytes: int = PIECE_BYTES) -> None:
         self.source = source
-        self.buffer = bytearray()
+        self._block_bytes = block_bytes
+        self.buffer = memoryview(b"")
         self.start = 0
         self.ended = False
         self._base = source.offset
+        self._memory = self.buffer
 
     @property
     def offset(self) -> int:
@@ -133,22 +161,30 @@ class Window:
         return len(self.buffer) - self.start
 
     def fill(self, length: int) -> int:
-        """Read until `length` bytes are there from the present place on, or the end; how many there are.
+        """Read until `length` bytes are available, or to the end of the source; return how many are.
 
         Raises:
             InputError: the operating system cannot read on.
         """
-        if self.available < length and not self.ended:
-            del self.buffer[: self.start]
-            self._base += self.start
-            self.start = 0
-            while len(self.buffer) < length:
-                piece = self.source.read_some()
-                if not piece:
-                    self.ended = True
-                    break
-                self.buffer += piece
+        while self.available < length and not self.ended:
+            filled = len(self.buffer)
+            if filled == len(self._memory) or self.start + length > len(self._memory):
+                self._move(length)
+                filled = len(self.buffer)
+            count = self.source.read_into(self._memory[filled:])
+            self.ended = not count
+            self.buffer = self._memory[: filled + count]
         return self.available
+
+    def _move(self, length: int) -> None:
+        """Go on in new memory, with room for `length` bytes."""
+        rest = self.buffer[self.start :]
+        # Pages that nothing is written to take no memory, so a length that lies costs nothing.
+        self._memory = np.empty(max(length, len(rest) + self._block_bytes), np.uint8).data
+        self._memory[: len(rest)] = rest
+        self.buffer = self._memory[: len(rest)]
+        self._base += self.start
+        self.start = 0
 
     def let_go(self, length: int) -> None:
         """Move on by so many bytes, which must be there."""

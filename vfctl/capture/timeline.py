@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from vfctl.capture.captured import CapturedMessage, Direction, Form, trailer_of, type_name
+from vfctl.capture.captured import CapturedMessage, Direction, Form, UpdateRun, trailer_of, type_name
 from vfctl.capture.losses import LossLog
-from vfctl.capture.runs import UpdateRun
 from vfctl.errors import ProtocolError
 from vfctl.protocol import (
     CompactUpdate,
@@ -70,9 +69,7 @@ class DecodedMessage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedRun:
-    """Raw PositionUpdates with the same number of nodes, one behind another, decoded at once.
-
-    The arrays view the file.
+    """An UpdateRun with its times. The arrays are views of the bytes that were read.
 
     Attributes:
         numbers: int64 [messages].
@@ -82,6 +79,7 @@ class DecodedRun:
         nodes: NODE_DTYPE [messages, nodes].
         trailers: TRAILER_DTYPE [messages]; None if they are not TIMED.
         settled: of all of them.
+        connection: of all of them.
     """
 
     numbers: npt.NDArray[np.int64]
@@ -91,20 +89,20 @@ class DecodedRun:
     nodes: npt.NDArray[np.void]
     trailers: npt.NDArray[np.void] | None
     settled: bool
+    connection: int
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def where(self, chosen: npt.NDArray[np.bool_] | slice) -> DecodedRun:
         """Only some of its messages."""
-        return DecodedRun(
-            self.numbers[chosen],
-            self.times_s[chosen],
-            self.offsets[chosen],
-            self.bytes,
-            self.nodes[chosen],
-            None if self.trailers is None else self.trailers[chosen],
-            self.settled,
+        return replace(
+            self,
+            numbers=self.numbers[chosen],
+            times_s=self.times_s[chosen],
+            offsets=self.offsets[chosen],
+            nodes=self.nodes[chosen],
+            trailers=None if self.trailers is None else self.trailers[chosen],
         )
 
     def messages(self) -> Iterator[DecodedMessage]:
@@ -113,7 +111,7 @@ class DecodedRun:
         columns = (self.numbers.tolist(), self.times_s.tolist(), self.offsets.tolist(), self.nodes, trailers)
         for number, time_s, offset, nodes, trailer in zip(*columns, strict=True):
             update = PositionUpdate(nodes.copy(), self.settled, trailer)
-            yield DecodedMessage(number, time_s, offset, self.bytes, Direction.SERVER, 0, update)
+            yield DecodedMessage(number, time_s, offset, self.bytes, Direction.SERVER, self.connection, update)
 
 
 Item = DecodedMessage | DecodedRun
@@ -234,12 +232,13 @@ def _decoded_run(run: UpdateRun, number: int, clock: _Clock) -> DecodedRun:
     trailers = run.trailers
     return DecodedRun(
         number + np.arange(len(run)),
-        clock.times_s(len(run), None if trailers is None else trailers["timestamp_us"]),
-        run.offset + np.arange(len(run)) * run.message_bytes,
-        run.message_bytes,
+        clock.times_s(run),
+        run.offsets,
+        run.payloads.shape[1],
         run.nodes,
         trailers,
         run.settled,
+        run.connection,
     )
 
 
@@ -275,18 +274,24 @@ class _Clock:
         self._any_update = self._any_update or is_update
         return self._now_s
 
-    def times_s(self, count: int, timestamps_us: npt.NDArray[np.uint64] | None) -> npt.NDArray[np.float64]:
-        """Of `count` updates without arrival times, at least one; the same as `time_s` would give one by one."""
-        if timestamps_us is not None:
+    def times_s(self, run: UpdateRun) -> npt.NDArray[np.float64]:
+        """float64 [messages]: the same as `time_s` gives one by one."""
+        times_s: npt.NDArray[np.float64]
+        if run.arrivals_ns is not None:
+            if self._first_arrival_ns is None:
+                self._first_arrival_ns = int(run.arrivals_ns[0])
+            return (run.arrivals_ns - self._first_arrival_ns) / 1e9
+        if run.trailers is not None:
+            timestamps_us = run.trailers["timestamp_us"]
             if self._trailer_zero_us is None:
                 self._trailer_zero_us = int(timestamps_us[0]) - self._now_s * 1e6
-            times_s: npt.NDArray[np.float64] = (timestamps_us.astype(np.float64) - self._trailer_zero_us) / 1e6
+            times_s = (timestamps_us.astype(np.float64) - self._trailer_zero_us) / 1e6
             self._base_s, self._updates = float(times_s[-1]), 0
         else:
             first = self._updates + (1 if self._any_update else 0)
-            times_s = np.arange(first, first + count, dtype=np.float64)
+            times_s = np.arange(first, first + len(run), dtype=np.float64)
             times_s *= UNTIMED_INTERVAL_S
             times_s += self._base_s
-            self._updates = first + count - 1
+            self._updates = first + len(run) - 1
         self._any_update = True
         return times_s

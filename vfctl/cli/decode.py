@@ -14,7 +14,6 @@ from vfctl.capture.exporters import FORMATS, export, summary_rows, watched
 from vfctl.capture.exporters.as_parquet import check_parquet
 from vfctl.capture.exporters.plot import CapturePlot
 from vfctl.capture.losses import LossLog
-from vfctl.capture.runs import with_runs
 from vfctl.capture.selection import TYPES, Selection, select, types_named
 from vfctl.capture.timeline import decoded_items
 from vfctl.cli.options import FromOption, OverwriteOption, Panel, RecordingArgument, ToOption, check_range
@@ -185,7 +184,7 @@ def _plot(capture: Capture, selection: Selection, plot: Path, overwrite: bool, p
     undecodable = LossLog()
     damage: VfctlError | None = None
     try:
-        picture.add_all(select(decoded_items(watched(with_runs(capture), progress), undecodable), selection))
+        picture.add_all(select(decoded_items(watched(capture.runs(), progress), undecodable), selection))
     except VfctlError as error:
         if error.exit_code != 5:
             raise
@@ -213,7 +212,7 @@ def _print_table(
     else:
         out.write(title.encode() + b"\n")
     shown = 0
-    for row in summary_rows(watched(capture, progress), selection, undecodable=undecodable):
+    for row in summary_rows(watched(capture.runs(), progress), selection, undecodable=undecodable):
         shown += 1
         who = f"connection {row.connection} " if row.connection else ""
         who += "client: " if row.direction == "client" else (": " if who else "")

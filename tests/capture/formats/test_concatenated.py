@@ -168,7 +168,11 @@ def test_a_long_stretch_of_zeros_is_one_loss_and_flat(updates: list[bytes]) -> N
             self._parts = [updates[0] + updates[1], *[bytes(2**20)] * 100, updates[2] + updates[3]]
 
         def read(self, size: int = -1) -> bytes:
-            return self._parts.pop(0) if self._parts else b""
+            if not self._parts:
+                return b""
+            piece, rest = self._parts[0][:size], self._parts[0][size:]
+            self._parts[:1] = [rest] if rest else []
+            return piece
 
     capture = open_capture("-", Zeros())  # type: ignore[arg-type]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Final
 
-from vfctl.capture.captured import CapturedMessage
+from vfctl.capture.captured import CapturedMessage, UpdateRun
 from vfctl.capture.exporters.as_csv import write_csv
 from vfctl.capture.exporters.as_json import write_json, write_ndjson
 from vfctl.capture.exporters.as_npz import write_npz
 from vfctl.capture.exporters.as_parquet import write_parquet
 from vfctl.capture.exporters.summary import SummaryRow, summary_rows
 from vfctl.capture.losses import LossLog
-from vfctl.capture.runs import UpdateRun, with_runs
+from vfctl.capture.reader import Capture
 from vfctl.capture.selection import EVERYTHING, Selection, select
 from vfctl.capture.timeline import Item, decoded_items
 from vfctl.errors import InputError, UsageError, VfctlError
@@ -64,7 +64,7 @@ def export(
     if writer is None:
         raise UsageError(f"no export format is called {format!r}", hint=f"the formats are {', '.join(FORMATS)}")
     damage: list[VfctlError] = []
-    source = watched(with_runs(messages), on_offset)
+    source = watched(messages.runs() if isinstance(messages, Capture) else messages, on_offset)
     try:
         writer(_until_damage(select(decoded_items(source, undecodable), selection), damage), out)
         out.flush()

@@ -60,7 +60,7 @@ def _run_starts(run: DecodedRun) -> Iterator[bytes]:
     if run.trailers is not None:
         times = (f"{sequence},{timestamp_us}" for sequence, timestamp_us, _ in run.trailers.tolist())
     for number, time_s, trailer in zip(run.numbers.tolist(), run.times_s.tolist(), times, strict=True):
-        yield f"{number},{time_s:.6f},PositionUpdate,0,{trailer},".encode()
+        yield f"{number},{time_s:.6f},PositionUpdate,{run.connection},{trailer},".encode()
 
 
 def _rows(start: bytes, nodes: npt.NDArray[np.void]) -> bytes:

@@ -44,7 +44,7 @@ def write_ndjson(items: Iterator[Item], out: BinaryIO) -> None:
             out.writelines(_run_lines(item, options))
         else:
             out.write(to_json(item, options))
-            out.flush()
+        out.flush()
 
 
 def write_json(items: Iterator[Item], out: BinaryIO) -> None:
@@ -86,7 +86,7 @@ def _lines(run: DecodedRun, options: int) -> Iterator[bytes]:
     columns = _columns(run.nodes)
     trailers = run.trailers.tolist() if run.trailers is not None else [None] * len(run)
     times_s = (np.rint(run.times_s * 1e6) / 1e6).tolist()
-    line = _place("PositionUpdate", flags, 0, 0.0, Direction.SERVER, 0)
+    line = _place("PositionUpdate", flags, 0, 0.0, Direction.SERVER, run.connection)
     for number, time_s, trailer, *values in zip(
         run.numbers.tolist(), times_s, trailers, *columns.values(), strict=True
     ):

@@ -118,7 +118,7 @@ def _extend(columns: dict[str, _Column], item: Item, records: NodeRecords, nodes
         each = records.array.shape[1]
         columns["message"].extend(item.numbers)
         columns["time_s"].extend(item.times_s)
-        columns["connection"].extend(np.zeros(len(item), "<u4"))
+        columns["connection"].extend(np.full(len(item), item.connection, "<u4"))
         for name in ("sequence", "timestamp_us"):
             columns[name].extend(_int64s(None if item.trailers is None else item.trailers[name], len(item)))
         columns["offsets"].extend(start + each * np.arange(1, len(item) + 1))

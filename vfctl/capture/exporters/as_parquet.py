@@ -86,7 +86,7 @@ class _RowGroup:
 
         frames, each = records.array.shape if records.array.ndim == 2 else (1, len(records.array))
         if isinstance(item, DecodedRun):
-            numbers, times_s, name, connection = item.numbers, item.times_s, "PositionUpdate", 0
+            numbers, times_s, name, connection = item.numbers, item.times_s, "PositionUpdate", item.connection
             trailers = None if item.trailers is None else (item.trailers["sequence"], item.trailers["timestamp_us"])
         else:
             numbers, times_s = np.array([item.number]), np.array([item.time_s])

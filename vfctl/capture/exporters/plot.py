@@ -61,7 +61,7 @@ class CapturePlot:
             if isinstance(item, DecodedRun):
                 frames = zip(item.times_s.tolist(), item.nodes, strict=True)
                 for time_s, nodes in frames:
-                    self._add_update(0, time_s, item.bytes, nodes)
+                    self._add_update(item.connection, time_s, item.bytes, nodes)
             else:
                 self._add_message(item)
 

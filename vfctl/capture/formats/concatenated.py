@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from typing import Final
 
-from vfctl.capture.captured import CapturedMessage
-from vfctl.capture.formats.known_starts import COMMON, HEAD, KnownStarts
+import numpy as np
+import numpy.typing as npt
+
+from vfctl.capture.captured import CapturedMessage, UpdateRun, raw_update_bytes
 from vfctl.capture.report import Report
 from vfctl.capture.source import ByteSource, Window
 from vfctl.errors import ProtocolError
-from vfctl.protocol.wire import HEADER, NODE_DTYPE, measure
+from vfctl.protocol.wire import HEADER, measure
+
+HEAD = struct.Struct("<Q")
+"""The header in the lower half, and in the upper half what most messages have there: their node count."""
 
 _START = re.compile(rb"\x04(?=[\x01-\x0f][\x00-\x3f])", re.DOTALL)
 """Where a message may begin."""
+WINDOW_BYTES: Final = 2**23
+"""How much of a file is read at once: with 1 MiB, decoding to NPZ takes a fifth longer."""
 _MAX_BLIND_BYTES: Final = 2**23
 """A message that claims to be larger is only waited for if there is something behind it, where that can be seen."""
 
 
-def read_concatenated(source: ByteSource, report: Report) -> Iterator[CapturedMessage]:
+def read_concatenated(source: ByteSource, report: Report) -> Iterator[CapturedMessage | UpdateRun]:
     """Every message, front to back.
 
     A message is believed once the next one begins where it says that it ends. What comes from a live pipe is handed
@@ -33,12 +41,12 @@ def read_concatenated(source: ByteSource, report: Report) -> Iterator[CapturedMe
 
 class _Splitter:
     def __init__(self, source: ByteSource, report: Report) -> None:
-        self._window = Window(source)
+        self._window = Window(source, WINDOW_BYTES)
         self._patient = source.rereadable
         self._losses = report.losses
-        self._known = KnownStarts()
+        self._known = _KnownStarts()
 
-    def messages(self) -> Iterator[CapturedMessage]:
+    def messages(self) -> Iterator[CapturedMessage | UpdateRun]:
         window = self._window
         least = HEADER.size
         while True:
@@ -50,36 +58,49 @@ class _Splitter:
                 yield from self._past_damage()
                 least = HEADER.size
 
-    def _intact(self) -> Iterator[CapturedMessage]:
+    def _intact(self) -> Iterator[CapturedMessage | UpdateRun]:
         """The messages that are whole in the window and followed by another (or by nothing that has come yet)."""
         window = self._window
         buffer, position, end = window.buffer, window.start, len(window.buffer)
-        view, known = memoryview(buffer), self._known
+        known = self._known
         base = window.offset - position
-        try:
-            while end - position >= HEAD.size:
-                (head,) = HEAD.unpack_from(buffer, position)
-                length = COMMON.get(head & 0xFFFFFF)
-                if length is not None:
-                    length += (head >> 32) * NODE_DTYPE.itemsize
-                elif (length := _length(buffer, position, end)) is None:
+        while end - position >= HEAD.size:
+            (head,) = HEAD.unpack_from(buffer, position)
+            length = raw_update_bytes(head)
+            is_raw = length is not None
+            if length is None and (length := _length(buffer, position, end)) is None:
+                break
+            after = position + length
+            if after + HEADER.size > end:
+                if after > end or (self._patient and not self._ends_at(after)):
                     break
-                after = position + length
-                if after + HEADER.size > end:
-                    if after > end or (self._patient and not self._ends_at(after)):
-                        break
-                elif not _begins(buffer, after, end):
+            elif not _begins(buffer, after, end):
+                break
+            if is_raw:
+                if known.swallows(buffer, position, length):
                     break
-                if head & 0xFFFFFF in COMMON:
-                    if known.swallows(buffer, position, length):
-                        break
-                    known.remember(buffer, position, length)
-                payload = bytes(view[position:after])
-                window.start = after
-                yield CapturedMessage(payload, None, base + position)
-                position = after
-        finally:
-            view.release()
+                known.remember(buffer, position, length)
+                count = self._run_length(position, length)
+                if count > 1:
+                    window.start = position + count * length
+                    offsets = base + position + np.arange(count) * length
+                    payloads = np.frombuffer(buffer, np.uint8, count * length, position).reshape(count, length)
+                    yield UpdateRun(payloads, offsets)
+                    position = window.start
+                    continue
+            window.start = after
+            yield CapturedMessage(bytes(buffer[position:after]), None, base + position)
+            position = after
+
+    def _run_length(self, position: int, length: int) -> int:
+        """How many messages from `position` on have the same header and count, with one more like them behind."""
+        buffer = self._window.buffer
+        if buffer[position : position + HEAD.size] != buffer[position + length : position + length + HEAD.size]:
+            return 1
+        heads = _heads(buffer, position, length, (len(buffer) - position - HEAD.size) // length + 1)
+        others = np.flatnonzero(heads != heads[0])
+        count = (int(others[0]) if len(others) else len(heads)) - 1
+        return self._known.first_swallowing(buffer, position, length, count)
 
     def _ends_at(self, index: int) -> bool:
         window = self._window
@@ -188,7 +209,7 @@ class _Splitter:
 
 def holds_messages(start: bytes) -> bool:
     """Whether there are three messages one behind another in these bytes, wherever they begin."""
-    buffer = bytearray(start)
+    buffer = start
     for match in _START.finditer(buffer):
         at, number = match.start(), 0
         while number < _ENOUGH_MESSAGES and (length := _length(buffer, at, len(buffer))) is not None:
@@ -201,7 +222,7 @@ def holds_messages(start: bytes) -> bool:
 _ENOUGH_MESSAGES: Final = 3
 
 
-def _length(buffer: bytearray, start: int, end: int) -> int | None:
+def _length(buffer: memoryview | bytes, start: int, end: int) -> int | None:
     """Length of the message at `start`; None if it is not there as far as that, or none."""
     try:
         needed, whole = measure(buffer, start, end)
@@ -210,12 +231,73 @@ def _length(buffer: bytearray, start: int, end: int) -> int | None:
     return needed if whole else None
 
 
-def _begins(buffer: bytearray | bytes, start: int, end: int) -> bool:
+def _begins(buffer: memoryview | bytes, start: int, end: int) -> bool:
     """Whether a message begins at `start`, where there are four bytes or more."""
-    if end - start >= HEAD.size and HEAD.unpack_from(buffer, start)[0] & 0xFFFFFF in COMMON:
+    if end - start >= HEAD.size and raw_update_bytes(HEAD.unpack_from(buffer, start)[0]) is not None:
         return True
     try:
         measure(buffer, start, end)
     except ProtocolError:
         return False
     return True
+
+
+_MOST: Final = 8
+"""So many different starts of messages are remembered: one that was seen before is likely real where it comes again."""
+
+
+class _KnownStarts:
+    """The first eight bytes of the raw updates that there were, of the newest kinds, and how long those were."""
+
+    def __init__(self) -> None:
+        self._lengths: dict[int, int] = {}
+
+    def __contains__(self, head: int) -> bool:
+        return head in self._lengths
+
+    def remember(self, buffer: memoryview, index: int, length: int) -> None:
+        """Remember how the message at `index` begins, if it is a raw update."""
+        (head,) = HEAD.unpack_from(buffer, index)
+        if raw_update_bytes(head) is not None and head not in self._lengths:
+            if len(self._lengths) == _MOST:
+                del self._lengths[next(iter(self._lengths))]
+            self._lengths[head] = length
+
+    def swallows(self, buffer: memoryview, index: int, length: int) -> bool:
+        """Whether another message begins within this one, just where one with a known count would have ended.
+
+        The end of a message with a wrong count may well be the end of another message. If the count is new, the count
+        of the next message is tried as well.
+        """
+        for known in self._lengths.values():
+            at = index + known
+            if known < length and at + HEAD.size <= len(buffer) and HEAD.unpack_from(buffer, at)[0] in self._lengths:
+                return True
+        (head,) = HEAD.unpack_from(buffer, index)
+        is_new = raw_update_bytes(head) is not None and head not in self._lengths
+        return is_new and _repeats(bytes(buffer[index : index + length]))
+
+    def first_swallowing(self, buffer: memoryview, index: int, length: int, count: int) -> int:
+        """Index of the first of `count` equally long messages that swallows another one; `count` if none does."""
+        for known in self._lengths.values():
+            if known < length:
+                inner = _heads(buffer, index + known, length, count)
+                hits = np.flatnonzero(np.isin(inner, np.array([*self._lengths], np.uint64)))
+                count = int(hits[0]) if len(hits) else count
+        return count
+
+
+def _repeats(message: bytes) -> bool:
+    """Whether one with the same header and another count begins in it, where a first one with that count would end."""
+    header = message[: HEADER.size]
+    at = message.find(header, HEAD.size)
+    while 0 <= at <= len(message) - HEAD.size:
+        if raw_update_bytes(int.from_bytes(message[at : at + HEAD.size], "little")) == at:
+            return True
+        at = message.find(header, at + 1)
+    return False
+
+
+def _heads(buffer: memoryview, start: int, length: int, count: int) -> npt.NDArray[np.uint64]:
+    """uint64 [count]: the first eight bytes at `start` and at each multiple of `length` behind it."""
+    return np.ndarray((count,), "<u8", buffer, start, (length,))

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Final, TypeVar
 
+import numpy as np
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, DataEnd, Footer, McapRecord, Metadata
 
-from vfctl.capture.captured import CapturedMessage, Direction, Form
+from vfctl.capture.captured import CapturedMessage, Direction, Form, UpdateRun, raw_update_bytes
 from vfctl.capture.formats.mcap_chunk import MAX_CHUNK_BYTES, ChunkError, unpack
 from vfctl.capture.formats.mcap_records import MAX_PASSED_BYTES, RECORD, chunk_length, fills, implausible
 from vfctl.capture.report import Report
@@ -38,8 +39,14 @@ ENCODINGS: Final = frozenset(f"vfctl.{form.value}" for form in Form)
 METADATA_NAME: Final = "vfctl"
 """Name of the metadata record that says where a recording comes from."""
 
+_RUN_RECORD: Final = np.dtype(
+    [("start", "V11"), ("sequence", "<u4"), ("log_time", "<u8"), ("publish_time", "<u8"), ("head", "<u8")]
+)
+"""A message record up to the node count. `start` is opcode, length and channel."""
 _MESSAGE = struct.Struct("<HIQQ")
 """channel id, sequence, log time, publish time; the payload follows."""
+_PAYLOAD_AT: Final = RECORD.size + _MESSAGE.size
+_HEAD = struct.Struct("<Q")
 _KEPT: Final = (Opcode.CHANNEL, Opcode.CHUNK, Opcode.MESSAGE, Opcode.METADATA, Opcode.DATA_END, Opcode.FOOTER)
 """The records that are read; the others are passed over."""
 _CANDIDATE = re.compile(
@@ -68,7 +75,7 @@ def channel_topic(name: str, direction: Direction, connection: int) -> str:
     return f"/connection/{connection}{topic}" if connection else topic
 
 
-def read_mcap(source: ByteSource, report: Report) -> Iterator[CapturedMessage]:
+def read_mcap(source: ByteSource, report: Report) -> Iterator[CapturedMessage | UpdateRun]:
     """The messages of an MCAP file, in file order.
 
     Damage costs only what it hit: reading goes on behind a chunk with a wrong checksum, and, where even the lengths of
@@ -96,10 +103,10 @@ class _Reader:
         self._left_out = 0
         self._crc = 0
 
-    def messages(self) -> Iterator[CapturedMessage]:
+    def messages(self) -> Iterator[CapturedMessage | UpdateRun]:
         window = self._window
         window.fill(len(MAGIC))
-        if window.buffer[: len(MAGIC)] != MAGIC:
+        if bytes(window.buffer[: len(MAGIC)]) != MAGIC:
             self._note(0, f"the magic number {window.buffer[: len(MAGIC)].hex(' ')}, expected {MAGIC.hex(' ')}", 0)
         self._let_go(len(MAGIC))
         data_ended, finished = False, False
@@ -125,7 +132,7 @@ class _Reader:
                 continue
             if window.fill(whole) < whole:
                 if opcode == Opcode.CHUNK and self._framed(opcode, whole):
-                    yield from self._salvage(bytes(memoryview(window.buffer)[window.start + RECORD.size :]), at)
+                    yield from self._salvage(bytes(window.buffer[window.start + RECORD.size :]), at)
                 elif self._find_next()[0] is not None:  # a length that lies ends behind the file, too
                     self._resynchronise(f"a record of {length} bytes, which the file does not have")
                     continue
@@ -135,9 +142,9 @@ class _Reader:
                 if not self._resynchronise(f"a record of {length} bytes, within which another begins"):
                     break
                 continue
-            body = bytes(memoryview(window.buffer)[window.start + RECORD.size : window.start + whole])
+            body = bytes(window.buffer[window.start + RECORD.size : window.start + whole])
             crc_before = self._crc
-            crc_head = zlib.crc32(memoryview(window.buffer)[window.start : window.start + RECORD.size], crc_before)
+            crc_head = zlib.crc32(window.buffer[window.start : window.start + RECORD.size], crc_before)
             self._let_go(whole)
             match opcode:
                 case Opcode.CHUNK:
@@ -187,9 +194,9 @@ class _Reader:
             start = window.start + RECORD.size
             if int.from_bytes(window.buffer[start : start + 2], "little") in self._others:
                 return True
-            if _is_message(memoryview(window.buffer)[start + _MESSAGE.size : window.start + whole]):
+            if _is_message(window.buffer[start + _MESSAGE.size : window.start + whole]):
                 return True
-        elif fills(opcode, memoryview(window.buffer)[window.start + RECORD.size : window.start + whole]):
+        elif fills(opcode, window.buffer[window.start + RECORD.size : window.start + whole]):
             return True  # numbers in an index may well look like the start of a record
         window.fill(whole + _LONGEST_START)
         found = self._find_next()[0]
@@ -237,19 +244,19 @@ class _Reader:
         if opcode == Opcode.CHUNK:
             return 0 if chunk_length(buffer, index) == end - index else None
         if opcode == Opcode.MESSAGE:
-            payload = memoryview(buffer)[start + _MESSAGE.size : end]
+            payload = buffer[start + _MESSAGE.size : end]
             if end > len(buffer):
                 return end - len(buffer) if _may_be_message(payload, length - _MESSAGE.size) else None
             return 0 if _is_message(payload) else None
         if end + RECORD.size > len(buffer):
             return end + RECORD.size - len(buffer)
         if opcode == Opcode.FOOTER:
-            return 0 if buffer[end : end + len(MAGIC)] == MAGIC else None
+            return 0 if bytes(buffer[end : end + len(MAGIC)]) == MAGIC else None
         return 0 if implausible(*RECORD.unpack_from(buffer, end)) is None else None
 
     def _let_go(self, length: int) -> None:
         window = self._window
-        self._crc = zlib.crc32(memoryview(window.buffer)[window.start : window.start + length], self._crc)
+        self._crc = zlib.crc32(window.buffer[window.start : window.start + length], self._crc)
         window.let_go(length)
 
     def _pass_over(self, length: int) -> int:
@@ -267,7 +274,7 @@ class _Reader:
             self._note(at, "a footer, expected the end of the data section first", 0)
         window = self._window
         window.fill(len(MAGIC) + 1)
-        if window.buffer[window.start : window.start + len(MAGIC) + 1] != MAGIC:
+        if bytes(window.buffer[window.start : window.start + len(MAGIC) + 1]) != MAGIC:
             self._note(window.offset, "no MCAP magic behind the footer, expected it to end the file", 0)
 
     def _channel(self, body: bytes, at: int) -> None:
@@ -282,7 +289,7 @@ class _Reader:
         number = channel.metadata.get("connection", "")
         self._channels[channel.id] = _Channel(direction, int(number) if number.isdecimal() else None)
 
-    def _chunk(self, body: bytes, at: int) -> Iterator[CapturedMessage]:
+    def _chunk(self, body: bytes, at: int) -> Iterator[CapturedMessage | UpdateRun]:
         chunk = self._parse(Chunk, body, at)
         if chunk is None:
             return
@@ -301,7 +308,7 @@ class _Reader:
             if rest:
                 self._note(at, f"{rest} bytes at the end of a chunk that are no record", rest)
 
-    def _salvage(self, body: bytes, at: int) -> Iterator[CapturedMessage]:
+    def _salvage(self, body: bytes, at: int) -> Iterator[CapturedMessage | UpdateRun]:
         """Whole messages from a chunk that was cut off: LZ4 and zstd give back every block that is complete."""
         try:
             chunk = Chunk.read(ReadDataStream(BytesIO(body)))
@@ -310,7 +317,7 @@ class _Reader:
             return
         yield from self._records(content, at)
 
-    def _records(self, content: bytes, at: int) -> Generator[CapturedMessage, None, int]:
+    def _records(self, content: bytes, at: int) -> Generator[CapturedMessage | UpdateRun, None, int]:
         """The messages in a chunk's content; returns how many bytes are left over at its end."""
         position, view = 0, memoryview(content)
         while len(view) - position >= RECORD.size:
@@ -319,11 +326,36 @@ class _Reader:
             if length > len(view) - start:
                 break
             if opcode == Opcode.MESSAGE:
+                run = self._run(view, position, RECORD.size + length, at)
+                if run is not None:
+                    yield run
+                    position += len(run) * (RECORD.size + length)
+                    continue
                 yield from self._message(view[start : start + length], at)
             elif opcode == Opcode.CHANNEL:
                 self._channel(bytes(view[start : start + length]), at)
             position = start + length
         return len(view) - position
+
+    def _run(self, view: memoryview, position: int, stride: int, at: int) -> UpdateRun | None:
+        """The raw updates of one channel that begin here, if there are several of one length in a row."""
+        after = position + stride
+        ahead = _RUN_RECORD.itemsize
+        if after + ahead > len(view) or view[position : position + 11] != view[after : after + 11]:
+            return None
+        (head,) = _HEAD.unpack_from(view, position + ahead - _HEAD.size)
+        channel = self._channels.get(int.from_bytes(view[position + 9 : position + 11], "little"))
+        if raw_update_bytes(head) != stride - _PAYLOAD_AT or channel is None or channel.direction is Direction.CLIENT:
+            return None
+        records = np.ndarray(((len(view) - position) // stride,), _RUN_RECORD, view, position, (stride,))
+        others = np.flatnonzero((records["head"] != head) | (records["start"] != records["start"][0]))
+        records = records[: others[0] if len(others) else len(records)]
+        arrivals_ns = records["log_time"].astype(np.int64)
+        if len(records) == 1 or arrivals_ns.min() < 0:
+            return None
+        shape, strides = (len(records), stride - _PAYLOAD_AT), (stride, 1)
+        payloads = np.ndarray(shape, np.uint8, view, position + _PAYLOAD_AT, strides)
+        return UpdateRun(payloads, np.full(len(records), at), arrivals_ns, channel.connection or 0)
 
     def _message(self, record: memoryview, at: int) -> Iterator[CapturedMessage]:
         if len(record) < _MESSAGE.size:

@@ -52,7 +52,7 @@ def fills(opcode: int, body: memoryview) -> bool:
     return at == len(body)
 
 
-def chunk_length(buffer: bytearray, index: int) -> int | None:
+def chunk_length(buffer: memoryview, index: int) -> int | None:
     """Length of the chunk record at `index` as its own inner lengths give it, None if they do not."""
     start = index + RECORD.size
     if len(buffer) < start + CHUNK.size:

@@ -87,7 +87,7 @@ class _Packets(RecordFile):
                     self._resynchronise(f"a packet of {captured} bytes with no record behind it")
                     continue
             self._last_s = seconds
-            data = bytes(memoryview(window.buffer)[window.start + size : window.start + whole])
+            data = bytes(window.buffer[window.start + size : window.start + whole])
             window.let_go(whole)
             length = self._checked_length(captured, length, at)
             yield Packet(data, length, link_type, at, seconds * 10**9 + fraction * unit_ns)

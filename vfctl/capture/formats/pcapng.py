@@ -92,7 +92,7 @@ class _Blocks(RecordFile):
                 if not self._resynchronise(f"a block of {whole} bytes, which does not end there"):
                     return
                 continue
-            body = bytes(memoryview(window.buffer)[window.start + 8 : window.start + whole - 4])
+            body = bytes(window.buffer[window.start + 8 : window.start + whole - 4])
             (kind,) = struct.unpack_from(self._order + "I", window.buffer, window.start)
             window.let_go(whole)
             try:
@@ -163,7 +163,7 @@ class _Blocks(RecordFile):
         buffer = self._window.buffer
         if len(buffer) - index < 12:
             return None
-        if buffer[index : index + 4] == MAGIC:
+        if bytes(buffer[index : index + 4]) == MAGIC:
             order = _BYTE_ORDERS.get(bytes(buffer[index + 8 : index + 12]))
             if order is None:
                 return None

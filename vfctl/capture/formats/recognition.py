@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
-from vfctl.capture.captured import CapturedMessage
+from vfctl.capture.captured import CapturedMessage, UpdateRun
 from vfctl.capture.formats import pcap, pcapng
 from vfctl.capture.formats.concatenated import holds_messages, read_concatenated
 from vfctl.capture.formats.deployed_file import looks_deployed, read_deployed_file
@@ -48,7 +48,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 _MAGICS: Final[dict[bytes, Format]] = {MAGIC: "mcap", pcapng.MAGIC: "pcapng", **dict.fromkeys(pcap.MAGICS, "pcap")}
 
-_READERS: Final[dict[Format, Callable[[ByteSource, Report], Iterator[CapturedMessage]]]] = {
+_READERS: Final[dict[Format, Callable[[ByteSource, Report], Iterator[CapturedMessage | UpdateRun]]]] = {
     "mcap": read_mcap,
     "v4": read_concatenated,
     "websocket": read_websocket_file,
@@ -62,7 +62,7 @@ _READERS: Final[dict[Format, Callable[[ByteSource, Report], Iterator[CapturedMes
 }
 
 
-def read(format: Format, source: ByteSource, report: Report) -> Iterator[CapturedMessage]:
+def read(format: Format, source: ByteSource, report: Report) -> Iterator[CapturedMessage | UpdateRun]:
     """Every message of a source that was recognised; what is wrong with it goes to `report`.
 
     Raises:
