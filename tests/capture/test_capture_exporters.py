@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from vfctl.capture import CapturedMessage, open_capture
-from vfctl.capture.captured import Direction, Form
 from vfctl.capture.exporters import FORMATS, export, summary_rows
 from vfctl.capture.losses import LossLog
+from vfctl.capture.message import Direction, Form
 from vfctl.capture.selection import EVERYTHING, Selection
 from vfctl.capture.timeline import form_name
 from vfctl.errors import CaptureError, InputError, ProtocolError, UsageError, VfctlError

@@ -25,7 +25,7 @@ from mcap.opcode import Opcode
 from mcap.writer import CompressionType, IndexType, Writer
 
 from vfctl.capture import open_capture
-from vfctl.capture.formats.mcap_chunk import MAX_CHUNK_BYTES
+from vfctl.capture.formats.mcap_records import MAX_CHUNK_BYTES
 from vfctl.errors import CaptureError, InputError, ProtocolError, VfctlError
 from vfctl.protocol import NODE_DTYPE, Heartbeat, Message, NodeSelect, PositionUpdate, encode
 

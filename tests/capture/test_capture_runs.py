@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from vfctl.capture import CapturedMessage, open_capture, open_writer
-from vfctl.capture.captured import UpdateRun
 from vfctl.capture.exporters import SummaryRow, export, summary_rows
 from vfctl.capture.formats import concatenated
 from vfctl.capture.losses import LossLog
+from vfctl.capture.message import UpdateRun
 from vfctl.capture.selection import Selection
 from vfctl.capture.timeline import decoded
 from vfctl.errors import VfctlError

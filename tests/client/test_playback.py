@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vfctl.capture import open_writer
-from vfctl.capture.captured import Direction
+from vfctl.capture.message import Direction
 from vfctl.client import playback
 from vfctl.client.playback import play_to
 from vfctl.errors import InputError, PeerError, UsageError

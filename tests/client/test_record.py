@@ -10,7 +10,7 @@ import pytest
 from mcap.reader import make_reader
 
 from vfctl.capture import open_capture
-from vfctl.capture.recording.rotation import Rotation
+from vfctl.capture.recording.series import Rotation
 from vfctl.client import connection as connection_module
 from vfctl.client import record as record_module
 from vfctl.client.record import RECONNECT_NOTE, record

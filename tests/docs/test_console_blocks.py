@@ -31,7 +31,7 @@ import soundfile
 
 from tests.e2e.conftest import Vfctl, run
 from vfctl.capture import open_capture, open_writer
-from vfctl.capture.captured import Direction
+from vfctl.capture.message import Direction
 from vfctl.protocol import NodeDrag, encode
 
 ROOT = Path(__file__).parents[2]

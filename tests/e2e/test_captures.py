@@ -18,7 +18,7 @@ import numpy as np
 import websockets
 
 from vfctl.capture import open_capture, open_writer
-from vfctl.capture.captured import CapturedMessage, Direction
+from vfctl.capture.message import CapturedMessage, Direction
 from vfctl.errors import VfctlError
 from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, NodeDrag, NodeSelect, PositionUpdate, decode, encode
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from vfctl.capture.captured import CapturedMessage, Direction, Form, flags_of
 from vfctl.capture.losses import Loss
+from vfctl.capture.message import CapturedMessage, Direction, Form, flags_of
 from vfctl.capture.reader import Capture, Format, open_capture
 from vfctl.capture.timeline import TimedMessage, in_recording, timeline, type_of
 from vfctl.errors import ProtocolError, VfctlError

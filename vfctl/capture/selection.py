@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from vfctl.capture.captured import TYPE_NAMES
+from vfctl.capture.message import TYPE_NAMES
 from vfctl.capture.timeline import DecodedMessage, DecodedRun, Item, form_name, type_name_of
 from vfctl.errors import InputError, UsageError
 from vfctl.protocol import CompactUpdate, FullGraph, Metadata, NodeDrag, NodeSelect, PositionUpdate

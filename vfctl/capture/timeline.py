@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vfctl.capture.captured import CapturedMessage, Direction, Form, UpdateRun, trailer_of, type_name
 from vfctl.capture.losses import LossLog
+from vfctl.capture.message import CapturedMessage, Direction, Form, UpdateRun, trailer_of, type_name
 from vfctl.errors import ProtocolError
 from vfctl.protocol import (
     CompactUpdate,

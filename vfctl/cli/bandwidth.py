@@ -13,12 +13,10 @@ import typer
 from rich.table import Table
 
 from vfctl.capture import open_capture
-from vfctl.capture.encodings import EncodingComparison, SampledState, recorded_states
-from vfctl.capture.encodings_plot import draw
-from vfctl.capture.formats.compressed import unpacked
-from vfctl.capture.formats.http_upgrade import may_be_head
-from vfctl.capture.formats.recognition import PEEK_BYTES, recognise
-from vfctl.capture.source import open_source
+from vfctl.capture.encodings import EncodingComparison, SampledState, draw, recorded_states
+from vfctl.capture.formats.websocket_frames import may_be_head
+from vfctl.capture.reader import PEEK_BYTES, recognise
+from vfctl.capture.source import open_source, unpacked
 from vfctl.capture.timeline import DecodedMessage, decoded
 from vfctl.cli.mistakes import check_file
 from vfctl.cli.options import (

@@ -20,10 +20,10 @@ from vfctl.capture.losses import Loss
 from vfctl.capture.tools import convert as converting
 from vfctl.capture.tools.check import CheckReport
 from vfctl.capture.tools.check import check as examine
+from vfctl.capture.tools.check import repair as recover
 from vfctl.capture.tools.copying import CopyReport
 from vfctl.capture.tools.cut import cut as copy
 from vfctl.capture.tools.merge import merge as combine
-from vfctl.capture.tools.repair import repair as recover
 from vfctl.cli.decode import print_format, print_losses
 from vfctl.cli.help import Command, Group
 from vfctl.cli.options import (

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Annotated
 
-from vfctl.capture.recording.rotation import Rotation, parse_rotation
+from vfctl.capture.recording.series import Rotation, parse_rotation
 from vfctl.cli.options import MAIN, DurationOption, OutArgument, OverwriteOption, RotateOption, UrlArgument
 from vfctl.cli.signals import stop_on_signals
 from vfctl.client.record import RecordSummary, record

@@ -15,8 +15,7 @@ from urllib.parse import urljoin
 
 import typer
 
-from vfctl.capture.recording.rotation import parse_rotation
-from vfctl.capture.recording.series import check_series
+from vfctl.capture.recording.series import check_series, parse_rotation
 from vfctl.cli.options import (
     PHYSICS,
     AllowOriginOption,

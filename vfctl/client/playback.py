@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
-from vfctl.capture.captured import type_name
+from vfctl.capture.message import type_name
 from vfctl.capture.playback.client_traffic import ClientMessage, client_messages
-from vfctl.capture.playback.transport import check_changes
+from vfctl.capture.playback.replay_clock import check_changes
 from vfctl.client.connection import Connection, connect
 from vfctl.errors import PeerError, ProtocolError, UsageError, VfctlError
 from vfctl.protocol import FilterUpdate, decode

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from vfctl.capture.captured import type_name
 from vfctl.capture.formats.mcap import METADATA_NAME
-from vfctl.capture.recording.rotation import Rotation
-from vfctl.capture.recording.series import SeriesWriter
+from vfctl.capture.message import type_name
+from vfctl.capture.recording.series import Rotation, SeriesWriter
 from vfctl.capture.recording.writer import FLUSH_AGE_S
 from vfctl.client.connection import Connection, connect
 from vfctl.client.handshake import server_name

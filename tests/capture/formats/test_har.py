@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from vfctl.capture import CapturedMessage, open_capture
-from vfctl.capture.captured import Direction
+from vfctl.capture.message import Direction
 from vfctl.errors import CaptureError
 
 Opened = Callable[[bytes], Any]

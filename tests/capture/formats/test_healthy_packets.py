@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from vfctl.capture.formats import tcp_connections
+from vfctl.capture.formats import tcp_reassembly
 from vfctl.capture.formats.packets import tcp_segment
-from vfctl.capture.formats.tcp_connections import TcpConnections
+from vfctl.capture.formats.tcp_reassembly import TcpConnections
 from vfctl.capture.formats.websocket_messages import Tally
-from vfctl.capture.report import Report
+from vfctl.capture.losses import Report
 
 Opened = Callable[[bytes], Any]
 
@@ -89,7 +89,7 @@ def test_connections_that_all_begin_with_the_same_number(made: Any, updates: lis
 
 def test_very_many_that_are_never_closed(made: Any, updates: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """As of who scans ports: they are let go of, and the WebSockets among them are not."""
-    monkeypatch.setattr(tcp_connections, "MAX_OPEN", 50)
+    monkeypatch.setattr(tcp_reassembly, "MAX_OPEN", 50)
     flow = made.Flow().handshake()
     for number in range(1000):
         flow._add(made.segment(("10.0.0.9", 1024 + number), made.SERVER, number, flags=made.SYN))

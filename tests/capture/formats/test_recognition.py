@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vfctl.capture import open_capture
-from vfctl.capture.formats.recognition import DESCRIPTIONS
+from vfctl.capture.reader import DESCRIPTIONS
 from vfctl.capture.source import PIECE_BYTES
 from vfctl.errors import CaptureError, InputError, ProtocolError
 from vfctl.protocol import NODE_DTYPE, Heartbeat, NodeSelect, PositionUpdate, Trailer, encode

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from vfctl.capture import open_writer
-from vfctl.capture.captured import Direction
+from vfctl.capture.message import Direction
 from vfctl.capture.playback.playlist import Playlist
 from vfctl.capture.playback.replay import ReplaySource
+from vfctl.capture.playback.replay_clock import ReplayClock
 from vfctl.capture.playback.seeking import seek_index
-from vfctl.capture.playback.transport import Transport
-from vfctl.capture.recording.rotation import Rotation
-from vfctl.capture.recording.series import SeriesWriter
+from vfctl.capture.recording.series import Rotation, SeriesWriter
 from vfctl.errors import InputError, UsageError
 from vfctl.protocol import (
     CompactUpdate,
@@ -69,7 +68,7 @@ def series(tmp_path: Path, graph_message: FullGraph, make_nodes: Nodes) -> list[
 
 
 def test_the_clock_of_a_replay() -> None:
-    transport = Transport(position_s=5)
+    transport = ReplayClock(position_s=5)
     assert transport.at(1_000_000) == 5
     assert transport.at(3_000_000) == 7
     transport.change(speed=4)
@@ -86,7 +85,7 @@ def test_the_clock_of_a_replay() -> None:
 
 
 def test_small_steps_add_up_exactly() -> None:
-    transport = Transport(speed=0.1)
+    transport = ReplayClock(speed=0.1)
     for tick in range(100_001):
         position_s = transport.at(tick)
     assert position_s == 0.01

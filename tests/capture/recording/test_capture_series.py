@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from vfctl.capture import open_capture, open_writer
-from vfctl.capture.captured import Direction
 from vfctl.capture.formats.mcap import METADATA_NAME
-from vfctl.capture.recording.opening import OpeningState
-from vfctl.capture.recording.rotation import Rotation, numbered, numbers_taken, parse_rotation
-from vfctl.capture.recording.series import SeriesWriter
+from vfctl.capture.message import Direction
+from vfctl.capture.recording.file_header import HeaderState
+from vfctl.capture.recording.series import Rotation, SeriesWriter, numbered, numbers_taken, parse_rotation
 from vfctl.errors import InputError, UsageError
 from vfctl.protocol import (
     CompactUpdate,
@@ -209,7 +208,7 @@ def test_no_file_begins_where_a_chain_cannot_be_followed(tmp_path: Path, graph_m
 
 
 def test_the_opening_state_follows_raw_updates(graph_message: FullGraph, make_nodes: Nodes) -> None:
-    opening = OpeningState()
+    opening = HeaderState()
     assert opening.payloads() == []
     opening.take(encode(Heartbeat(1)))
     graph, *chain = compact_stream(graph_message, 3)

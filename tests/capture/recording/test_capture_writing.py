@@ -12,7 +12,7 @@ import pytest
 from mcap.reader import make_reader
 
 from vfctl.capture import open_capture, open_writer
-from vfctl.capture.captured import TYPE_NAMES, type_name
+from vfctl.capture.message import TYPE_NAMES, type_name
 from vfctl.errors import CaptureError, InputError, ProtocolError, UsageError
 from vfctl.protocol import Heartbeat, Message, NodeSelect, PositionUpdate, Reserved, describe, encode
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from vfctl.capture import open_capture
 from vfctl.capture.formats.mcap import METADATA_NAME
-from vfctl.capture.recording.rotation import Rotation
-from vfctl.capture.recording.series import SeriesWriter
+from vfctl.capture.recording.series import Rotation, SeriesWriter
 from vfctl.protocol import FullGraph, encode
 
 

@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 
 from vfctl.capture import CapturedMessage, open_capture, open_writer
-from vfctl.capture.captured import Direction, Form
-from vfctl.capture.recording.rotation import Rotation
-from vfctl.capture.recording.series import SeriesWriter
+from vfctl.capture.message import Direction, Form
+from vfctl.capture.recording.series import Rotation, SeriesWriter
 from vfctl.capture.timeline import decoded, timeline
-from vfctl.capture.tools.check import check
+from vfctl.capture.tools.check import check, repair
 from vfctl.capture.tools.convert import Encoding, convert
 from vfctl.capture.tools.cut import cut
 from vfctl.capture.tools.merge import merge
-from vfctl.capture.tools.repair import repair
 from vfctl.errors import InputError, ProtocolError, UsageError, VfctlError
 from vfctl.protocol import (
     EDGE_DTYPE,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vfctl.capture import open_writer
-from vfctl.capture.captured import Direction
+from vfctl.capture.message import Direction
 from vfctl.errors import CaptureError, InputError, UsageError
 from vfctl.loadtest.generator.behaviour import ScriptContext, SendBytes, WaitUntil, script
 from vfctl.loadtest.generator.plan import REMOTE_EXAMPLE, plan_shards

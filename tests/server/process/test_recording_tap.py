@@ -18,7 +18,7 @@ import websockets
 from vfctl.bus import TIMESTAMP, BusServer, Envelope, Kind, subscribe
 from vfctl.bus import unix_socket as bus_module
 from vfctl.capture import open_capture
-from vfctl.capture.captured import CapturedMessage, Direction, type_name
+from vfctl.capture.message import CapturedMessage, Direction, type_name
 from vfctl.capture.recording.series import SeriesWriter
 from vfctl.errors import InputError, VfctlError
 from vfctl.protocol import (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Final
 
-from vfctl.capture.captured import CapturedMessage, UpdateRun
 from vfctl.capture.exporters.as_csv import write_csv
 from vfctl.capture.exporters.as_json import write_json, write_ndjson
 from vfctl.capture.exporters.as_npz import write_npz
 from vfctl.capture.exporters.as_parquet import write_parquet
 from vfctl.capture.exporters.summary import SummaryRow, summary_rows
 from vfctl.capture.losses import LossLog
+from vfctl.capture.message import CapturedMessage, UpdateRun
 from vfctl.capture.reader import Capture
 from vfctl.capture.selection import EVERYTHING, Selection, select
 from vfctl.capture.timeline import Item, decoded_items

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from vfctl.capture.captured import Direction
 from vfctl.capture.exporters.records import split_flags
+from vfctl.capture.message import Direction
 from vfctl.capture.timeline import DecodedMessage, DecodedRun, Item, form_name
 from vfctl.protocol import (
     CompactUpdate,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vfctl.capture.captured import CapturedMessage, Direction, UpdateRun
 from vfctl.capture.exporters.as_json import dump
 from vfctl.capture.losses import LossLog
+from vfctl.capture.message import CapturedMessage, Direction, UpdateRun
 from vfctl.capture.selection import EVERYTHING, Selection, select
 from vfctl.capture.timeline import DecodedRun, decoded, type_name_of
 from vfctl.protocol import (

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vfctl.capture.captured import CapturedMessage, UpdateRun, raw_update_bytes
-from vfctl.capture.report import Report
+from vfctl.capture.losses import Report
+from vfctl.capture.message import CapturedMessage, UpdateRun, raw_update_bytes
 from vfctl.capture.source import ByteSource, Window
 from vfctl.errors import ProtocolError
 from vfctl.protocol.wire import HEADER, measure

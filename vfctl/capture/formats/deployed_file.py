@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from vfctl.capture.captured import CapturedMessage
-from vfctl.capture.report import Report
+from vfctl.capture.losses import Report
+from vfctl.capture.message import CapturedMessage
 from vfctl.capture.source import ByteSource
 from vfctl.errors import ProtocolError
 from vfctl.protocol.deployed import Form, decode_deployed, whole_records

@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from vfctl.capture.captured import CapturedMessage, Direction
 from vfctl.capture.formats.websocket_messages import Tally, WebSocketConnection
-from vfctl.capture.report import Report
+from vfctl.capture.losses import Report
+from vfctl.capture.message import CapturedMessage, Direction
 from vfctl.capture.source import ByteSource, Window
 from vfctl.errors import CaptureError, ProtocolError
 from vfctl.protocol.deployed import form_of

@@ -21,10 +21,18 @@ from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, DataEnd, Footer, McapRecord, Metadata
 
-from vfctl.capture.captured import CapturedMessage, Direction, Form, UpdateRun, raw_update_bytes
-from vfctl.capture.formats.mcap_chunk import MAX_CHUNK_BYTES, ChunkError, unpack
-from vfctl.capture.formats.mcap_records import MAX_PASSED_BYTES, RECORD, chunk_length, fills, implausible
-from vfctl.capture.report import Report
+from vfctl.capture.formats.mcap_records import (
+    MAX_CHUNK_BYTES,
+    MAX_PASSED_BYTES,
+    RECORD,
+    ChunkError,
+    chunk_length,
+    fills,
+    implausible,
+    unpack,
+)
+from vfctl.capture.losses import Report
+from vfctl.capture.message import CapturedMessage, Direction, Form, UpdateRun, raw_update_bytes
 from vfctl.capture.source import ByteSource, Window
 from vfctl.errors import CaptureError, ProtocolError
 from vfctl.protocol.deployed import FIRST_BYTES, form_of

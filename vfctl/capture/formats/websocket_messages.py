@@ -6,9 +6,8 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from vfctl.capture.captured import CapturedMessage, Direction
-from vfctl.capture.losses import Loss
-from vfctl.capture.report import Report
+from vfctl.capture.losses import Loss, Report
+from vfctl.capture.message import CapturedMessage, Direction
 from vfctl.errors import ProtocolError
 from vfctl.protocol.deployed import form_of
 from vfctl.protocol.websocket import FrameHeader, Opcode

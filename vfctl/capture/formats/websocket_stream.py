@@ -11,20 +11,26 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from vfctl.capture.captured import CapturedMessage, Direction
-from vfctl.capture.formats.http_upgrade import REQUEST, RESPONSE, Head, may_be_head, read_head
 from vfctl.capture.formats.websocket_frames import (
     BINARY_START,
     HEADER_BYTES,
+    REQUEST,
+    RESPONSE,
     RSV1,
+    Head,
     agrees,
     is_ours,
+    may_be_head,
     missing_of,
     payload_of,
+    read_head,
     read_header,
 )
-from vfctl.capture.formats.websocket_messages import MessageAssembler, WebSocketConnection
-from vfctl.errors import ProtocolError
+from vfctl.capture.formats.websocket_messages import MessageAssembler, Tally, WebSocketConnection
+from vfctl.capture.losses import Report
+from vfctl.capture.message import CapturedMessage, Direction
+from vfctl.capture.source import ByteSource
+from vfctl.errors import CaptureError, ProtocolError
 from vfctl.protocol.websocket import FrameHeader, Opcode
 from vfctl.protocol.wire import VERSION, message_length
 
@@ -395,3 +401,38 @@ class WebSocketStream:
         self._wanted = 0
         while len(self._marks) > 1 and self._marks[1][0] <= self._base:
             self._marks.popleft()
+
+
+def read_websocket_file(source: ByteSource, report: Report) -> Iterator[CapturedMessage]:
+    """The messages of both directions; each request for a WebSocket begins a connection.
+
+    Raises:
+        CaptureError: there are none in it.
+        InputError: the operating system cannot read on.
+    """
+    tally = Tally(report)
+    current = [WebSocketConnection(tally)]
+
+    def renew() -> WebSocketConnection:
+        current[0] = WebSocketConnection(tally)
+        return current[0]
+
+    stream = WebSocketStream(current[0], from_start=True, renew=renew)
+    count = 0
+    while True:
+        offset = source.offset
+        piece = source.read_some()
+        if not piece:
+            break
+        for message in stream.feed(piece, offset, None):
+            count += 1
+            yield message
+    for message in stream.finish(closed=True):
+        count += 1
+        yield message
+    current[0].ended()
+    tally.summarise()
+    if not count and not report.losses:
+        raise CaptureError(
+            f"{source.name} has no VisionFlow messages in its WebSocket frames", hint="; ".join(report.notes) or None
+        )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from vfctl.capture.captured import CapturedMessage, Direction, Form
+from vfctl.capture.message import CapturedMessage, Direction, Form
 from vfctl.capture.reader import open_capture
 from vfctl.capture.timeline import timeline
 from vfctl.errors import InputError, VfctlError

@@ -1,4 +1,4 @@
-"""One recording in several files, in order, from any moment on."""
+"""One recording in several files: from any moment on, and message by message as its time comes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
-from vfctl.capture.captured import CapturedMessage, Direction
+from vfctl.capture.message import CapturedMessage, Direction, Form
 from vfctl.capture.playback.seeking import SeekIndex, Tail, seek_index, shows_state
 from vfctl.capture.reader import Capture, open_capture
 from vfctl.capture.source import STDIN
 from vfctl.capture.timeline import TimedMessage, timeline
 from vfctl.errors import CaptureError, InputError, VfctlError
+from vfctl.protocol import MessageType
 
 
 class Playlist:
@@ -139,3 +141,56 @@ class _ServerConnection:
         if self.connection is None and shows_state(captured):
             self.connection = captured.connection
         return self.connection in (None, captured.connection)
+
+
+_UPDATE: Final = MessageType.POSITION_UPDATE
+
+
+class MessageCursor:
+    """The messages of a recording in the order of their time, read no further than one message ahead.
+
+    Time never runs backwards here: a message that claims to be older than the one before it comes together with it.
+
+    Args:
+        playlist: the recording.
+        from_s: from where on it is to be played; see `Playlist.messages`.
+        whole: likewise.
+
+    Attributes:
+        latest_s: time of the last message taken, in seconds from the recording's start.
+        damage: what was wrong with the files that have been read to their end.
+    """
+
+    def __init__(self, playlist: Playlist, from_s: float = 0.0, *, whole: bool = False) -> None:
+        self.latest_s = 0.0
+        self.damage: list[VfctlError] = []
+        self._messages = playlist.messages(from_s, self.damage, whole=whole)
+        self._next = next(self._messages, None)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every message has been taken."""
+        return self._next is None
+
+    @property
+    def next_s(self) -> float:
+        """Time of the next message; infinite if there is none."""
+        return max(self.latest_s, self._next.time_s) if self._next else float("inf")
+
+    @property
+    def brings_positions(self) -> bool:
+        """Whether the next message does."""
+        captured = self._next.captured if self._next else None
+        return captured is not None and (captured.form is not Form.V4 or captured.payload[1] == _UPDATE)
+
+    def due(self, until_s: float) -> Iterator[TimedMessage]:
+        """Take the messages up to a time, that time included."""
+        while self._next and self.next_s <= until_s:
+            timed = self._next
+            self.latest_s = self.next_s
+            self._next = next(self._messages, None)
+            yield timed
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._messages.close()

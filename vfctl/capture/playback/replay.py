@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from vfctl.capture.captured import Form
-from vfctl.capture.playback.playlist import Playlist
-from vfctl.capture.playback.positions import Positions, is_compact
-from vfctl.capture.playback.reel import Reel, Stage
-from vfctl.capture.playback.transport import Transport, check_changes
+from vfctl.capture.message import Form
+from vfctl.capture.playback.graph_state import GraphState, Positions, is_compact
+from vfctl.capture.playback.playlist import MessageCursor, Playlist
+from vfctl.capture.playback.replay_clock import ReplayClock, check_changes
 from vfctl.capture.timeline import UNTIMED_INTERVAL_S, TimedMessage
 from vfctl.errors import CaptureError, InputError, ProtocolError, UsageError, VfctlError
 from vfctl.graph import Graph, to_full_graph
@@ -65,7 +64,7 @@ class ReplaySource:
         self.graph_version = 0
         self._loop = loop
         self._start_s = start_s
-        self._transport = Transport(start_s, speed, paused)
+        self._clock = ReplayClock(start_s, speed, paused)
         self._wanted: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._ticks = 0
@@ -73,7 +72,7 @@ class ReplaySource:
         self._moved = False
         self._told_settled = False
         self._interval_us = round(UNTIMED_INTERVAL_S * 1e6)
-        self._stage: Stage | None = None
+        self._state: GraphState | None = None
         self._positions = Positions()
         self._chain_is_broken = False
         self._jumped = False
@@ -85,7 +84,7 @@ class ReplaySource:
             raise UsageError(f"{self._playlist.name} can only be read once, expected a file to replay in a loop")
         try:
             self._jumped = self._playlist.can_jump
-            self._reel = Reel(self._playlist, start_s)
+            self._cursor = MessageCursor(self._playlist, start_s)
             self._show_start()
         finally:
             self._playlist.close()
@@ -100,7 +99,7 @@ class ReplaySource:
     @property
     def finished(self) -> bool:
         """Whether the recording has ended for good; its last state stays."""
-        return self._reel.ended and not self._loop
+        return self._cursor.ended and not self._loop
 
     @property
     def settled(self) -> bool:
@@ -109,8 +108,8 @@ class ReplaySource:
 
     @property
     def _at_rest(self) -> bool:
-        transport = self._transport
-        return transport.paused or (self.finished and transport.position_s >= self._reel.latest_s + UNTIMED_INTERVAL_S)
+        clock = self._clock
+        return clock.paused or (self.finished and clock.position_s >= self._cursor.latest_s + UNTIMED_INTERVAL_S)
 
     def tick(self, now_us: int) -> PositionUpdate | None:
         """The newest recorded positions whose time has come, or None if the last ones are still valid.
@@ -135,14 +134,14 @@ class ReplaySource:
     def next_change_us(self, now_us: int) -> int | None:
         """How long it is until `tick` has something new; None if it will not by itself, or for longer than anybody
         should wait."""
-        self._transport.at(now_us)
-        return self._transport.until_us(self._reel.next_s)
+        self._clock.at(now_us)
+        return self._clock.until_us(self._cursor.next_s)
 
     def full_graph(self, now_us: int) -> FullGraph:
         """The graph with its present positions; with METADATA if the recording has it."""
-        stage = self._present
+        state = self._present
         trailer = Trailer(self._ticks, now_us, 0)
-        return to_full_graph(stage.graph, stage.nodes, trailer=trailer, metadata=stage.has_metadata)
+        return to_full_graph(state.graph, state.nodes, trailer=trailer, metadata=state.has_metadata)
 
     def events(self, now_us: int) -> list[Message]:
         """Recorded speech and selections that have become due since the last call, stamped with the present time."""
@@ -175,21 +174,21 @@ class ReplaySource:
         Raises:
             UsageError: one of them cannot be; nothing is changed then.
         """
-        playlist, transport = self._playlist, self._transport
+        playlist, clock = self._playlist, self._clock
         check_changes(changes, playlist.duration_s)
         if not playlist.rereadable and ("position_s" in changes or changes.get("loop")):
             raise UsageError(f"{playlist.name} is read once, from front to back: there is no other position in it")
         with self._lock:
             self._wanted.update(changes)
             wanted = dict(self._wanted)
-        position_s = wanted.get("position_s", min(transport.position_s, playlist.duration_s or float("inf")))
+        position_s = wanted.get("position_s", min(clock.position_s, playlist.duration_s or float("inf")))
         return {
             "file": playlist.name,
             "position_s": round(position_s, 6),
             "duration_s": playlist.duration_s,
             "start_unix_s": None if playlist.start_ns is None else playlist.start_ns / 1e9,
-            "speed": wanted.get("speed", transport.speed),
-            "paused": wanted.get("paused", transport.paused),
+            "speed": wanted.get("speed", clock.speed),
+            "paused": wanted.get("paused", clock.paused),
             "loop": wanted.get("loop", self._loop),
             "ended": self.finished and "position_s" not in wanted,
         }
@@ -199,20 +198,20 @@ class ReplaySource:
             wanted, self._wanted = self._wanted, {}
         if not wanted:
             return
-        self._transport.at(now_us)
-        self._transport.change(speed=wanted.get("speed"), paused=wanted.get("paused"))
+        self._clock.at(now_us)
+        self._clock.change(speed=wanted.get("speed"), paused=wanted.get("paused"))
         self._loop = wanted.get("loop", self._loop)
         if "position_s" in wanted:
             self._seek(wanted["position_s"])
 
     def _seek(self, position_s: float) -> None:
         """Go to another position, whether that is before or behind the present one."""
-        self._transport.change(position_s=position_s)
+        self._clock.change(position_s=position_s)
         self._moved = False
         self._rewind(position_s)
         self._play_from(position_s)
-        while not self._reel.ended and not self._moved:
-            self._play(self._reel.next_s)
+        while not self._cursor.ended and not self._moved:
+            self._play(self._cursor.next_s)
         self._moved = True
         self._events.clear()
 
@@ -225,17 +224,17 @@ class ReplaySource:
         self._jumped = False
 
     def _rewind(self, position_s: float, *, whole: bool = False) -> None:
-        self._reel.close()
+        self._cursor.close()
         self._positions = Positions()
         self._chain_is_broken = False
         self._jumped = self._playlist.can_jump and not whole
-        self._reel = Reel(self._playlist, position_s, whole=whole)
+        self._cursor = MessageCursor(self._playlist, position_s, whole=whole)
 
     def _until_next_us(self) -> int:
         """From the positions that are shown now to the next ones; if something else comes before them, or nothing at
         all, as long as it was the last time."""
-        if self._reel.brings_positions:
-            until_us = self._transport.until_us(self._reel.next_s)
+        if self._cursor.brings_positions:
+            until_us = self._clock.until_us(self._cursor.next_s)
             self._interval_us = self._interval_us if until_us is None else max(1, until_us)
         return self._interval_us
 
@@ -244,36 +243,36 @@ class ReplaySource:
             self._playlist.measure()
 
     @property
-    def _present(self) -> Stage:
-        assert self._stage is not None  # __init__ does not return without one
-        return self._stage
+    def _present(self) -> GraphState:
+        assert self._state is not None  # __init__ does not return without one
+        return self._state
 
     def _show_start(self) -> None:
         """Pass over what comes before the start, and go as far as it takes to have something to show."""
         self._play_from(self._start_s)
-        if self._reel.ended and self._reel.latest_s < self._start_s:
+        if self._cursor.ended and self._cursor.latest_s < self._start_s:
             raise UsageError(
-                f"a replay from {self._start_s:g} s, but {self._playlist.name} ends after {self._reel.latest_s:g} s"
+                f"a replay from {self._start_s:g} s, but {self._playlist.name} ends after {self._cursor.latest_s:g} s"
             )
-        while self._stage is None and not self._reel.ended:
-            self._play(self._reel.next_s)
-        if self._stage is None:
-            damage = self._reel.damage
+        while self._state is None and not self._cursor.ended:
+            self._play(self._cursor.next_s)
+        if self._state is None:
+            damage = self._cursor.damage
             raise damage[0] if damage else CaptureError(f"{self._playlist.name} has no FullGraph and no PositionUpdate")
         self._events.clear()
 
     def _advance(self, now_us: int) -> None:
-        position_s = self._transport.at(now_us)
+        position_s = self._clock.at(now_us)
         self._play(position_s)
         # The last frame is shown as long as any other, which also keeps a loop over a single one from spinning.
-        if self._loop and self._reel.ended and position_s >= self._reel.latest_s + UNTIMED_INTERVAL_S:
+        if self._loop and self._cursor.ended and position_s >= self._cursor.latest_s + UNTIMED_INTERVAL_S:
             self._seek(self._start_s)
 
     def _play(self, until_s: float) -> None:
         """Take what is due. Of graphs and positions only the newest are decoded: the others would never be seen; but
         all of those on which others depend."""
         newest: TimedMessage | None = None
-        for timed in self._reel.due(until_s):
+        for timed in self._cursor.due(until_s):
             captured = timed.captured
             kind = captured.payload[1] if captured.form is Form.V4 else MessageType.POSITION_UPDATE
             if self._positions.depends(captured):
@@ -285,7 +284,7 @@ class ReplaySource:
                 self._hear(timed)
         if newest:
             self._show(newest)
-        for damage in self._reel.damage:
+        for damage in self._cursor.damage:
             self._warn_once(f"{damage}; what is intact is played")
 
     def _hear(self, timed: TimedMessage) -> None:
@@ -303,26 +302,26 @@ class ReplaySource:
 
     def _show_graph(self, message: FullGraph) -> None:
         try:
-            stage = Stage.from_graph(message, self._playlist.name)
+            state = GraphState.from_graph(message, self._playlist.name)
         except InputError as error:
             self._warn_once(f"{error}: a FullGraph of the recording is left out")
             return
-        if self._stage and self._stage.shows_same_graph(stage):
-            stage = Stage(self._stage.graph, stage.nodes, stage.has_metadata)
-        elif self._stage:
+        if self._state and self._state.shows_same_graph(state):
+            state = GraphState(self._state.graph, state.nodes, state.has_metadata)
+        elif self._state:
             self.graph_version += 1
-        self._stage = stage
+        self._state = state
         self._moved = True
 
     def _show_update(self, message: PositionUpdate) -> None:
-        if self._stage is None:
+        if self._state is None:
             try:
-                self._stage = Stage.from_nodes(message.nodes, self._playlist.name)
+                self._state = GraphState.from_nodes(message.nodes, self._playlist.name)
             except InputError as error:
                 self._warn_once(f"{error}: a PositionUpdate of the recording is left out")
                 return
         else:
-            self._stage, unknown = self._stage.moved(message.nodes)
+            self._state, unknown = self._state.moved(message.nodes)
             if unknown:
                 self._warn_once(f"{self._playlist.name}: nodes that its FullGraph does not have are left out")
         self._settled = message.settled

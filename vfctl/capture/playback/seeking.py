@@ -17,8 +17,8 @@ from mcap.reader import SeekingReader
 from mcap.records import ChunkIndex
 from mcap.summary import Summary
 
-from vfctl.capture.captured import TYPE_NAMES, CapturedMessage, Direction, Form
 from vfctl.capture.formats.mcap import MAGIC, channel_topic
+from vfctl.capture.message import TYPE_NAMES, CapturedMessage, Direction, Form
 from vfctl.capture.reader import open_capture
 from vfctl.errors import InputError, VfctlError
 from vfctl.protocol import MessageType

@@ -2,17 +2,66 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vfctl.capture.captured import Direction, Form
 from vfctl.capture.formats.mcap import METADATA_NAME
-from vfctl.capture.recording.digest import graph_facts
-from vfctl.capture.recording.opening import OpeningState
-from vfctl.capture.recording.rotation import Rotation, numbered, numbers_taken
+from vfctl.capture.message import Direction, Form
+from vfctl.capture.recording.file_header import HeaderState, graph_facts
 from vfctl.capture.recording.writer import CaptureWriter, Closing, check_target, open_writer
+from vfctl.errors import UsageError
 from vfctl.protocol import MessageType
+from vfctl.quantities import parse_size_or_duration
+
+LEAST_BYTES: Final = 100_000
+LEAST_SECONDS: Final = 1.0
+"""Less would be a file for every few messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A file ends when it is so large, or so old, whichever comes first; None never."""
+
+    max_bytes: int | None = None
+    max_s: float | None = None
+
+
+def parse_rotation(text: str) -> Rotation:
+    """`100MB` or `10min`, or both with a comma between them.
+
+    Raises:
+        UsageError: it is neither, or less than makes sense.
+    """
+    max_bytes: int | None = None
+    max_s: float | None = None
+    for part in text.split(","):
+        size, seconds = parse_size_or_duration(part, "--rotate")
+        max_bytes = max_bytes if size is None else size
+        max_s = max_s if seconds is None else seconds
+    if max_bytes is not None and max_bytes < LEAST_BYTES:
+        raise UsageError(f"--rotate is {text!r}, expected at least {LEAST_BYTES // 1000}kB")
+    if max_s is not None and max_s < LEAST_SECONDS:
+        raise UsageError(f"--rotate is {text!r}, expected at least {LEAST_SECONDS:g}s")
+    return Rotation(max_bytes, max_s)
+
+
+def numbered(path: Path, number: int) -> Path:
+    """The file of a series with that number, from 1: `capture.mcap` gives `capture-0001.mcap`."""
+    return path.with_name(f"{path.stem}-{number:04}{path.suffix}")
+
+
+def numbers_taken(path: Path) -> list[int]:
+    """Which numbers of a series there are files of, sorted."""
+    pattern = re.compile(re.escape(path.stem) + r"-(\d{4,})" + re.escape(path.suffix))
+    try:
+        found = (pattern.fullmatch(entry.name) for entry in path.parent.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+    except OSError:
+        return []
+
 
 MAX_CHUNKS: Final = 50_000
 """A file is also full with so many chunks: its index of them is kept in memory until its end, some 600 bytes a chunk,
@@ -56,7 +105,7 @@ class SeriesWriter(Closing):
         self._numbered = rotation is not None
         self._overwrite = overwrite
         self._max_chunks = max_chunks
-        self._opening = OpeningState()
+        self._header = HeaderState()
         self._writer: CaptureWriter | None = None
         self._finished_bytes = 0
         self._messages = 0
@@ -91,14 +140,14 @@ class SeriesWriter(Closing):
             self._begin(arrival_ns, ())
         elif self._is_full(len(payload), arrival_ns):
             is_graph = direction is Direction.SERVER and form is Form.V4 and payload[1] == MessageType.FULL_GRAPH
-            opening = () if is_graph else self._opening.payloads()
+            opening = () if is_graph else self._header.payloads()
             if opening is not None:
                 self._begin(arrival_ns, opening)
         assert self._writer is not None
         self._writer.write(payload, arrival_ns, direction=direction, connection=connection, form=form)
         self._messages += 1
         if direction is Direction.SERVER and form is Form.V4:
-            self._opening.take(payload)
+            self._header.take(payload)
             if payload[1] == MessageType.FULL_GRAPH:
                 self._note_graph(payload)
 

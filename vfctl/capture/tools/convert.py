@@ -6,7 +6,7 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
-from vfctl.capture.captured import CapturedMessage, Direction, Form
+from vfctl.capture.message import CapturedMessage, Direction, Form
 from vfctl.capture.reader import Capture
 from vfctl.capture.timeline import CaptureDecoder, note_undecodable
 from vfctl.capture.tools.copying import CopyReport, OnOffset, copy_to, finish, has_room, readable

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from vfctl.capture.captured import CapturedMessage, Direction, Form, flags_of, trailer_of
+from vfctl.capture.message import CapturedMessage, Direction, Form, flags_of, trailer_of
 from vfctl.capture.reader import Capture
-from vfctl.capture.recording.opening import OpeningState
-from vfctl.capture.tools.copying import Copy, CopyReport, OnOffset, copy_to, finish, has_room, readable
-from vfctl.capture.tools.stamped import StampedMessage
+from vfctl.capture.recording.file_header import HeaderState
+from vfctl.capture.tools.copying import Copy, CopyReport, OnOffset, StampedMessage, copy_to, finish, has_room, readable
 from vfctl.protocol import Flag, MessageType
 from vfctl.protocol.wire import TRAILER
 
@@ -36,7 +35,7 @@ def cut(
         InputError: there is nothing in that stretch; or a file cannot be read or written.
     """
     report = CopyReport()
-    openings: dict[int, OpeningState] = {}
+    openings: dict[int, HeaderState] = {}
     begun = False
     with copy_to(target, overwrite=overwrite) as copy:
         for stamp in readable(capture, report, on_offset):
@@ -49,7 +48,7 @@ def cut(
                 _begin(copy, openings, stamp, capture)
                 openings.clear()
             elif not begun and captured.direction is Direction.SERVER and captured.form is Form.V4:
-                openings.setdefault(captured.connection, OpeningState()).take(captured.payload)
+                openings.setdefault(captured.connection, HeaderState()).take(captured.payload)
             if wanted and has_room(target, captured):
                 copy.write(captured, stamp, capture.metadata)
             elif wanted:
@@ -57,7 +56,7 @@ def cut(
         return finish(copy, capture, report)
 
 
-def _begin(copy: Copy, openings: dict[int, OpeningState], stamp: StampedMessage, capture: Capture) -> None:
+def _begin(copy: Copy, openings: dict[int, HeaderState], stamp: StampedMessage, capture: Capture) -> None:
     """Write what stands in front."""
     first = stamp.timed.captured
     brings_graph = first.form is Form.V4 and first.payload[1] == MessageType.FULL_GRAPH

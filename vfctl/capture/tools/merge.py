@@ -10,11 +10,10 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from vfctl.capture.captured import Direction, Form
+from vfctl.capture.message import Direction, Form
 from vfctl.capture.reader import open_capture
-from vfctl.capture.recording.opening import OpeningState
-from vfctl.capture.tools.copying import CopyReport, OnOffset, copy_to, has_room, readable
-from vfctl.capture.tools.stamped import StampedMessage
+from vfctl.capture.recording.file_header import HeaderState
+from vfctl.capture.tools.copying import CopyReport, OnOffset, StampedMessage, copy_to, has_room, readable
 from vfctl.errors import InputError, UsageError, VfctlError
 
 _NUMBERED = re.compile(r"(.*)-\d{4,}")
@@ -119,7 +118,7 @@ class _Recording:
         self._metadata = metadata
         self._on_offset = on_offset
         self._passed_bytes = 0
-        self._opening = OpeningState()
+        self._header = HeaderState()
 
     def messages(self) -> Iterator[StampedMessage]:
         """All of them, without what a file repeats of the one before it.
@@ -128,7 +127,7 @@ class _Recording:
             InputError: a file cannot be read.
         """
         for path in self._files:
-            repeated = self._opening.payloads() or []
+            repeated = self._header.payloads() or []
             with open_capture(path) as capture:
                 for stamp in readable(capture, self._report, self._tell):
                     captured = stamp.timed.captured
@@ -137,7 +136,7 @@ class _Recording:
                         continue
                     repeated.clear()
                     if captured.direction is Direction.SERVER and captured.form is Form.V4:
-                        self._opening.take(captured.payload)
+                        self._header.take(captured.payload)
                     yield stamp
                 self._report.losses.extend(capture.losses)
                 for key, value in capture.metadata.items():

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from vfctl import __version__
 from vfctl.bus import TIMESTAMP, Envelope, Kind, UnixBusConnection, subscribe
-from vfctl.capture.recording.rotation import Rotation
-from vfctl.capture.recording.series import SeriesWriter
+from vfctl.capture.recording.series import Rotation, SeriesWriter
 from vfctl.errors import InputError, PeerError, VfctlError
 from vfctl.server.options import RecordTo, ServerOptions
 from vfctl.server.process.child_main import Parent, Ready, run_process

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from vfctl.bus import TIMESTAMP, Envelope, Kind
-from vfctl.capture.captured import Direction
+from vfctl.capture.message import Direction
 from vfctl.capture.recording.series import SeriesWriter
 from vfctl.capture.recording.writer import FLUSH_AGE_S
 from vfctl.errors import VfctlError

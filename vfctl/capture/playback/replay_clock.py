@@ -16,7 +16,7 @@ _MOST: Final = 10**12
 """Seconds that a recording may have, and more; also what can be reckoned with."""
 
 
-class Transport:
+class ReplayClock:
     """Time is passed in, unix time in µs; the clock begins with the first `at`.
 
     Args:

@@ -1,14 +1,17 @@
-"""What a file has to begin with so that the messages after it can be decoded: the newest graph and positions."""
+"""What each file of a recording begins with: the newest graph and positions, and a fingerprint of the graph."""
 
 from __future__ import annotations
 
-from vfctl.capture.captured import flags_of
+import hashlib
+import json
+
+from vfctl.capture.message import flags_of
 from vfctl.errors import ProtocolError
-from vfctl.protocol import Flag, MessageType, PositionUpdate, decode, encode
+from vfctl.protocol import Flag, FullGraph, MessageType, PositionUpdate, decode, encode
 from vfctl.protocol.position_decoder import PositionDecoder
 
 
-class OpeningState:
+class HeaderState:
     """Follows what a server sends, and can at any time say what a new file has to begin with."""
 
     def __init__(self) -> None:
@@ -56,3 +59,27 @@ class OpeningState:
         except ProtocolError:
             return None  # as damaged as it came, it is recorded all the same
         return message if isinstance(message, PositionUpdate) else None
+
+
+def graph_facts(payload: bytes) -> dict[str, str]:
+    """Size and digest of a FullGraph's graph, for a recording's metadata; nothing if it cannot be decoded.
+
+    Two recordings have the same `graph_sha256` if ids, edges, labels, kinds, depths and clusters are the same, in the
+    same order; positions do not count, nor does the encoding.
+    """
+    try:
+        graph = decode(payload)
+    except ProtocolError:
+        return {}
+    if not isinstance(graph, FullGraph):
+        return {}
+    digest = hashlib.sha256(graph.nodes["id"].astype("<u4").tobytes())
+    digest.update(graph.edges.tobytes())
+    if graph.metadata is not None:
+        columns = (graph.metadata.label, graph.metadata.kind, graph.metadata.depth, graph.metadata.cluster)
+        digest.update(json.dumps(columns).encode())
+    return {
+        "graph_sha256": digest.hexdigest(),
+        "graph_nodes": str(len(graph.nodes)),
+        "graph_edges": str(len(graph.edges)),
+    }
