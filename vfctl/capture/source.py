@@ -185,7 +185,7 @@ class Window:
         """Go on in new memory, with room for `length` bytes."""
         rest = self.buffer[self.start :]
         # Pages that nothing is written to take no memory, so a length that lies costs nothing.
-        self._memory = np.empty(max(length, len(rest) + self._block_bytes), np.uint8).data
+        self._memory = np.empty(max(length, self._block_bytes, len(rest) * 5 // 4), np.uint8).data
         self._memory[: len(rest)] = rest
         self.buffer = self._memory[: len(rest)]
         self._base += self.start
