@@ -74,7 +74,7 @@ def one_by_one(path: Path) -> list[CapturedMessage]:
     return found
 
 
-@pytest.mark.parametrize("piece_bytes", [64, 100, 137, 1000, 2**23])
+@pytest.mark.parametrize("piece_bytes", [64, 100, 137, 1000, 2**22])
 def test_runs_are_the_same_messages(
     piece_bytes: int, mixed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,14 +140,14 @@ def test_a_selection_of_several_connections_is_the_same_with_and_without_runs(
     assert rows(open_capture(path).runs()) == rows(list(open_capture(path)))
 
 
-@pytest.mark.parametrize("piece_bytes", [100, 2**23])
+@pytest.mark.parametrize("piece_bytes", [100, 2**22])
 def test_a_file_cut_anywhere_gives_the_same_however_it_is_read(
     piece_bytes: int, mixed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.bin"
     for length in (*range(1, len(mixed), 31), *range(len(mixed) - 150, len(mixed))):
         path.write_bytes(mixed[:length])
-        monkeypatch.setattr(concatenated, "WINDOW_BYTES", 2**23)
+        monkeypatch.setattr(concatenated, "WINDOW_BYTES", 2**22)
         together = outcome(open_capture(path).runs())
         monkeypatch.setattr(concatenated, "WINDOW_BYTES", piece_bytes)
         assert outcome(open_capture(path)) == together, length
@@ -163,7 +163,7 @@ def test_a_file_with_flipped_bits_gives_the_same_however_it_is_read(
         for _ in range(chance.choice((1, 1, 3))):
             damaged[chance.randrange(4, len(damaged))] ^= 1 << chance.randrange(8)
         path.write_bytes(damaged)
-        monkeypatch.setattr(concatenated, "WINDOW_BYTES", 2**23)
+        monkeypatch.setattr(concatenated, "WINDOW_BYTES", 2**22)
         together = outcome(open_capture(path).runs())
         monkeypatch.setattr(concatenated, "WINDOW_BYTES", 100)
         assert outcome(open_capture(path)) == together, damaged.hex()

@@ -1,4 +1,4 @@
-"""What each encoding makes of the same states: bytes, time, error. Measured as one connection would get them."""
+"""Compare the encodings on the same states: bytes, time and error, as one connection would get them."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ ENCODINGS: Final = ("raw", "lz4", "compact")
 MOVING: Final = "moving"
 AT_REST: Final = "at rest"
 RATE_HZ: Final = 20
-"""Frames a second while a layout moves, for the bytes a second. One at rest is sent once a second."""
+"""Frames per second of a moving layout, for bytes per second. A layout at rest is sent once per second."""
 
 TICKS_PER_S: Final = 60
-"""Of the physics."""
+"""Ticks of the physics per second."""
 
 _NO_EDGES: Final = np.zeros(0, EDGE_DTYPE)
 _Done = TypeVar("_Done")
@@ -59,7 +59,7 @@ class SampledState:
 
 @dataclass(slots=True)
 class _Use:
-    """What one encoding has used in one phase."""
+    """Bytes, times and errors of one encoding in one phase."""
 
     node_count: int = 0
     total_bytes: int = 0
@@ -84,13 +84,13 @@ class _Use:
 
 
 class EncodingComparison:
-    """Encodes states in every encoding and decodes them again. COMPACT is one connection that misses nothing.
+    """Encodes states in every encoding and decodes them again. COMPACT is a connection without lost frames.
 
     Attributes:
-        times_s: of all frames.
-        bytes_per_node: of each encoding, frame by frame.
-        key_frames: of COMPACT.
-        steps_per_extent: of its newest grid.
+        times_s: times of all frames.
+        bytes_per_node: bytes per node of each frame, by encoding.
+        key_frames: number of COMPACT key frames.
+        steps_per_extent: steps of the newest COMPACT grid in the extent of the layout.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class EncodingComparison:
         self._last: Nodes | None = None
 
     def add(self, state: SampledState) -> None:
-        """Measure one frame. States are numbered by their times in ticks of 1/60 s, as far as the clock goes on."""
+        """Measure one frame. The number of a state is its time in ticks of 1/60 s; it always grows."""
         nodes = state.nodes
         if self._ids is None or not np.array_equal(nodes["id"], self._ids):
             self._begin(nodes)
@@ -137,7 +137,7 @@ class EncodingComparison:
         self._last = nodes
 
     def to_json(self) -> dict[str, Any]:
-        """The figures, one object a phase and encoding; a phase without frames is left out.
+        """The metrics, one object per phase and encoding. A phase without frames is left out.
 
         Raises:
             InputError: no frame has been added.
@@ -179,11 +179,11 @@ class EncodingComparison:
 def recorded_states(
     items: Iterable[DecodedMessage], on_another: Callable[[int, int], object] = lambda first, other: None
 ) -> Iterator[SampledState]:
-    """The states of one connection of a recording, the first that has positions, whatever encoding it was made in.
+    """The states of the first connection of a recording that has positions, in whatever encoding.
 
     Args:
-        on_another: called once, with both numbers, if another connection has positions too: those are left out, since
-            what one connection would get cannot be told from two that take turns.
+        on_another: called once with both numbers if another connection has positions, too. Those are left out, because
+            alternating states of two connections are not what one connection would get.
     """
     first: int | None = None
     told = False
@@ -209,12 +209,12 @@ _FAINT: Final = "#46506a"
 
 
 def draw(comparison: EncodingComparison, title: str, out: BinaryIO, format: str) -> None:
-    """Draw it. The same figures always give the same picture.
+    """Draw bytes per node over time, one line per encoding. The same numbers always give the same picture.
 
     Args:
         format: `png`, `svg` or `pdf`.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells that it builds its font cache
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs that it builds its font cache
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""What is in a recording, at a glance."""
+"""Summary of a recording: `vfctl capture info`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ConnectionInfo:
 
     Attributes:
         number: within the file.
-        about: addresses or URL, where the file tells.
-        from_server: messages that the server sent.
-        from_client: messages that the client sent.
+        about: addresses or URL, if the file has them.
+        from_server: number of messages from the server.
+        from_client: number of messages from the client.
     """
 
     number: int
@@ -41,21 +41,21 @@ class CaptureInfo:
 
     Attributes:
         format: `mcap`, `v4`, `pcap`, ….
-        description: the same for people.
-        messages: how many there are.
-        counts: how many of each type, by its name, most frequent first.
-        encodings: how many PositionUpdates of each encoding (`raw`, `lz4`, `compact`, or the deployed form).
-        bytes: of all messages together, without what the container adds.
+        description: the format in words.
+        messages: number of messages.
+        counts: number of messages by type name, most frequent first.
+        encodings: number of PositionUpdates by encoding (`raw`, `lz4`, `compact`, or the deployed form).
+        bytes: total length of the messages, without the container.
         duration_s: from the first message to the last.
-        updates_per_s: PositionUpdates a second between the first and the last of them; None with fewer than two.
-        began_ns: unix time in ns at which the first message arrived; None where the file does not tell.
+        updates_per_s: PositionUpdates per second between the first and the last one; None with fewer than two.
+        began_ns: unix time in ns at which the first message arrived; None if the file does not have it.
         nodes: of the first FullGraph, else of the first PositionUpdate; None without either.
         edges: of the first FullGraph; None without one.
-        connections: each that has messages.
-        metadata: what the recorder noted.
-        notes: what was left out though nothing is wrong with it.
+        connections: all connections with messages.
+        metadata: key and value pairs that the recorder stored.
+        notes: what was left out although it is not damaged.
         losses: what could not be read.
-        damage: the error that this makes; the sums are over what is intact.
+        damage: the error for the losses; None without any. The sums are over what is intact.
     """
 
     format: Format
@@ -77,7 +77,7 @@ class CaptureInfo:
 
 
 def summarize(path: str | Path, stdin: BinaryIO | None = None) -> CaptureInfo:
-    """Read a recording through once; the arguments are those of `open_capture`.
+    """Read a recording once; the arguments are those of `open_capture`.
 
     Raises:
         InputError: the file cannot be opened.
@@ -88,10 +88,10 @@ def summarize(path: str | Path, stdin: BinaryIO | None = None) -> CaptureInfo:
 
 
 def summary_of(capture: Capture, on_offset: Callable[[int], None] | None = None) -> CaptureInfo:
-    """As `summarize`, of a recording that is open.
+    """As `summarize`, for a recording that is open.
 
     Args:
-        on_offset: told how far reading has come in the file, message by message.
+        on_offset: called with the byte offset in the file, message by message.
     """
     sums = _Sums()
     damage: VfctlError | None = None
@@ -123,7 +123,7 @@ def summary_of(capture: Capture, on_offset: Callable[[int], None] | None = None)
 
 
 def encoding_of(captured: CapturedMessage) -> str | None:
-    """How a message has its positions: `raw`, `lz4`, `compact`, or a deployed form; None if it is no update."""
+    """Encoding of the positions of a message: `raw`, `lz4`, `compact`, or a deployed form; None if it is no update."""
     if captured.form is not Form.V4:
         return captured.form.value
     if captured.payload[1] != MessageType.POSITION_UPDATE:

@@ -6,20 +6,20 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 MAX_LOSSES: Final = 10_000
-"""A file that is damaged in more places has the further ones summed up in the last entry, so that memory stays flat."""
+"""Further damaged places are summed up in the last entry, so that memory stays bounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One place of a recording that could not be read.
+    """One damaged place of a recording.
 
     Attributes:
-        offset: byte offset in the file (in what it unpacks to, if it is compressed).
+        offset: byte offset in the (uncompressed) file.
         reason: what was found there and what was expected.
-        bytes: how many bytes are lost, of the file or of the message (a packet that was never caught has none in the
-            file); 0 where nothing is lost (a checksum over the whole file, an end that is missing).
-        cut_off: the file ends here, too early.
-        places: how many places this entry stands for.
+        bytes: number of lost bytes, of the file or of a message whose packets were not captured. 0 if nothing is lost,
+            such as for a wrong checksum over the whole file.
+        cut_off: whether the file ends here too early.
+        places: number of places that this entry sums up.
     """
 
     offset: int
@@ -30,10 +30,10 @@ class Loss:
 
 
 class LossLog(list[Loss]):
-    """Losses in the order in which they were found, at most MAX_LOSSES of them."""
+    """Losses in the order of their discovery, at most MAX_LOSSES."""
 
     def note(self, offset: int, reason: str, lost_bytes: int, *, cut_off: bool = False) -> None:
-        """Take down one more."""
+        """Add a loss."""
         if len(self) < MAX_LOSSES:
             self.append(Loss(offset, reason, lost_bytes, cut_off))
             return
@@ -43,23 +43,23 @@ class LossLog(list[Loss]):
 
     @property
     def places(self) -> int:
-        """How many places there were, those that were summed up included."""
+        """Number of damaged places, including those summed up."""
         return sum(loss.places for loss in self)
 
 
 MAX_CONNECTIONS: Final = 100_000
-"""Connections that are described; further ones only have their numbers."""
+"""Most connections that are described. Further ones have only a number."""
 
 
 @dataclass(slots=True)
 class Report:
-    """Filled while a recording is read.
+    """What reading a recording found besides its messages. It is filled while the recording is read.
 
     Attributes:
         losses: what could not be read.
-        notes: what was left out though nothing is wrong with it: text messages, channels of others, …
-        metadata: what the recorder noted, str to str.
-        connections: what each connection is, by its number: addresses, URL.
+        notes: what was left out although it is not damaged: text messages, foreign channels, ….
+        metadata: key and value pairs that the recorder stored.
+        connections: addresses or URL of each connection, by its number.
     """
 
     losses: LossLog = field(default_factory=LossLog)
@@ -68,12 +68,12 @@ class Report:
     connections: dict[int, str] = field(default_factory=dict)
 
     def describe(self, connection: int, text: str) -> None:
-        """Say what a connection is, unless it has been said."""
+        """Set the description of a connection, unless it has one."""
         if len(self.connections) < MAX_CONNECTIONS:
             self.connections.setdefault(connection, text)
 
     def clear(self) -> None:
-        """Forget all, before a recording is read once more."""
+        """Remove everything, before the recording is read again."""
         self.losses.clear()
         self.notes.clear()
         self.metadata.clear()

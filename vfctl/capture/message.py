@@ -1,4 +1,4 @@
-"""One recorded message, and what its bytes tell without decoding it."""
+"""One recorded message, or a run of equal ones, and what its bytes say without decoding."""
 
 from __future__ import annotations
 
@@ -30,28 +30,27 @@ TRAILER_DTYPE: Final = np.dtype([("sequence", "<u8"), ("timestamp_us", "<u8"), (
 """One trailer on the wire: 20 bytes, packed."""
 
 TYPE_NAMES: Final[dict[int, str]] = {type_id: type_id.name.title().replace("_", "") for type_id in TYPE_IDS.values()}
-"""The name of each type byte that has a meaning; every other one is `Reserved`."""
+"""Name of each defined message type. All other types are `Reserved`."""
 
 
 class Direction(StrEnum):
-    """Who sent a message."""
+    """The sender of a message."""
 
     SERVER = "server"
     CLIENT = "client"
 
 
 class CapturedMessage(NamedTuple):
-    """One message of a recording. (A tuple, because millions of them are made where each microsecond counts.)
+    """One message of a recording. It is a tuple because millions of them are created.
 
     Attributes:
-        payload: exactly one message as it was received. V4: header and length have been checked, the rest has not.
-            Any other form: the deployed server's frame as it was, of a length that fits.
-        arrival_ns: unix time in ns at which it arrived; None where the format has no room for it.
-        offset: byte offset in the file (in what it unpacks to, if it is compressed) of the message, or of the MCAP
-            chunk or packet that holds it.
-        direction: who sent it; `server` where the file does not say.
+        payload: the bytes of one message as received. Of a V4 message, only header and length have been checked. Other
+            forms are frames of deployed servers, of which only the length has been checked.
+        arrival_ns: unix time of the arrival in ns; None if the format does not store it.
+        offset: byte offset in the (uncompressed) file of the message, or of the MCAP chunk or packet that contains it.
+        direction: the sender; `server` if the file does not say.
         connection: number of the connection within the file, from 0, in order of appearance.
-        form: what `payload` is.
+        form: V4, or the form of a deployed server.
     """
 
     payload: bytes
@@ -72,7 +71,7 @@ class UpdateRun:
     Attributes:
         payloads: uint8 [messages, bytes], the messages.
         offsets: int64 [messages], as for CapturedMessage.
-        arrivals_ns: int64 [messages], as for CapturedMessage; None where the format has no room for it.
+        arrivals_ns: int64 [messages], as for CapturedMessage; None if the format does not store it.
         connection: as for CapturedMessage.
     """
 
@@ -132,17 +131,17 @@ def raw_update_bytes(head: int) -> int | None:
 
 
 def type_name(payload: bytes) -> str:
-    """The name of the type of a whole V4 message, `Reserved` for those without a meaning yet."""
+    """Name of the type of a V4 message; `Reserved` for undefined types."""
     return TYPE_NAMES.get(payload[1], "Reserved")
 
 
 def flags_of(payload: bytes) -> Flag:
-    """The flags of a whole V4 message."""
+    """Flags of a V4 message."""
     return Flag(payload[2])
 
 
 def trailer_of(payload: bytes) -> Trailer | None:
-    """The trailer of a whole V4 message, if it is TIMED."""
+    """Trailer of a V4 message; None if it is not TIMED."""
     if Flag.TIMED not in flags_of(payload) or len(payload) < HEADER.size + TRAILER.size:
         return None
     return Trailer(*TRAILER.unpack_from(payload, len(payload) - TRAILER.size))

@@ -22,8 +22,8 @@ from vfctl.protocol.deployed import FIRST_BYTES
 from vfctl.protocol.wire import HEADER, VERSION, check_header
 
 Format = Literal["mcap", "v4", "websocket", "pcap", "pcapng", "har", "v2", "v3", "v5", "sequenced"]
-"""`v4` is a plain concatenation of V4 messages, of which a single message is the shortest; `v2` and the rest are one
-frame of a deployed server."""
+"""`v4` is a concatenation of one or more V4 messages. `v2`, `v3`, `v5` and `sequenced` are one frame of a deployed
+server."""
 
 DESCRIPTIONS: Final[dict[Format, str]] = {
     "mcap": "MCAP recording",
@@ -39,7 +39,7 @@ DESCRIPTIONS: Final[dict[Format, str]] = {
 }
 
 PEEK_BYTES: Final = 2**16
-"""So much is looked at to tell what a recording is."""
+"""Number of bytes by which the format is recognised."""
 
 _KNOWN: Final = (
     "an MCAP recording, concatenated V4 messages (04 …), WebSocket frames, pcap, pcapng, HAR, or one frame of a "
@@ -64,20 +64,20 @@ _READERS: Final[dict[Format, Callable[[ByteSource, Report], Iterator[CapturedMes
 
 
 def read(format: Format, source: ByteSource, report: Report) -> Iterator[CapturedMessage | UpdateRun]:
-    """Every message of a source that was recognised; what is wrong with it goes to `report`.
+    """Every message of a source. Damage is added to `report`.
 
     Raises:
-        CaptureError: there are no messages of VisionFlow's in it, though nothing is damaged.
+        CaptureError: it is intact and has no VisionFlow messages.
         InputError: the operating system cannot read on.
     """
     return _READERS[format](source, report)
 
 
 def recognise(start: bytes, name: str) -> Format:
-    """What a recording is that begins like this.
+    """The format of a recording that begins with these bytes.
 
     Raises:
-        CaptureError: it is empty, or nothing that is known.
+        CaptureError: it is empty, or in no known format.
     """
     if not start:
         raise CaptureError(f"{name} is empty, expected a recording")
@@ -114,30 +114,30 @@ def recognise(start: bytes, name: str) -> Format:
 
 
 def _is_har(start: bytes) -> bool:
-    """Whether it is JSON with a `log`, as far as has been seen."""
+    """Whether it may be a JSON document with a `log`."""
     text = start.removeprefix(_BYTE_ORDER_MARK).lstrip()
     return text.startswith(b"{") and (len(start) < _SHORT_BYTES or b'"log"' in text)
 
 
 _SHORT_BYTES: Final = 64
-"""With less than this, a pipe has not said enough."""
+"""A pipe may begin with fewer bytes than are needed to be certain."""
 
 
 __all__ = ["Capture", "Format", "open_capture"]
 
 
 class Capture:
-    """A recording. Iterate to get its messages; a file can be iterated again, a pipe cannot.
+    """A recording. Iterate over it to get its messages. A file can be iterated again, a pipe cannot.
 
     Attributes:
         name: the path, or `stdin`.
-        format: what it was recognised as.
-        compression: what it is compressed with as a file: `gzip`, `zstd`, `xz`, `bzip2`, `lz4`; None if it is not.
+        format: its format.
+        compression: compression of the file: `gzip`, `zstd`, `xz`, `bzip2`, `lz4`; None if it is not compressed.
         rereadable: whether it can be iterated more than once.
-        losses: what could not be read, as far as it has been iterated.
-        notes: what was left out though nothing is wrong with it, for people; complete once iterated.
-        metadata: what the recorder noted (url, version, …), str to str; complete once iterated.
-        connections: what each connection is, by its number, where the file tells: addresses, URL.
+        losses: what could not be read so far.
+        notes: what was left out although it is not damaged. Complete after the iteration.
+        metadata: key and value pairs that the recorder stored (url, version, …). Complete after the iteration.
+        connections: addresses or URL of each connection, by its number, if the file has them.
     """
 
     def __init__(self, path: str | Path, source: ByteSource, format: Format, compression: str | None = None) -> None:
@@ -155,7 +155,7 @@ class Capture:
 
     @property
     def description(self) -> str:
-        """What it was recognised as, for people."""
+        """Its format and compression in words."""
         description = DESCRIPTIONS[self.format]
         return f"{description}, compressed with {self.compression}" if self.compression else description
 
@@ -168,12 +168,12 @@ class Capture:
                 yield item
 
     def runs(self) -> Iterator[CapturedMessage | UpdateRun]:
-        """Every message that can be read, from the start; then the first loss is raised, if there was any.
+        """Every intact message from the start. If there was damage, the first loss is raised at the end.
 
-        Memory stays flat: at most one chunk or message is held, and no more than the file really has.
+        Memory is bounded: at most one chunk or message is held.
 
         Raises:
-            CaptureError: it is damaged or cut off, or has no messages of VisionFlow's.
+            CaptureError: it is damaged or cut off, or has no VisionFlow messages.
             ProtocolError: the same for concatenated V4, with the byte offset.
             InputError: the operating system cannot read on, or a pipe is to be read a second time.
         """
@@ -193,7 +193,7 @@ class Capture:
             raise self.error()
 
     def error(self) -> VfctlError:
-        """The error that the losses make: the first of them, and how many there are."""
+        """The error for the losses: the first one, and how many there are."""
         first = self.losses[0]
         places = self.losses.places
         more = f" (and {places - 1:,} more places)" if places > 1 else ""
@@ -207,7 +207,7 @@ class Capture:
         return CaptureError(f"{self.name} is damaged: byte {first.offset}: {first.reason}{more}")
 
     def close(self) -> None:
-        """Let go of a file that was opened and not iterated. Safe to call more than once."""
+        """Close a file that was opened and not iterated. Safe to call more than once."""
         if self._source is not None:
             self._source.close()
 
@@ -221,15 +221,15 @@ class Capture:
 
 
 def open_capture(path: str | Path, stdin: BinaryIO | None = None) -> Capture:
-    """Open a recording, whatever it is called: its first bytes say what it is.
+    """Open a recording. Its format is detected from its first bytes, not from its name.
 
     Args:
         path: a file, or `-` for stdin.
-        stdin: what to read for `-` in place of this process's own.
+        stdin: read for `-` in place of the stdin of this process.
 
     Raises:
         InputError: the file cannot be read.
-        CaptureError: it is empty, or of no format that is known.
+        CaptureError: it is empty, or in no known format.
     """
     source = open_source(path, stdin)
     try:

@@ -1,4 +1,4 @@
-"""Which messages of a recording are wanted, and which of their nodes."""
+"""Select messages of a recording, and nodes of these: `--type`, `--node`, `--from`, `--to`, `--every`, `--limit`."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from vfctl.protocol import CompactUpdate, FullGraph, Metadata, NodeDrag, NodeSel
 from vfctl.protocol.deployed import ID_MASK, DeployedFrame, Form
 
 TYPES: Final = (*TYPE_NAMES.values(), "Reserved", *(form_name(form) for form in Form if form is not Form.V4))
-"""What `types` may name."""
+"""Names that `types` may contain."""
 
 _BEYOND_S: Final = 1.0
-"""How far behind `to_s` reading goes on: arrival times may be a little out of order."""
+"""Reading continues for so long behind `to_s`, because arrival times may be slightly out of order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to show of a recording.
+    """Which messages of a recording to show, and which nodes.
 
     Attributes:
-        types: names of the message types wanted, of TYPES; empty for all.
-        nodes: ids, or labels that a FullGraph with METADATA tells; of messages that are about nodes only these are
-            left, and messages that are about none of them are left out. Empty for all.
-        from_s: seconds since the start of the recording, inclusive.
-        to_s: the same, exclusive.
-        every: only each so many-th PositionUpdate of a connection; the other messages stay.
-        every_s: only the first PositionUpdate of a connection in each stretch of so many seconds.
-        limit: most messages.
+        types: names of message types, of TYPES; empty for all.
+        nodes: node ids, or labels from a FullGraph with METADATA; empty for all. Other nodes are removed from messages,
+            and messages without any of these nodes are left out.
+        from_s: start in seconds of the recording, inclusive.
+        to_s: end in seconds of the recording, exclusive.
+        every: keep every n-th PositionUpdate of a connection. Other messages stay.
+        every_s: keep the first PositionUpdate of a connection in each interval of this many seconds.
+        limit: greatest number of messages.
     """
 
     types: frozenset[str] = frozenset()
@@ -50,7 +50,7 @@ EVERYTHING: Final = Selection()
 
 
 def types_named(names: list[str]) -> frozenset[str]:
-    """TYPES by their names, however they are capitalised.
+    """Message types by name. Capitalisation does not matter.
 
     Raises:
         UsageError: there is no such type.
@@ -63,10 +63,10 @@ def types_named(names: list[str]) -> frozenset[str]:
 
 
 def select(items: Iterator[Item], selection: Selection) -> Iterator[Item]:
-    """What is wanted of them, read no further than that needs.
+    """The selected items. Nothing is read beyond them.
 
     Raises:
-        InputError: a label that no FullGraph had; once all has been yielded.
+        InputError: no FullGraph had a label. Raised after all items have been yielded.
         VfctlError: as for iterating `items`.
     """
     left = selection.limit
@@ -104,7 +104,7 @@ class _Filters:
         return bool(first_s > to_s + _BEYOND_S)
 
     def chosen(self, item: Item) -> Sequence[Item]:
-        """What is wanted of one item: mostly itself, or nothing."""
+        """The selected part of one item: usually the item, or nothing."""
         if isinstance(item, DecodedRun):
             return self._chosen_run(item)
         message = self._chosen_message(item)
@@ -177,7 +177,7 @@ class _Filters:
                     self._ids.add(node_id)
 
     def check_labels(self) -> None:
-        """Raises InputError if one was never met."""
+        """Raise InputError if a label was not found."""
         unknown = sorted(self._labels - self._found)
         if unknown:
             raise InputError(
@@ -194,7 +194,7 @@ class _Filters:
         if (ids == ids[0]).all():
             wanted = np.flatnonzero(self._is_wanted(ids[0]))
             return (replace(run, nodes=run.nodes[:, wanted]),) if len(wanted) else ()
-        # Not the same nodes in each: unequally many may be left of them.
+        # The nodes differ between messages, so the number of selected ones may, too.
         return [chosen for item in run.messages() if (chosen := self._with_nodes(item))]
 
     def _with_nodes(self, item: DecodedMessage) -> DecodedMessage | None:
@@ -219,8 +219,11 @@ class _Filters:
 
 
 def _stretches(time_s: Any, every_s: float) -> Any:
-    """In which stretch that is; in whole nanoseconds, as 0.3 ÷ 0.1 is a little less than 3. float64: a trailer may tell
-    times that are no int64."""
+    """Index of the interval that contains a time.
+
+    In whole nanoseconds, because 0.3 / 0.1 is slightly less than 3. In float64, because a trailer may have times
+    beyond int64.
+    """
     return np.rint(np.multiply(time_s, 1e9)) // max(1.0, round(every_s * 1e9))
 
 

@@ -20,24 +20,24 @@ import zstandard
 from vfctl.errors import InputError
 
 PIECE_BYTES: Final = 2**20
-"""Most that is read at once: a length field that lies cannot make us allocate more than is really there."""
+"""Most bytes that are read at once. So a wrong length field cannot cause a large allocation."""
 
 STDIN: Final = "-"
 
 
 class ByteSource:
-    """Reads forwards only, so that a pipe does as well as a file.
+    """Reads forwards only, so that pipes work like files.
 
     Attributes:
-        name: what to call it in messages.
-        rereadable: a regular file, which can be opened once more.
-        offset: how many bytes have been read.
-        damage: what ended the bytes too early, where they come out of a compressed file; None if nothing did.
+        name: its name in messages.
+        rereadable: whether it is a regular file, which can be opened again.
+        offset: number of bytes read so far.
+        damage: why a compressed file could not be unpacked to its end; None if it could.
     """
 
     def __init__(self, stream: BinaryIO, name: str, *, rereadable: bool) -> None:
         self._stream = stream
-        # read() of a pipe waits for all that it was asked for; read1() hands over what has come.
+        # read() of a pipe waits for all bytes that were requested; read1() returns what is available.
         self._read: Callable[[int], bytes] = stream.read if rereadable else getattr(stream, "read1", stream.read)
         # Straight into the window's memory, without a copy.
         self._readinto: Callable[[memoryview], int] | None = getattr(stream, "readinto", None) if rereadable else None
@@ -60,7 +60,7 @@ class ByteSource:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def read_some(self, most: int = PIECE_BYTES) -> bytes:
-        """What is there of the next `most` bytes, at least one of them; nothing at the end.
+        """Up to `most` of the next bytes, at least one; nothing at the end.
 
         Raises:
             InputError: the operating system cannot read on.
@@ -93,9 +93,9 @@ class ByteSource:
         return count
 
     def peek(self, length: int) -> bytes:
-        """The next `length` bytes (fewer at the end), which stay to be read.
+        """The next `length` bytes (fewer at the end), without consuming them.
 
-        A pipe gives what has come so far, but at least 8 bytes: it may be live, and its writer wait for us.
+        A pipe returns what is available, but at least 8 bytes, because its writer may wait for the reader.
         """
         if self.offset:
             raise ValueError("peek only looks at the start")
@@ -109,14 +109,14 @@ class ByteSource:
         return start[:length]
 
     def look(self, offset: int, length: int) -> bytes | None:
-        """Up to `length` bytes from anywhere, without reading up to there; None where that is not possible."""
+        """Up to `length` bytes at any offset, without reading what is before it; None if that is impossible."""
         if self.rereadable:
             with suppress(OSError, AttributeError, ValueError):
                 return os.pread(self._stream.fileno(), length, offset)
         return None
 
     def close(self) -> None:
-        """Close the file; stdin stays open, it is not ours."""
+        """Close the file. Stdin stays open."""
         if self.name != "stdin":
             self._stream.close()
 
@@ -125,7 +125,7 @@ _LEAST_PEEK_BYTES: Final = 8
 
 
 def resembles(start: bytes | bytearray, magic: bytes) -> bool:
-    """Whether bytes begin with a magic number of which one bit may be wrong."""
+    """Whether bytes begin with a magic number. One bit of it may be wrong, so that a damaged file is recognised."""
     if len(start) < len(magic):
         return False
     difference = int.from_bytes(start[: len(magic)], "big") ^ int.from_bytes(magic, "big")
@@ -157,12 +157,12 @@ class Window:
 
     @property
     def offset(self) -> int:
-        """Of the present place, in the source."""
+        """Offset of the current position in the source."""
         return self._base + self.start
 
     @property
     def available(self) -> int:
-        """How many bytes there are from the present place on, as far as they have been read."""
+        """Number of bytes from the current position on that have been read."""
         return len(self.buffer) - self.start
 
     def fill(self, length: int) -> int:
@@ -192,11 +192,11 @@ class Window:
         self.start = 0
 
     def let_go(self, length: int) -> None:
-        """Move on by so many bytes, which must be there."""
+        """Move on by `length` bytes, which must be available."""
         self.start += length
 
     def skip(self, length: int) -> int:
-        """Move on by up to `length` bytes without keeping them; how many there were."""
+        """Move on by up to `length` bytes without keeping them; return how many there were."""
         skipped = 0
         while skipped < length:
             step = min(length - skipped, self.fill(1))
@@ -224,9 +224,9 @@ def open_source(path: str | Path, stdin: BinaryIO | None = None) -> ByteSource:
 
 
 _PIECE_BYTES: Final = 2**12
-"""Little at once: of the piece in which the damage is nothing comes out."""
+"""Small, because nothing comes out of a piece that is damaged."""
 _ZSTD_PIECE_BYTES: Final = 2**8
-"""Even less, as there is no bound to what comes out: 4 bytes may be a block of 128 KiB."""
+"""Smaller still, because the output is not bounded: 4 bytes may be a block of 128 KiB."""
 
 _ERRORS: Final = (
     zlib.error,
@@ -238,11 +238,11 @@ _ERRORS: Final = (
     ValueError,
     MemoryError,
 )
-"""What the libraries raise on bytes that are not what they should be."""
+"""Exceptions of the libraries for damaged data."""
 
 
 class _Gzip:
-    """zlib's decompressor with the face of the others."""
+    """zlib's decompressor with the interface of the others."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(wbits=31)
@@ -267,7 +267,7 @@ class _Gzip:
 
 
 class _Zstd:
-    """zstandard's decompressor, which unpacks all that it is given at once."""
+    """zstandard's decompressor with the interface of the others. It ignores `max_length`."""
 
     def __init__(self) -> None:
         self._inner = zstandard.ZstdDecompressor().decompressobj()
@@ -295,7 +295,7 @@ _KINDS: Final[tuple[tuple[bytes, str, Callable[[], Any]], ...]] = (
 
 
 def unpacked(source: ByteSource) -> tuple[ByteSource, str | None]:
-    """What a source holds, and the name of the compression; the source itself and None if it is not compressed."""
+    """The uncompressed source and the name of the compression; the source itself and None if it is not compressed."""
     start = source.peek(8)
     for magic, name, make in _KINDS:
         if start.startswith(magic) and (name != "bzip2" or start[4:8] == b"1AY&"):
@@ -304,18 +304,18 @@ def unpacked(source: ByteSource) -> tuple[ByteSource, str | None]:
 
 
 class UnpackedSource(ByteSource):
-    """Reads what a compressed source holds. Where it is damaged it ends, and `damage` says so."""
+    """Reads a compressed source. It ends where the data is damaged, and `damage` then says why."""
 
     def __init__(self, packed: ByteSource, compression: str, make: Callable[[], Any]) -> None:
         stream: BinaryIO = _Unpacking(packed, compression, make, self)  # type: ignore[assignment]  # all that is used of it
         super().__init__(stream, packed.name, rereadable=packed.rereadable)
 
     def look(self, offset: int, length: int) -> bytes | None:
-        """None: there is no way to anywhere but through what stands before."""
+        """None, because compressed data can only be read from its start."""
         return None
 
     def close(self) -> None:
-        """Close the file that is unpacked."""
+        """Close the compressed file."""
         self._stream.close()
 
 

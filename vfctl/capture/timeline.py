@@ -1,4 +1,4 @@
-"""When each message of a recording happened, in seconds from its start, and what it says."""
+"""Decode the messages of a recording and give each its time, in seconds from the start."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from vfctl.protocol import (
 from vfctl.protocol.deployed import DeployedFrame, decode_deployed
 
 UNTIMED_INTERVAL_S: Final = 0.05
-"""Between PositionUpdates that say nothing of their time: 20 a second, the active interval of a server."""
+"""Interval between PositionUpdates without a time: the active interval of a server, 20 per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedMessage:
-    """A recorded message with its place in time.
+    """A recorded message with its time.
 
     Attributes:
-        number: place in the recording, from 0.
-        time_s: seconds since the recording's first time stamp; never negative unless a clock was set back.
-        captured: the message itself.
+        number: index in the recording, from 0.
+        time_s: seconds since the first timestamp of the recording. Negative only if a clock was set back.
+        captured: the message.
     """
 
     number: int
@@ -49,13 +49,13 @@ class DecodedMessage:
     """A message of a recording, decoded.
 
     Attributes:
-        number: place in the recording, from 0.
+        number: index in the recording, from 0.
         time_s: as for TimedMessage.
         offset: as for CapturedMessage.
-        bytes: how long it was as it was received.
-        direction: who sent it.
+        bytes: its length as received.
+        direction: the sender.
         connection: number of its connection within the file.
-        message: what it says; a DeployedFrame if it is not V4.
+        message: the decoded message; a DeployedFrame if it is not V4.
     """
 
     number: int
@@ -95,7 +95,7 @@ class DecodedRun:
         return len(self.numbers)
 
     def where(self, chosen: npt.NDArray[np.bool_] | slice) -> DecodedRun:
-        """Only some of its messages."""
+        """A run with only some of the messages."""
         return replace(
             self,
             numbers=self.numbers[chosen],
@@ -105,8 +105,13 @@ class DecodedRun:
             trailers=None if self.trailers is None else self.trailers[chosen],
         )
 
+    def split(self, most_bytes: int) -> Iterator[DecodedRun]:
+        """The same messages in runs of at most `most_bytes`, or of one message."""
+        count = max(1, most_bytes // max(1, self.bytes))
+        return (self.where(slice(first, first + count)) for first in range(0, len(self), count))
+
     def messages(self) -> Iterator[DecodedMessage]:
-        """The same one by one; each may be kept."""
+        """The same messages one by one. Their arrays are copies."""
         trailers = [None] * len(self) if self.trailers is None else [Trailer(*row) for row in self.trailers.tolist()]
         columns = (self.numbers.tolist(), self.times_s.tolist(), self.offsets.tolist(), self.nodes, trailers)
         for number, time_s, offset, nodes, trailer in zip(*columns, strict=True):
@@ -118,10 +123,10 @@ Item = DecodedMessage | DecodedRun
 
 
 def timeline(messages: Iterable[CapturedMessage]) -> Iterator[TimedMessage]:
-    """Give every message its time.
+    """Give every message its time: its arrival if the recording has it, else the trailer of a TIMED message.
 
-    By arrival where the recording has it; else by the trailers of TIMED messages; a PositionUpdate without one comes
-    50 ms after the PositionUpdate before it, and all else together with the message before it.
+    Without either, a PositionUpdate is 50 ms later than the PositionUpdate before it, and any other message has the
+    time of the message before it.
 
     Raises:
         VfctlError: as for iterating `messages`.
@@ -134,13 +139,13 @@ def timeline(messages: Iterable[CapturedMessage]) -> Iterator[TimedMessage]:
 def decoded(
     messages: Iterable[CapturedMessage | UpdateRun], undecodable: LossLog | None = None
 ) -> Iterator[DecodedMessage]:
-    """Give every message its time and decode it. One that cannot be decoded costs only itself.
+    """Give every message its time and decode it. Messages that cannot be decoded are left out.
 
     Args:
-        undecodable: where to note each of those.
+        undecodable: each of those is added to it.
 
     Raises:
-        ProtocolError: messages could not be decoded: the first of them, once all others have been yielded.
+        ProtocolError: a message could not be decoded. Raised for the first one, after all others have been yielded.
         VfctlError: as for iterating `messages`.
     """
     for item in decoded_items(messages, undecodable):
@@ -153,7 +158,7 @@ def decoded(
 def decoded_items(
     messages: Iterable[CapturedMessage | UpdateRun], undecodable: LossLog | None = None
 ) -> Iterator[Item]:
-    """As `decoded`, but runs stay together."""
+    """As `decoded`, but a run stays one item."""
     first: ProtocolError | None = None
     clock, decoder, number = _Clock(), CaptureDecoder(), 0
     for item in messages:
@@ -178,21 +183,21 @@ def decoded_items(
 
 
 def note_undecodable(log: LossLog, number: int, captured: CapturedMessage, error: ProtocolError) -> None:
-    """Take down a message that is framed well and cannot be decoded."""
+    """Add a message that is framed correctly and cannot be decoded."""
     log.note(captured.offset, f"message {number} cannot be decoded: {error.message}", len(captured.payload))
 
 
 class CaptureDecoder:
-    """Decodes what a recording holds, in any form or encoding; each connection's COMPACT chain by itself."""
+    """Decodes the messages of a recording in any form or encoding, with a COMPACT chain for each connection."""
 
     def __init__(self) -> None:
         self._positions: dict[int, PositionDecoder] = {}
 
     def decode(self, captured: CapturedMessage) -> Message | DeployedFrame:
-        """What the next message says; a COMPACT update is a PositionUpdate by then.
+        """Decode the next message. A COMPACT update becomes a PositionUpdate.
 
         Raises:
-            ProtocolError: it is not well-formed, or predicted from what has not come.
+            ProtocolError: it is malformed, or depends on a COMPACT update that is missing.
         """
         if captured.form is not Form.V4:
             return decode_deployed(captured.payload)
@@ -208,7 +213,7 @@ class CaptureDecoder:
 
 
 def type_of(captured: CapturedMessage) -> str:
-    """The name of a message's type: as V4 has it, or the form of a deployed server's frame (`V2`, …, `Sequenced`)."""
+    """Name of a message's V4 type, or of a deployed server's form (`V2`, …, `Sequenced`)."""
     return type_name(captured.payload) if captured.form is Form.V4 else form_name(captured.form)
 
 
@@ -218,12 +223,12 @@ def form_name(form: Form) -> str:
 
 
 def type_name_of(message: Message | DeployedFrame) -> str:
-    """As `type_of`, of a decoded message."""
+    """As `type_of`, for a decoded message."""
     return form_name(message.form) if isinstance(message, DeployedFrame) else describe(message)[0]
 
 
 def in_recording(error: ProtocolError, timed: TimedMessage) -> ProtocolError:
-    """The same error, saying in which message of the recording it is. The offset counts from that message's start."""
+    """The same error with the message of the recording named. The offset counts from the start of that message."""
     where = f"message {timed.number} (at byte {timed.captured.offset} of the recording)"
     return ProtocolError(f"{error.reason}, in {where}", offset=error.offset, hint=error.hint)
 

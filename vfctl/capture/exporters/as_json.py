@@ -76,9 +76,8 @@ def to_json(item: DecodedMessage, options: int = _OPTIONS) -> bytes:
 
 
 def _run_lines(run: DecodedRun, options: int = _OPTIONS) -> Iterator[bytes]:
-    at_once = max(1, _COLUMN_BYTES // max(1, run.bytes))
-    for first in range(0, len(run), at_once):
-        yield from _lines(run.where(slice(first, first + at_once)), options)
+    for part in run.split(_COLUMN_BYTES):
+        yield from _lines(part, options)
 
 
 def _lines(run: DecodedRun, options: int) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
-from vfctl.capture.exporters.records import NodeRecords, node_records, warn_of_left_out
+from vfctl.capture.exporters.records import node_records, warn_of_left_out
 from vfctl.capture.timeline import DecodedMessage, DecodedRun, Item, type_name_of
 from vfctl.errors import MissingError
 from vfctl.protocol import NODE_DTYPE
@@ -16,8 +16,11 @@ from vfctl.protocol import NODE_DTYPE
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROW_GROUP_ROWS: Final = 2**18
-"""Rows that are kept in memory until they are written: 16 MB of V4 nodes."""
+ROW_GROUP_ROWS: Final = 2**17
+"""Rows that are kept in memory until they are written: 8 MB of V4 nodes."""
+
+_BATCH_BYTES: Final = 2**19
+"""A run is converted in parts of this size, so that the columns of a part take little memory."""
 
 
 def check_parquet() -> None:
@@ -51,7 +54,8 @@ def write_parquet(items: Iterator[Item], out: BinaryIO) -> None:
             if records.array.dtype != group.dtype:
                 others += len(records)
                 continue
-            group.add(item, records)
+            for part in item.split(_BATCH_BYTES) if isinstance(item, DecodedRun) else (item,):
+                group.add(part)
         (group or _RowGroup(sink, NODE_DTYPE)).close()
     warn_of_left_out(others, "they have other columns; --type chooses")
 
@@ -80,10 +84,12 @@ class _RowGroup:
         self._batches: list[pa.RecordBatch] = []
         self._rows = 0
 
-    def add(self, item: Item, records: NodeRecords) -> None:
+    def add(self, item: Item) -> None:
         """Add the nodes of one message, or of a run of them."""
         import pyarrow as pa
 
+        records = node_records(item)
+        assert records is not None
         frames, each = records.array.shape if records.array.ndim == 2 else (1, len(records.array))
         if isinstance(item, DecodedRun):
             numbers, times_s, name, connection = item.numbers, item.times_s, "PositionUpdate", item.connection

@@ -21,7 +21,7 @@ HEAD = struct.Struct("<Q")
 
 _START = re.compile(rb"\x04(?=[\x01-\x0f][\x00-\x3f])", re.DOTALL)
 """Where a message may begin."""
-WINDOW_BYTES: Final = 2**23
+WINDOW_BYTES: Final = 2**22
 """How much of a file is read at once: with 1 MiB, decoding to NPZ takes a fifth longer."""
 _MAX_BLIND_BYTES: Final = 2**23
 """A message that claims to be larger is only waited for if there is something behind it, where that can be seen."""
