@@ -1,4 +1,4 @@
-"""Recordings in formats that other tools read."""
+"""Export recordings to formats that other tools read."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _WRITERS: Final[dict[str, Callable[[Iterator[Item], BinaryIO], None]]] = {
 }
 
 FORMATS: Final = tuple(_WRITERS)
-"""The formats of `export`: `json` one array, `ndjson` one object a line, `csv` and `parquet` one row a node, `npz`
-NumPy columns."""
+"""Formats of `export`: `json` is one array, `ndjson` one object per line, `csv` and `parquet` have one row per node, `npz`
+has NumPy columns."""
 
 
 def export(
@@ -41,21 +41,21 @@ def export(
     undecodable: LossLog | None = None,
     on_offset: Callable[[int], None] | None = None,
 ) -> None:
-    """Write a recording in another format, with flat memory.
+    """Write a recording in another format, with bounded memory.
 
-    Where a recording is damaged, what was readable is written and the document properly closed before the error comes.
+    If the recording is damaged, the intact part is written as a complete document before the error is raised.
 
     Args:
         messages: a Capture, or any messages.
         format: one of FORMATS.
-        out: need not be seekable.
-        selection: what of it is wanted.
-        undecodable: where to note each message that is framed well and cannot be decoded.
-        on_offset: told how far reading has come in the file, message by message.
+        out: may be a pipe.
+        selection: which messages and nodes.
+        undecodable: messages that are framed correctly and cannot be decoded are added to it.
+        on_offset: called with the byte offset in the file, message by message.
 
     Raises:
         UsageError: no such format.
-        BrokenPipeError: nobody reads `out` any more.
+        BrokenPipeError: the reader of `out` is gone.
         InputError: `out` or a temporary file cannot be written.
         MissingError: the format needs a package that is not installed.
         VfctlError: as for iterating `messages` and for decoding them.
@@ -79,13 +79,13 @@ def export(
 def watched(
     messages: Iterable[CapturedMessage | UpdateRun], on_offset: Callable[[int], None] | None
 ) -> Iterable[CapturedMessage | UpdateRun]:
-    """The same, telling the offset of each."""
+    """The same messages. `on_offset` is called with the offset of each."""
     if on_offset is None:
         return messages
-    return _telling(messages, on_offset)
+    return _with_offsets(messages, on_offset)
 
 
-def _telling(
+def _with_offsets(
     messages: Iterable[CapturedMessage | UpdateRun], on_offset: Callable[[int], None]
 ) -> Iterator[CapturedMessage | UpdateRun]:
     for message in messages:
@@ -94,7 +94,7 @@ def _telling(
 
 
 def _until_damage(items: Iterator[Item], damage: list[VfctlError]) -> Iterator[Item]:
-    """All items; instead of raising, leave the error for later, so that a writer can close its document."""
+    """All items. An error is added to `damage`, not raised, so that a writer can complete its document."""
     try:
         yield from items
     except VfctlError as error:

@@ -1,4 +1,4 @@
-"""CSV: one row for each node of every FullGraph, PositionUpdate and deployed frame."""
+"""CSV: one row per node of every FullGraph, PositionUpdate and frame of a deployed server."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from vfctl.capture.timeline import DecodedMessage, DecodedRun, Item, type_name_o
 from vfctl.protocol import NODE_DTYPE
 
 FRAME_COLUMNS: Final = ("message", "time_s", "type", "connection", "sequence", "timestamp_us")
-"""`message` counts all messages of the recording from 0; `sequence` and `timestamp_us` are empty where there
-is none."""
+"""`message` is the index of the message in the recording, from 0. `sequence` and `timestamp_us` may be empty."""
 
 
 def write_csv(items: Iterator[Item], out: BinaryIO) -> None:
-    """A header, then the rows. Nothing in them needs quotes; what is not finite reads nan, inf or -inf.
+    """Write a header, then the rows. No value needs quotes. Values that are not finite read nan, inf or -inf.
 
-    The columns are those of the first update: id and the rest of NODE_DTYPE, or what a deployed server's nodes have.
-    Nodes of another form behind it are left out, and a warning says how many.
+    The columns are those of the first update: NODE_DTYPE, or the fields of a deployed server's nodes. Later nodes of
+    another form are left out, with a warning.
     """
     names: tuple[str, ...] | None = None
     others = 0
@@ -76,7 +75,7 @@ def _rows(start: bytes, nodes: npt.NDArray[np.void]) -> bytes:
 
 
 def _fast_columns(nodes: npt.NDArray[np.void]) -> list[list[bytes]] | None:
-    """The six floats of a V4 node as one text: orjson writes them in one go. None if that cannot be done."""
+    """The ids, and the six floats of each V4 node as one text. None if the nodes are not V4 or not finite."""
     if nodes.dtype != NODE_DTYPE:
         return None
     floats = np.ascontiguousarray(np.ascontiguousarray(nodes).view("<f4").reshape(len(nodes), -1)[:, 1:])
@@ -87,7 +86,7 @@ def _fast_columns(nodes: npt.NDArray[np.void]) -> list[list[bytes]] | None:
 
 
 def _texts(values: npt.NDArray[Any]) -> list[bytes]:
-    """Each number as text; of a float32 the fewest digits that round-trip."""
+    """Each number as text. A float32 has the fewest digits that round-trip."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         return [str(value).encode() for value in values]
     return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")

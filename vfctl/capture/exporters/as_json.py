@@ -1,4 +1,4 @@
-"""JSON: one array of objects, or one object a line; orjson writes the numbers."""
+"""JSON: one array of objects, or one object per line. orjson writes the numbers."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from vfctl.protocol.deployed import DeployedFrame
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _COLUMN_BYTES: Final = 2**19
-"""Of a run so much is put into columns at once: it stays in the processor's cache until it is written."""
+"""A run is converted in parts of this size, which stay in the processor's cache until they are written."""
 
 
 def write_ndjson(items: Iterator[Item], out: BinaryIO) -> None:
-    """One object a line, each handed on at once: the recording may come live through a pipe."""
+    """Write one object per line. Each is flushed, because the recording may be a live pipe."""
     options = _OPTIONS | orjson.OPT_APPEND_NEWLINE
     for item in items:
         if isinstance(item, DecodedRun):
@@ -48,7 +48,7 @@ def write_ndjson(items: Iterator[Item], out: BinaryIO) -> None:
 
 
 def write_json(items: Iterator[Item], out: BinaryIO) -> None:
-    """One array of the same objects, closed whatever happens to the messages."""
+    """Write one array of the same objects."""
     out.write(b"[")
     separator = b"\n"
     for item in items:
@@ -60,10 +60,10 @@ def write_json(items: Iterator[Item], out: BinaryIO) -> None:
 
 
 def to_json(item: DecodedMessage, options: int = _OPTIONS) -> bytes:
-    """One message as a JSON object without line breaks: `type` and `flags`, its place, then what the message has.
+    """One message as a JSON object on one line: `type`, `flags`, its position and time, then its fields.
 
-    Nodes and edges are columns, as METADATA has them. float32 is printed with the fewest digits that round-trip as
-    float32; what is not finite becomes null.
+    Nodes and edges are columns, like METADATA. A float32 has the fewest digits that round-trip. Values that are not
+    finite become null.
     """
     message = item.message
     if isinstance(message, DeployedFrame):
@@ -100,7 +100,7 @@ def _lines(run: DecodedRun, options: int) -> Iterator[bytes]:
 def _place(
     name: str, flags: list[str], number: int, time_s: float, direction: Direction, connection: int
 ) -> dict[str, Any]:
-    """What every object begins with. µs are enough for a time, and more digits are noise of the subtraction."""
+    """The first fields of every object. Times have µs, because further digits are rounding errors."""
     return {
         "type": name,
         "flags": flags,
@@ -112,9 +112,9 @@ def _place(
 
 
 def dump(value: Any) -> str:
-    """Compact JSON; NaN and the infinities (1e999 in a Notice is one) become null.
+    """Compact JSON. NaN and infinities (1e999 in a Notice) become null.
 
-    What is nested so deeply that the interpreter cannot write it (hundreds of levels) becomes a text that says so.
+    A value that is nested too deeply for the interpreter (hundreds of levels) becomes a text that says so.
     """
     try:
         text = _compact_json(value)
@@ -130,7 +130,7 @@ def _compact_json(value: Any) -> str:
 
 
 def _fields(message: Message | DeployedFrame) -> dict[str, Any]:
-    """The fields behind those of its place, each as orjson takes it."""
+    """The fields of a message, as orjson accepts them."""
     match message:
         case FullGraph():
             fields = {**_trailer(message.trailer), "count": len(message.nodes), "nodes": _columns(message.nodes)}
@@ -185,10 +185,10 @@ def _metadata(metadata: Metadata) -> dict[str, Any]:
 
 
 def _foreign(value: Any) -> orjson.Fragment:
-    """JSON that somebody else has sent: it may hold integers beyond 64 bits and more levels than orjson goes down."""
+    """JSON from a peer: it may have integers beyond 64 bits and more levels than orjson accepts."""
     return orjson.Fragment(dump(value))
 
 
 def _columns(records: npt.NDArray[np.void]) -> dict[str, npt.NDArray[Any]]:
-    """A structured array as one array a field, each contiguous, as orjson wants them."""
+    """One contiguous array for each field of a structured array."""
     return {name: np.ascontiguousarray(records[name]) for name in records.dtype.names or ()}

@@ -29,13 +29,13 @@ _MAX_INT64: Final = 2**63 - 1
 _COPY_BYTES: Final = 2**20
 _IN_MEMORY_BYTES: Final = 2**20
 _LARGE_FRAME_BYTES: Final = 2**17
-"""Frames smaller than this are put together before they are written; larger ones go out one by one, without a copy."""
+"""Smaller frames are gathered before they are written. Larger ones are written one by one, without a copy."""
 _WRITTEN_BEHIND_BYTES: Final = 2**20
-"""Less than this is written at once: handing it to another thread would take as long."""
+"""Smaller amounts are written directly, because handing them to a thread takes as long."""
 _THREADS: Final = 2
-"""One writes, for which the file is locked, while the other copies and sums up."""
+"""One thread writes, during which the kernel locks the file. The other one copies and computes the checksum."""
 _BUFFER_BYTES: Final = 2**19
-"""What is put together at once: it stays in the processor's cache until it is written."""
+"""Bytes that are gathered at once. They stay in the processor's cache until they are written."""
 
 _COLUMNS: Final = (
     ("message", np.dtype("<i8")),
@@ -49,15 +49,15 @@ _COLUMNS: Final = (
 
 
 def write_npz(items: Iterator[Item], out: BinaryIO) -> None:
-    """Columns with one entry a PositionUpdate, and the nodes of them all.
+    """Write columns with one entry per PositionUpdate, and the nodes of all of them.
 
     `message` int64 (its number in the recording), `time_s` float64, `connection` uint32, `sequence` and `timestamp_us`
     int64 [frames]; `offsets` int64 [frames + 1], so that `nodes[offsets[i]:offsets[i + 1]]` is frame i; `nodes`
     NODE_DTYPE (a deployed server's: as `split_flags` has it); `edges` EDGE_DTYPE of the first FullGraph; `form` text,
     `v4` or the deployed form.
 
-    The nodes go straight into `out`; how many they are is written over their header in the end. What cannot be written
-    over, a pipe, gets a copy of a temporary file.
+    The nodes are written directly to `out`, and the header with their number is rewritten at the end. A pipe, which
+    cannot be rewritten, gets a copy of a temporary file.
     """
     if _rewritable(out):
         _write(items, out)
@@ -142,7 +142,7 @@ def _int64s(values: npt.NDArray[np.uint64] | None, count: int) -> npt.NDArray[np
 
 
 def _rewritable(out: BinaryIO) -> bool:
-    """Whether what has been written can be gone back to."""
+    """Whether bytes that were written can be rewritten."""
     try:
         if not out.seekable() or out.tell():
             return False
@@ -160,14 +160,14 @@ def _descriptor(out: BinaryIO) -> int | None:
 
 
 class _NodesMember:
-    """`nodes.npy` in an archive: a one-dimensional array that is written as it grows, its length in the end.
+    """`nodes.npy` in an archive: a one-dimensional array that grows. Its length is written at the end.
 
-    Stored by hand, since zipfile's own CRC-32 would take as long as all else together.
+    zipfile does not write it, because its checksum takes as long as everything else together.
 
     Attributes:
-        dtype: of its entries.
-        form: the form that they came in.
-        count: how many there are.
+        dtype: of the nodes.
+        form: V4, or the form of a deployed server.
+        count: number of nodes.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class _NodesMember:
         self._descriptor = _descriptor(out)
 
     def extend(self, nodes: npt.NDArray[Any]) -> None:
-        """Add nodes, [nodes] or [messages, nodes]. Long ones are still read when this returns: keep them unchanged."""
+        """Add nodes, [nodes] or [messages, nodes]. A thread may read them after the return, so they must not change."""
         self.count += nodes.size
         if not nodes.size:
             return
@@ -207,7 +207,7 @@ class _NodesMember:
         self._end += frames.size
 
     def close(self) -> None:
-        """Write the length and the checksum, and tell the archive."""
+        """Write the length and the checksum, and add the member to the archive."""
         self._settle(0)
         header = self._header()
         info = self._info
@@ -221,7 +221,7 @@ class _NodesMember:
         self._archive.start_dir = self._end
 
     def _settle(self, most: int) -> None:
-        """Wait until at most so many of those handed to the threads are still being written."""
+        """Wait until the threads have at most `most` pending writes."""
         while len(self._pending) > most:
             self._add_crc(*self._pending.popleft().result())
 
@@ -229,7 +229,7 @@ class _NodesMember:
         self._crc = isal_zlib.crc32_combine(self._crc, crc, length)
 
     def _write(self, frames: npt.NDArray[np.uint8], position: int) -> tuple[int, int]:
-        """Write frames, uint8 [frames, bytes], to their place in the file; their CRC-32 and how many bytes they are."""
+        """Write frames, uint8 [frames, bytes], at a file position; return their CRC-32 and number of bytes."""
         crc = 0
         buffer = self._buffers.pop()
         for content in _gathered(frames, buffer):
@@ -245,12 +245,12 @@ class _NodesMember:
         return crc, frames.size
 
     def _header(self) -> bytes:
-        """As long for any count: numpy leaves room for the first axis to grow."""
+        """The npy header. Its length does not depend on the count, because numpy pads it."""
         return _npy_header(self.dtype, self.count)
 
 
 def _gathered(frames: npt.NDArray[np.uint8], buffer: npt.NDArray[np.uint8]) -> Iterator[memoryview]:
-    """Their bytes in order: large frames as they lie there, small ones several at once, put together in `buffer`."""
+    """The bytes of frames in order: large frames without a copy, small ones gathered in `buffer`."""
     frame_bytes = frames.shape[1]
     if frame_bytes >= _LARGE_FRAME_BYTES:
         for frame in frames:
@@ -271,7 +271,7 @@ def _npy_header(dtype: np.dtype[Any], count: int) -> bytes:
 
 
 class _Column:
-    """A one-dimensional array that grows, beyond a megabyte in a temporary file."""
+    """A one-dimensional array that grows. Beyond one MiB it is in a temporary file."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self._dtype = dtype

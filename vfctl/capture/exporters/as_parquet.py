@@ -1,4 +1,4 @@
-"""Parquet: the rows of the CSV as typed columns, in row groups of a bounded size."""
+"""Parquet: the rows of the CSV as typed columns, in row groups of bounded size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BATCH_BYTES: Final = 2**19
 
 
 def check_parquet() -> None:
-    """See early that pyarrow is there.
+    """Check early that pyarrow is installed.
 
     Raises:
         MissingError: it is not.
@@ -34,7 +34,7 @@ def check_parquet() -> None:
 
 
 def write_parquet(items: Iterator[Item], out: BinaryIO) -> None:
-    """One row a node, columns as in `write_csv`: `sequence` and `timestamp_us` are null where there is none.
+    """Write one row per node, with the columns of `write_csv`. `sequence` and `timestamp_us` may be null.
 
     Raises:
         MissingError: pyarrow is not installed.
@@ -44,7 +44,7 @@ def write_parquet(items: Iterator[Item], out: BinaryIO) -> None:
 
     group: _RowGroup | None = None
     others = 0
-    # Not pyarrow's own file: it would close ours.
+    # A file of pyarrow itself would close `out`.
     with pa.PythonFile(_Unclosed(out), "w") as sink:
         for item in items:
             records = node_records(item)
@@ -78,7 +78,7 @@ class _RowGroup:
                 *(pa.field(name, pa.from_numpy_dtype(dtype[name]), nullable=False) for name in self._names),
             ]
         )
-        # Positions hardly ever come again: a dictionary of them would only be thrown away.
+        # Positions hardly ever repeat, so a dictionary of them would be discarded.
         repeated = ["message", "time_s", "type", "connection", "sequence", "timestamp_us", "id"]
         self._writer = pq.ParquetWriter(sink, self._schema, compression="zstd", use_dictionary=repeated)
         self._batches: list[pa.RecordBatch] = []
@@ -140,7 +140,7 @@ class _RowGroup:
 
 
 class _Unclosed:
-    """A stream that somebody else closes."""
+    """A stream that is not closed with the Parquet file."""
 
     closed = False
 
@@ -161,7 +161,7 @@ class _Unclosed:
         self._out.flush()
 
     def close(self) -> None:
-        """Whoever has opened it does that."""
+        """Do nothing, because the caller closes the stream."""
 
     def readable(self) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""A picture of a recording: where some nodes went, and how large and how far apart the frames were."""
+"""A picture of a recording: trajectories of some nodes, frame sizes and intervals over time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_NODES: Final = 20
-"""Trajectories in one picture: more cannot be told apart."""
+"""Most trajectories in one picture. More would be indistinguishable."""
 _UNASKED_NODES: Final = 6
 _MAX_POINTS: Final = 4096
-"""Of a trajectory; at twice as many every other one goes."""
+"""Points of a trajectory. At twice as many, every other one is dropped."""
 _MAX_STRETCHES: Final = 1024
-"""Of a curve over time; at twice as many two neighbours become one, which keeps the least and the most of both."""
+"""Intervals of a curve over time. At twice as many, neighbours are merged."""
 
 _DPI: Final = 130
 _BACKGROUND: Final = "#fbfbfd"
@@ -34,10 +34,10 @@ _INTERVALS: Final = "#e15759"
 
 
 class CapturePlot:
-    """Gathers what there is to draw, in bounded memory.
+    """Collects what is drawn, in bounded memory.
 
     Args:
-        chosen: whether the nodes that come are those that were asked for; else a few of them are taken.
+        chosen: whether all nodes are drawn, because they were selected; else a few of them are.
     """
 
     def __init__(self, *, chosen: bool) -> None:
@@ -52,10 +52,10 @@ class CapturePlot:
         self._messages = 0
 
     def add_all(self, items: Iterator[Item]) -> None:
-        """Take in everything that is wanted.
+        """Add the selected items.
 
         Raises:
-            VfctlError: as for iterating `items`; what came before can be drawn.
+            VfctlError: as for iterating `items`. What was added before can be drawn.
         """
         for item in items:
             if isinstance(item, DecodedRun):
@@ -104,14 +104,14 @@ class CapturePlot:
         """Draw it. The same recording always gives the same picture.
 
         Args:
-            format: what `vfctl.graph.picture.picture_format` has checked.
+            format: as `vfctl.graph.picture.picture_format` returns it.
 
         Raises:
             InputError: there was nothing to draw.
         """
         if not self._messages and not self._traces:
             raise InputError("nothing to plot: no positions in what was chosen of the recording")
-        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells that it builds its font cache
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs that it builds its font cache
         import matplotlib
         from matplotlib.figure import Figure
 
@@ -124,7 +124,7 @@ class CapturePlot:
         _draw_curve(intervals, self._intervals, _INTERVALS, "interval between frames, ms")
         intervals.set_xlabel("time, s")
         sizes.sharex(intervals)
-        # A label is somebody else's text: `$` would begin a formula.
+        # A label is foreign text, in which `$` would begin a formula.
         figure.suptitle(f"{title}: {self._messages:,} frames", fontsize=11, color=_INK, parse_math=False)
         undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
         with matplotlib.rc_context({"svg.hashsalt": "vfctl", "svg.fonttype": "none"}):
@@ -154,7 +154,7 @@ class CapturePlot:
             axes.legend(fontsize=8, framealpha=0.8, edgecolor="none", loc="best")
 
     def _axes_shown(self) -> str:
-        """The two axes along which the nodes spread most."""
+        """The two axes with the greatest extent."""
         traces = [trace.points() for trace in self._traces.values()]
         points = np.concatenate([points for points in traces if len(points)]) if any(map(len, traces)) else None
         if points is None:
@@ -171,7 +171,7 @@ def _spread(count: int, most: int) -> list[int]:
 
 @dataclass(slots=True)
 class _Trace:
-    """Where one node was: at most twice _MAX_POINTS places."""
+    """Trajectory of one node: at most twice _MAX_POINTS points."""
 
     place: int = 0
     _points: list[tuple[float, ...]] = field(default_factory=list)
@@ -189,7 +189,7 @@ class _Trace:
         self._count += 1
 
     def points(self) -> npt.NDArray[np.float64]:
-        """float64 [points, 4]: time, x, y, z; only those that are finite."""
+        """float64 [points, 4]: time, x, y, z; only finite points."""
         points = [*self._points, self._last] if self._last else self._points
         array = np.array(points, np.float64).reshape(-1, 4)
         finite: npt.NDArray[np.float64] = array[np.isfinite(array).all(axis=1)]
@@ -198,7 +198,7 @@ class _Trace:
 
 @dataclass(slots=True)
 class _Curve:
-    """A value over time as at most twice _MAX_STRETCHES stretches: start, least, most, sum and count of each."""
+    """A value over time, in at most twice _MAX_STRETCHES intervals: start, least, greatest, sum and count of each."""
 
     _stretches: list[tuple[float, float, float, float, int]] = field(default_factory=list)
     _per_stretch: int = 1

@@ -1,4 +1,4 @@
-"""The nodes of an update as every table of nodes shows them, whatever form they came in."""
+"""The nodes of an update as the table formats write them, for every form of message."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class NodeRecords:
     """The nodes of one message, or of a run of them.
 
     Attributes:
-        array: [nodes], or [messages, nodes] of a run: NODE_DTYPE, or what `split_flags` gives.
-        form: `v4`, or the deployed form they came in.
-        sequence: of a single message, where it has one.
-        timestamp_us: of a single message, where it has one.
+        array: [nodes], or [messages, nodes] of a run: NODE_DTYPE, or the result of `split_flags`.
+        form: `v4`, or the form of a deployed server.
+        sequence: of a single message, if it has one.
+        timestamp_us: of a single message, if it has one.
     """
 
     array: npt.NDArray[np.void]
@@ -37,7 +37,7 @@ class NodeRecords:
 
 
 def node_records(item: Item) -> NodeRecords | None:
-    """The nodes of a message that has any; None of the others."""
+    """The nodes of a message; None if it has no nodes."""
     if isinstance(item, DecodedRun):
         return NodeRecords(item.nodes)
     message = item.message
@@ -52,7 +52,7 @@ def node_records(item: Item) -> NodeRecords | None:
 
 
 def split_flags(frame: DeployedFrame) -> npt.NDArray[np.void]:
-    """The records with the flags of their ids in a field of their own: uint32 `id` and `flags`, then all others."""
+    """The records with uint32 `id` and `flags`, which share a field on the wire, then the other fields."""
     records = frame.records
     names = records.dtype.names or ()
     fields: list[Any] = [("id", "<u4"), ("flags", "<u4"), *((name, records.dtype[name]) for name in names[1:])]
@@ -65,6 +65,6 @@ def split_flags(frame: DeployedFrame) -> npt.NDArray[np.void]:
 
 
 def warn_of_left_out(nodes: int, why: str) -> None:
-    """Say what a table of nodes had no columns for."""
+    """Warn about nodes that a table has no columns for."""
     if nodes:
         log.warning("%d nodes of another form are left out: %s", nodes, why)

@@ -1,4 +1,4 @@
-"""One line a message, for people: plain data that a command renders."""
+"""One table row per message: plain data that a command renders."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _DETAIL_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """What a table says of one message.
+    """A table row for one message.
 
     Attributes:
-        number: place in the recording, from 0.
+        number: index in the recording, from 0.
         time_s: seconds from the start of the recording.
         type: name of the type.
         flags: names of the flags.
-        direction: who sent it.
+        direction: the sender.
         connection: number of its connection within the file.
         bytes: length of the message.
-        count: nodes (or voice samples) in it, None for types without.
-        sequence: of its trailer, None if it is not TIMED.
-        detail: what else there is to say, in a few words.
+        count: number of nodes or voice samples; None for other types.
+        sequence: of its trailer; None if it is not TIMED.
+        detail: its other content in a few words.
     """
 
     number: int
@@ -66,13 +66,13 @@ def summary_rows(
     *,
     undecodable: LossLog | None = None,
 ) -> Iterator[SummaryRow]:
-    """One row a message that is wanted.
+    """One row per selected message.
 
     Raises:
-        VfctlError: as for iterating `messages` and for decoding them; once all readable ones have been yielded.
+        VfctlError: as for iterating and decoding `messages`. Raised after all readable ones have been yielded.
     """
     for item in select(decoded(messages, undecodable), selection):
-        assert not isinstance(item, DecodedRun), "only runs become runs"
+        assert not isinstance(item, DecodedRun), "decoded() yields single messages"
         message = item.message
         trailer = getattr(message, "trailer", None)
         yield SummaryRow(
@@ -104,7 +104,7 @@ def _count(message: Message | DeployedFrame) -> int | None:
 
 
 def _short(text: str) -> str:
-    """Cut to a line of a table, without the control characters by which a peer could steer a terminal."""
+    """Cut to a table line, without control characters, which a peer could use against the terminal."""
     printable = "".join(character if character.isprintable() else "�" for character in text[:_DETAIL_CHARACTERS])
     return printable + "…" if len(text) > _DETAIL_CHARACTERS else printable
 
@@ -139,7 +139,7 @@ def _detail(message: Message | DeployedFrame) -> str:
 
 
 def _deployed_detail(frame: DeployedFrame) -> str:
-    """How many nodes have which flags in their ids."""
+    """Number of nodes by flag."""
     flags = frame.flags
     counts = ((flag.name or "", int(np.count_nonzero(flags & np.uint32(flag)))) for flag in NodeFlag)
     return ", ".join(f"{count} {name.lower()}" for name, count in counts if count)

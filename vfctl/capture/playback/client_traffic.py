@@ -1,4 +1,4 @@
-"""What clients sent in a recording, to be sent once more."""
+"""The messages that clients sent in a recording, to be sent again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vfctl.protocol import MessageType
 ACTS: Final = frozenset(
     (MessageType.NODE_SELECT, MessageType.NODE_DRAG, MessageType.FILTER_UPDATE, MessageType.VOICE_DATA)
 )
-"""What is played. Heartbeats are left out: whoever plays has his own."""
+"""Types that are sent again. Heartbeats are not, because each connection sends its own."""
 
 
 class ClientMessage(NamedTuple):
@@ -23,8 +23,8 @@ class ClientMessage(NamedTuple):
 
     Attributes:
         time_s: seconds from the start of the recording.
-        connection: number of the connection; in all files of a series the same.
-        payload: one V4 message, as it was sent.
+        connection: number of the connection, the same in all files of a series.
+        payload: one V4 message as sent.
     """
 
     time_s: float
@@ -33,14 +33,14 @@ class ClientMessage(NamedTuple):
 
 
 def client_messages(paths: Sequence[str | Path]) -> Iterator[ClientMessage]:
-    """The selections, drags, filters and speech of clients, in the order in which they were recorded.
+    """The selections, drags, filters and speech of clients, in recorded order.
 
     Args:
         paths: files of one recording, in order.
 
     Raises:
-        InputError: a file cannot be read, or there is not one such message in all of them.
-        CaptureError: a file is no recording. What is damaged in one that is is left out.
+        InputError: a file cannot be read, or no file has such a message.
+        CaptureError: a file is no recording. Damaged parts of a recording are left out.
     """
     found = False
     for timed in timeline(_chain(paths)):

@@ -15,23 +15,23 @@ from vfctl.protocol.position_decoder import PositionDecoder
 
 
 class Positions:
-    """Turns the messages of one connection into graphs and updates, in order.
+    """Decodes the messages of one connection into graphs and updates, in order.
 
-    COMPACT updates depend on those before them, so each has to be given; of all others only those that are wanted.
+    Every FullGraph and COMPACT update must be decoded, because later updates depend on them. Others may be skipped.
     """
 
     def __init__(self) -> None:
         self._decoder = PositionDecoder()
 
     def depends(self, captured: CapturedMessage) -> bool:
-        """Whether later messages may not be decodable unless this one is."""
+        """Whether later messages may depend on this one."""
         return captured.form is Form.V4 and (captured.payload[1] == MessageType.FULL_GRAPH or is_compact(captured))
 
     def read(self, captured: CapturedMessage) -> Message:
-        """What a message says; a COMPACT update, or a frame of a deployed server, as a PositionUpdate.
+        """Decode a message. A COMPACT update, or a frame of a deployed server, becomes a PositionUpdate.
 
         Raises:
-            ProtocolError: it is not well-formed, or a COMPACT update that is predicted from what has not been read.
+            ProtocolError: it is malformed, or a COMPACT update that depends on one that was not decoded.
         """
         if captured.form is not Form.V4:
             frame = decode_deployed(captured.payload)
@@ -58,12 +58,12 @@ def _plain_nodes(records: npt.NDArray[np.void], ids: npt.NDArray[np.uint32]) -> 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphState:
-    """What a recording shows at one moment.
+    """The graph and the positions of a recording at one moment.
 
     Attributes:
-        graph: the nodes and edges.
-        nodes: NODE_DTYPE [nodes], their positions, in the graph's order.
-        has_metadata: whether labels and kinds were recorded (else the graph's are made up).
+        graph: its nodes and edges.
+        nodes: NODE_DTYPE [nodes], the positions in the order of the graph.
+        has_metadata: whether labels and kinds were recorded. If not, those of the graph are placeholders.
     """
 
     graph: Graph
@@ -72,7 +72,7 @@ class GraphState:
 
     @classmethod
     def from_graph(cls, message: FullGraph, name: str) -> GraphState:
-        """The stage that a FullGraph sets.
+        """The state that a FullGraph describes.
 
         Raises:
             InputError: its nodes and edges do not make a graph.
@@ -81,7 +81,7 @@ class GraphState:
 
     @classmethod
     def from_nodes(cls, nodes: Nodes, name: str) -> GraphState:
-        """The stage of a recording that begins without a FullGraph: nodes without edges.
+        """The state of a recording without a FullGraph: nodes without edges.
 
         Raises:
             InputError: a node id occurs twice.
@@ -89,7 +89,7 @@ class GraphState:
         return cls.from_graph(FullGraph(nodes, np.zeros(0, EDGE_DTYPE)), name)
 
     def moved(self, nodes: Nodes) -> tuple[GraphState, int]:
-        """The same graph with new positions for the nodes that `nodes` has; and how many of those are unknown."""
+        """The graph with new positions for the given nodes, and the number of those that it does not have."""
         ids = self.graph.ids
         if np.array_equal(nodes["id"], ids):
             return GraphState(self.graph, nodes, self.has_metadata), 0

@@ -18,13 +18,13 @@ from vfctl.protocol import MessageType
 
 
 class Playlist:
-    """What the server sent in a recording that may be in several files; of one connection, if a file has several.
+    """What the server sent in a recording of one or more files, on one connection of each file.
 
     Attributes:
-        name: for people.
+        name: its name in messages.
         rereadable: whether it can be played more than once.
-        duration_s: from the first to the last message; None where the files do not tell before they have been read.
-        start_ns: unix time of the first message; None likewise.
+        duration_s: seconds from the first to the last message; None if the files must be read to find out.
+        start_ns: unix time of the first message in ns; None likewise.
 
     Raises:
         InputError: a file cannot be read, or `-` is not alone.
@@ -58,22 +58,22 @@ class Playlist:
 
     @property
     def can_jump(self) -> bool:
-        """Whether a moment is found without reading all that is before it."""
+        """Whether the files have an index for seeking."""
         return bool(self._indexes)
 
     def close(self) -> None:
-        """Let go of a pipe that has not been played."""
+        """Close a pipe that has not been played."""
         if self._opened is not None:
             self._opened.close()
 
     def messages(
         self, from_s: float, damage: list[VfctlError], *, whole: bool = False
     ) -> Generator[TimedMessage, None, None]:
-        """What the server sent: enough to show how it was at `from_s`, and all that comes after.
+        """What the server sent: what is needed to show the state at `from_s`, and everything after it.
 
         Args:
-            from_s: seconds from the recording's start.
-            damage: what is wrong with the files is added to it; the messages are what is intact.
+            from_s: seconds from the start of the recording.
+            damage: errors of damaged files are added to it. The messages are those that are intact.
             whole: see `SeekIndex.open_at`.
         """
         if self._indexes and from_s > 0:
@@ -85,7 +85,7 @@ class Playlist:
                     yield timed
 
     def measure(self) -> None:
-        """Find the duration by reading all of it."""
+        """Find the duration by reading the whole recording."""
         last_s, first_ns = 0.0, None
         for timed in timeline(self._chain(self._paths, [], _ServerConnection())):
             last_s = max(last_s, timed.time_s)
@@ -118,7 +118,7 @@ class Playlist:
                 yield TimedMessage(-1, (captured.arrival_ns - self.start_ns) / 1e9, captured)
 
     def _tail(self, tail: Tail) -> Iterator[CapturedMessage]:
-        # What it says of checksums is of no account: it has not seen the file from its start.
+        # Its checksum errors do not count, because it has not read the file from the start.
         with suppress(CaptureError), tail, open_capture(STDIN, tail) as capture:  # type: ignore[arg-type]
             for captured in capture:
                 yield captured._replace(offset=captured.offset + tail.shift)
@@ -147,18 +147,18 @@ _UPDATE: Final = MessageType.POSITION_UPDATE
 
 
 class MessageCursor:
-    """The messages of a recording in the order of their time, read no further than one message ahead.
+    """A cursor over the messages of a recording in order of time. It reads one message ahead.
 
-    Time never runs backwards here: a message that claims to be older than the one before it comes together with it.
+    Time never runs backwards: a message that is older than the one before it gets the time of that one.
 
     Args:
         playlist: the recording.
-        from_s: from where on it is to be played; see `Playlist.messages`.
+        from_s: where to begin; see `Playlist.messages`.
         whole: likewise.
 
     Attributes:
-        latest_s: time of the last message taken, in seconds from the recording's start.
-        damage: what was wrong with the files that have been read to their end.
+        latest_s: time of the last message passed, in seconds from the start of the recording.
+        damage: errors of the damaged files that have been read to their end.
     """
 
     def __init__(self, playlist: Playlist, from_s: float = 0.0, *, whole: bool = False) -> None:
@@ -169,7 +169,7 @@ class MessageCursor:
 
     @property
     def ended(self) -> bool:
-        """Whether every message has been taken."""
+        """Whether all messages have been passed."""
         return self._next is None
 
     @property
@@ -179,12 +179,12 @@ class MessageCursor:
 
     @property
     def brings_positions(self) -> bool:
-        """Whether the next message does."""
+        """Whether the next message has positions."""
         captured = self._next.captured if self._next else None
         return captured is not None and (captured.form is not Form.V4 or captured.payload[1] == _UPDATE)
 
     def due(self, until_s: float) -> Iterator[TimedMessage]:
-        """Take the messages up to a time, that time included."""
+        """Pass the messages up to a time, inclusive."""
         while self._next and self.next_s <= until_s:
             timed = self._next
             self.latest_s = self.next_s
@@ -192,5 +192,5 @@ class MessageCursor:
             yield timed
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._messages.close()

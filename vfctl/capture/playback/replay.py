@@ -1,4 +1,4 @@
-"""A recording in the place of the physics: ticked like it, with the time passed in."""
+"""A recording in place of the physics: a frame source with the same interface."""
 
 from __future__ import annotations
 
@@ -23,30 +23,29 @@ from vfctl.protocol import FullGraph, Message, MessageType, NodeDrag, Notice, Po
 log = logging.getLogger(__name__)
 
 MAX_WAITING_EVENTS: Final = 1024
-"""Speech and notices that nobody collects are kept up to here (20 s of one speaker), then the oldest go."""
+"""Most speech and notices that wait to be collected: 20 s of one speaker. Then the oldest are dropped."""
 
 MAX_WARNINGS: Final = 20
 
 
 class ReplaySource:
-    """Plays a recording in the shape of the PhysicsOrchestrator.
+    """Plays a recording with the interface of the PhysicsOrchestrator.
 
-    The recording's clock starts at `start_s` with the first `tick`. The files are read as they are played, so memory
-    stays flat however long they are. What is damaged is left out, with a warning in the log. While it is paused, and
-    once it has ended, its layout is called settled: it does not move.
+    The clock starts at `start_s` with the first `tick`. Files are read while they are played, so memory is bounded.
+    Damaged parts are left out, with a warning in the log. While paused, and after the end, the layout is settled.
 
     Args:
         capture_path: a recording, `-` for stdin; or several files in order, one recording together.
-        speed: seconds of the recording that pass in one second.
-        loop: begin again at `start_s` when it has ended.
-        start_s: where to start, in seconds from the recording's start.
-        paused: begin in pause.
+        speed: seconds of the recording per second.
+        loop: start again at `start_s` after the end.
+        start_s: where to start, in seconds from the start of the recording.
+        paused: start paused.
 
     Attributes:
-        graph_version: grows whenever the recording goes over to another graph.
+        graph_version: number that grows with each change of the graph.
 
     Raises:
-        UsageError: a speed that is not positive, a start beyond the end, or a loop over what can be read only once.
+        UsageError: a speed out of range, a start beyond the end, or a loop over a pipe.
         InputError: a file cannot be read.
         CaptureError: it is no recording, or has no positions at all.
     """
@@ -70,7 +69,7 @@ class ReplaySource:
         self._ticks = 0
         self._settled = False
         self._moved = False
-        self._told_settled = False
+        self._sent_settled = False
         self._interval_us = round(UNTIMED_INTERVAL_S * 1e6)
         self._state: GraphState | None = None
         self._positions = Positions()
@@ -98,12 +97,12 @@ class ReplaySource:
 
     @property
     def finished(self) -> bool:
-        """Whether the recording has ended for good; its last state stays."""
+        """Whether the recording has ended and does not loop. Its last state stays."""
         return self._cursor.ended and not self._loop
 
     @property
     def settled(self) -> bool:
-        """Whether the newest positions were recorded as those of a stable layout, or nothing moves for now."""
+        """Whether the newest positions were recorded as settled, or the replay is paused or has ended."""
         return self._settled or self._at_rest
 
     @property
@@ -112,46 +111,45 @@ class ReplaySource:
         return clock.paused or (self.finished and clock.position_s >= self._cursor.latest_s + UNTIMED_INTERVAL_S)
 
     def tick(self, now_us: int) -> PositionUpdate | None:
-        """The newest recorded positions whose time has come, or None if the last ones are still valid.
+        """The newest recorded positions that are due, or None if the last ones are still valid.
 
         Args:
             now_us: unix time in µs.
 
         Returns:
-            All nodes of `graph`, in its order, stamped with `now_us`. Its trailer's interval is the time until the next
-            recorded positions; 0 if these are the last ones once more, since nothing moves now.
+            All nodes of `graph` in its order, with the timestamp `now_us`. The interval in the trailer is the time until
+            the next recorded positions; 0 if the last positions are repeated as settled.
         """
         self._ticks += 1
-        self._obey(now_us)
+        self._apply_changes(now_us)
         self._advance(now_us)
         settled, moved = self.settled, self._moved
-        if not moved and settled == self._told_settled:
+        if not moved and settled == self._sent_settled:
             return None
-        self._moved, self._told_settled = False, settled
+        self._moved, self._sent_settled = False, settled
         interval_us = self._until_next_us() if moved else 0
         return PositionUpdate(self._present.nodes, settled, Trailer(self._ticks, now_us, interval_us))
 
     def next_change_us(self, now_us: int) -> int | None:
-        """How long it is until `tick` has something new; None if it will not by itself, or for longer than anybody
-        should wait."""
+        """Time in µs until `tick` has new positions; None if the clock does not reach them."""
         self._clock.at(now_us)
         return self._clock.until_us(self._cursor.next_s)
 
     def full_graph(self, now_us: int) -> FullGraph:
-        """The graph with its present positions; with METADATA if the recording has it."""
+        """The graph with its current positions, and with METADATA if the recording has it."""
         state = self._present
         trailer = Trailer(self._ticks, now_us, 0)
         return to_full_graph(state.graph, state.nodes, trailer=trailer, metadata=state.has_metadata)
 
     def events(self, now_us: int) -> list[Message]:
-        """Recorded speech and selections that have become due since the last call, stamped with the present time."""
+        """Speech and selections that are due since the last call, with the current timestamp."""
         self._advance(now_us)
         due: list[Message] = [_stamped(event, now_us) for event in self._events]
         self._events.clear()
         return due
 
     def apply(self, message: Message, sender: int = 0) -> None:
-        """Do what a client asks, as far as a recording can.
+        """Handle a message of a client. A recording ignores all but drags.
 
         Raises:
             InputError: it is a drag.
@@ -160,19 +158,19 @@ class ReplaySource:
             raise InputError("this is a replay: nodes move as they were recorded and cannot be dragged")
 
     def leave(self, sender: int) -> None:
-        """A client has gone; it held nothing."""
+        """A client has disconnected. Nothing is to be released."""
 
     def control(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Change how it is played, from the next tick on, and say how that is; may be called from any thread.
+        """Change the replay from the next tick on, and return its state. It may be called from any thread.
 
         Args:
-            changes: by name: `position_s`, `speed`, `paused`, `loop`; none just asks.
+            changes: `position_s`, `speed`, `paused`, `loop`, or none of them.
 
         Returns:
-            those four, and `duration_s`, `start_unix_s` (None while they are not known), `ended` and `file`.
+            these four, and `duration_s`, `start_unix_s` (None while unknown), `ended` and `file`.
 
         Raises:
-            UsageError: one of them cannot be; nothing is changed then.
+            UsageError: one of them is invalid. Then nothing is changed.
         """
         playlist, clock = self._playlist, self._clock
         check_changes(changes, playlist.duration_s)
@@ -193,7 +191,7 @@ class ReplaySource:
             "ended": self.finished and "position_s" not in wanted,
         }
 
-    def _obey(self, now_us: int) -> None:
+    def _apply_changes(self, now_us: int) -> None:
         with self._lock:
             wanted, self._wanted = self._wanted, {}
         if not wanted:
@@ -205,7 +203,7 @@ class ReplaySource:
             self._seek(wanted["position_s"])
 
     def _seek(self, position_s: float) -> None:
-        """Go to another position, whether that is before or behind the present one."""
+        """Seek to a position, forwards or backwards."""
         self._clock.change(position_s=position_s)
         self._moved = False
         self._rewind(position_s)
@@ -216,7 +214,7 @@ class ReplaySource:
         self._events.clear()
 
     def _play_from(self, position_s: float) -> None:
-        """What is to be seen there; a COMPACT chain that has been jumped into is read from its beginning."""
+        """Show the state at a position. A COMPACT chain that the seek index leads into is read from its start."""
         self._play(position_s)
         if self._chain_is_broken:
             self._rewind(position_s, whole=True)
@@ -231,8 +229,7 @@ class ReplaySource:
         self._cursor = MessageCursor(self._playlist, position_s, whole=whole)
 
     def _until_next_us(self) -> int:
-        """From the positions that are shown now to the next ones; if something else comes before them, or nothing at
-        all, as long as it was the last time."""
+        """Time in µs to the next positions. If another message is next, or none, the last interval is repeated."""
         if self._cursor.brings_positions:
             until_us = self._clock.until_us(self._cursor.next_s)
             self._interval_us = self._interval_us if until_us is None else max(1, until_us)
@@ -248,7 +245,7 @@ class ReplaySource:
         return self._state
 
     def _show_start(self) -> None:
-        """Pass over what comes before the start, and go as far as it takes to have something to show."""
+        """Skip to the start, and on to the first message with a graph or positions."""
         self._play_from(self._start_s)
         if self._cursor.ended and self._cursor.latest_s < self._start_s:
             raise UsageError(
@@ -264,13 +261,12 @@ class ReplaySource:
     def _advance(self, now_us: int) -> None:
         position_s = self._clock.at(now_us)
         self._play(position_s)
-        # The last frame is shown as long as any other, which also keeps a loop over a single one from spinning.
+        # The last frame is shown as long as any other. This also keeps a loop over a single frame from spinning.
         if self._loop and self._cursor.ended and position_s >= self._cursor.latest_s + UNTIMED_INTERVAL_S:
             self._seek(self._start_s)
 
     def _play(self, until_s: float) -> None:
-        """Take what is due. Of graphs and positions only the newest are decoded: the others would never be seen; but
-        all of those on which others depend."""
+        """Play the messages that are due. Of positions, only the newest are decoded, and all on which others depend."""
         newest: TimedMessage | None = None
         for timed in self._cursor.due(until_s):
             captured = timed.captured
@@ -281,14 +277,14 @@ class ReplaySource:
             elif kind == MessageType.POSITION_UPDATE:
                 newest = timed
             elif kind in (MessageType.VOICE_DATA, MessageType.NOTICE):
-                self._hear(timed)
+                self._queue_event(timed)
         if newest:
             self._show(newest)
         for damage in self._cursor.damage:
             self._warn_once(f"{damage}; what is intact is played")
 
-    def _hear(self, timed: TimedMessage) -> None:
-        """Speech, and what was told to everybody; an error was told to one client, and is nobody's now."""
+    def _queue_event(self, timed: TimedMessage) -> None:
+        """Queue speech and notices to all clients. An error notice was for one client and is dropped."""
         message = self._read(timed)
         if isinstance(message, VoiceData) or (isinstance(message, Notice) and message.body.get("notice") != "error"):
             self._events.append(message)
@@ -340,7 +336,7 @@ class ReplaySource:
             return None
 
     def _warn_once(self, text: str) -> None:
-        """Each warning comes once, however often the recording goes round; and not more than a reader can bear."""
+        """Log a warning once, even if the recording loops, and at most MAX_WARNINGS of them."""
         if text in self._warned or len(self._warned) >= MAX_WARNINGS:
             return
         self._warned.add(text)

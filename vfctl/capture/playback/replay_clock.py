@@ -1,4 +1,4 @@
-"""The clock of a replay: which moment of the recording it is now, as on a tape deck."""
+"""The clock of a replay: position, speed and pause, and checks of what may be changed."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any, Final
 from vfctl.errors import UsageError
 
 MIN_SPEED: Final = 0.001
-"""A second in a quarter of an hour."""
+"""One second of the recording takes a quarter of an hour."""
 MAX_SPEED: Final = 1000.0
 
 _MOST: Final = 10**12
-"""Seconds that a recording may have, and more; also what can be reckoned with."""
+"""Greatest position in seconds: longer than any recording, and exact in calculations."""
 
 
 class ReplayClock:
-    """Time is passed in, unix time in µs; the clock begins with the first `at`.
+    """The position in a recording at a unix time in µs, which is passed in. It starts with the first call of `at`.
 
     Args:
-        position_s: where it begins, in seconds from the recording's start.
-        speed: seconds of the recording that pass in one second.
-        paused: whether it stands still.
+        position_s: initial position in seconds from the start of the recording.
+        speed: seconds of the recording per second.
+        paused: whether it is paused.
 
     Attributes:
         position_s: as of the last `at`.
@@ -38,7 +38,7 @@ class ReplayClock:
         self._anchor_s = position_s
 
     def at(self, now_us: int) -> float:
-        """The position at that time; a clock that goes back stands still."""
+        """The position at a time. It does not change if the time goes back."""
         if self._now_us is None:
             self._now_us = self._anchor_us = now_us
         self._now_us = max(self._now_us, now_us)
@@ -49,14 +49,14 @@ class ReplayClock:
     def change(
         self, *, position_s: float | None = None, speed: float | None = None, paused: bool | None = None
     ) -> None:
-        """Go on differently from the last `at` on; None leaves it as it is."""
+        """Change the clock as of the last `at`. None leaves a value unchanged."""
         self.position_s = self._anchor_s = self.position_s if position_s is None else position_s
         self._anchor_us = self._now_us or 0
         self.speed = self.speed if speed is None else speed
         self.paused = self.paused if paused is None else paused
 
     def until_us(self, position_s: float) -> int | None:
-        """How long it is from the last `at` until that position; None if it is not reached by itself."""
+        """Time in µs from the last `at` to a position; None if the clock will not reach it."""
         if self.paused or math.isinf(position_s):
             return None
         return max(0, math.ceil(round((position_s - self.position_s) / self.speed * 1e6, 3)))
@@ -66,13 +66,13 @@ CHANGES: Final = ("position_s", "speed", "paused", "loop")
 
 
 def check_changes(changes: Mapping[str, Any], duration_s: float | None = None) -> None:
-    """What `PATCH /replay` may change.
+    """Check the changes of `PATCH /replay`.
 
     Args:
-        duration_s: of the recording, if it is known.
+        duration_s: length of the recording, if known.
 
     Raises:
-        UsageError: an unknown name, or a value that cannot be.
+        UsageError: an unknown name, or a value out of range.
     """
     for name, value in changes.items():
         number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MOST
@@ -89,5 +89,5 @@ def check_changes(changes: Mapping[str, Any], duration_s: float | None = None) -
 
 
 def _said(value: object) -> object:
-    """The value, unless Python itself cannot or should not print it."""
+    """The value for a message, unless it is too long to print."""
     return "10^n" if isinstance(value, int) and abs(value) > _MOST else value

@@ -1,4 +1,4 @@
-"""Where in a finished MCAP file a moment is, so that playing can begin there without reading all that is before it."""
+"""The seek index of a finished MCAP file: where to begin reading for any moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vfctl.errors import InputError, VfctlError
 from vfctl.protocol import MessageType
 
 MAX_SUMMARY_RECORD_BYTES: Final = 2**26
-"""More than any index of ours has; a length that lies is not believed."""
+"""Larger than any index of a recording. Greater lengths are damage."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,11 +53,11 @@ class SeekIndex:
     head: bytes
 
     def open_at(self, time_ns: int, *, whole: bool = False) -> Tail:
-        """The file without what is not needed to show how it was at that moment, and all that comes after it.
+        """The parts of the file that are needed to show the state at a moment, and everything after it.
 
         Args:
-            whole: with all from the graph on, not only the newest positions before that moment: in a COMPACT chain
-                each depends on the one before.
+            whole: read everything from the graph on, because COMPACT updates depend on all earlier ones. Else only the
+                newest positions before the moment are read.
 
         Raises:
             InputError: the file cannot be read any more.
@@ -70,7 +70,7 @@ class SeekIndex:
 
 
 def seek_index(path: Path) -> SeekIndex | None:
-    """The index at the end of an MCAP file; None if it has none that is of use, or is no such file."""
+    """The seek index of an MCAP file; None if it has no usable one, or is no MCAP file."""
     try:
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
@@ -99,12 +99,12 @@ def seek_index(path: Path) -> SeekIndex | None:
 
 
 class Tail(io.RawIOBase):
-    """Parts of a file, and all from some offset on, as one stream that only goes forwards.
+    """Parts of a file, and everything from an offset on, as one stream that is read forwards.
 
     Args:
-        head: what comes first.
-        parts: offset and length of what comes then.
-        start: where the rest begins.
+        head: first bytes of the stream.
+        parts: offsets and lengths of the parts behind them.
+        start: offset of the rest.
     """
 
     def __init__(self, path: Path, head: bytes, parts: list[tuple[int, int]], start: int) -> None:
@@ -117,15 +117,15 @@ class Tail(io.RawIOBase):
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from None
         self.shift = start - len(head)
-        """What a place in the stream is behind the same place in the file, once `head` and `parts` are over."""
+        """The file offset of a byte of the rest is its offset in the stream plus this."""
         self._head = head
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Up to so many bytes."""
+        """Up to `size` bytes."""
         if self._head:
             piece, self._head = self._head[:size], self._head[size:]
             return piece
@@ -140,7 +140,7 @@ class Tail(io.RawIOBase):
 
 
 def _last(which: npt.NDArray[np.bool_]) -> int:
-    """Index of the last that is true, else 0."""
+    """Index of the last true entry, else 0."""
     found = np.flatnonzero(which)
     return int(found[-1]) if len(found) else 0
 

@@ -12,7 +12,7 @@ from vfctl.protocol.position_decoder import PositionDecoder
 
 
 class HeaderState:
-    """Follows what a server sends, and can at any time say what a new file has to begin with."""
+    """Follows what a server sends, and knows at any time which messages a new file must begin with."""
 
     def __init__(self) -> None:
         self._graph: bytes | None = None
@@ -21,7 +21,7 @@ class HeaderState:
         self._newest: PositionUpdate | None = None
 
     def take(self, payload: bytes) -> None:
-        """One whole V4 message from the server."""
+        """Follow one V4 message from the server."""
         if payload[1] == MessageType.FULL_GRAPH:
             self._graph, self._update, self._chain, self._newest = payload, None, None, None
         elif payload[1] == MessageType.POSITION_UPDATE:
@@ -31,10 +31,10 @@ class HeaderState:
                 self._update, self._chain, self._newest = payload, None, None
 
     def payloads(self) -> list[bytes] | None:
-        """FullGraph and PositionUpdate, as far as there are any: as they came. Of a COMPACT chain a key frame of its
-        newest state and the one before, from which all that comes can be predicted as if the chain had been seen.
+        """The newest FullGraph and PositionUpdate as received, if there are any.
 
-        None if no file may begin here: the newest COMPACT update could not be decoded.
+        In a COMPACT chain, the update is a key frame of the newest two states. Later updates decode from it as they
+        would from the whole chain. None if no file may begin here, because the newest COMPACT update was not decodable.
         """
         if self._chain is not None:
             newest = self._newest
@@ -45,7 +45,7 @@ class HeaderState:
         return [payload for payload in (self._graph, self._update) if payload is not None]
 
     def _follow(self, payload: bytes) -> None:
-        """The chain has to be followed from its graph on: without it nobody could go on within it."""
+        """Follow a COMPACT chain from its graph on."""
         if self._chain is None:
             self._chain = PositionDecoder()
             if self._graph is not None:
@@ -57,15 +57,15 @@ class HeaderState:
         try:
             message = self._chain.decode(decode(payload))
         except ProtocolError:
-            return None  # as damaged as it came, it is recorded all the same
+            return None  # it is recorded as received, although it is damaged
         return message if isinstance(message, PositionUpdate) else None
 
 
 def graph_facts(payload: bytes) -> dict[str, str]:
-    """Size and digest of a FullGraph's graph, for a recording's metadata; nothing if it cannot be decoded.
+    """Size and fingerprint of the graph of a FullGraph, for metadata; empty if it cannot be decoded.
 
-    Two recordings have the same `graph_sha256` if ids, edges, labels, kinds, depths and clusters are the same, in the
-    same order; positions do not count, nor does the encoding.
+    Two recordings have the same `graph_sha256` if ids, edges, labels, kinds, depths and clusters are equal and in the
+    same order. Positions and encoding do not matter.
     """
     try:
         graph = decode(payload)

@@ -18,12 +18,12 @@ from vfctl.quantities import parse_size_or_duration
 
 LEAST_BYTES: Final = 100_000
 LEAST_SECONDS: Final = 1.0
-"""Less would be a file for every few messages."""
+"""Less would make a file of every few messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A file ends when it is so large, or so old, whichever comes first; None never."""
+    """A file ends at this size or age, whichever comes first; None: never."""
 
     max_bytes: int | None = None
     max_s: float | None = None
@@ -33,7 +33,7 @@ def parse_rotation(text: str) -> Rotation:
     """`100MB` or `10min`, or both with a comma between them.
 
     Raises:
-        UsageError: it is neither, or less than makes sense.
+        UsageError: it is neither, or too small.
     """
     max_bytes: int | None = None
     max_s: float | None = None
@@ -54,7 +54,7 @@ def numbered(path: Path, number: int) -> Path:
 
 
 def numbers_taken(path: Path) -> list[int]:
-    """Which numbers of a series there are files of, sorted."""
+    """Numbers of the existing files of a series, sorted."""
     pattern = re.compile(re.escape(path.stem) + r"-(\d{4,})" + re.escape(path.suffix))
     try:
         found = (pattern.fullmatch(entry.name) for entry in path.parent.iterdir())
@@ -64,25 +64,25 @@ def numbers_taken(path: Path) -> list[int]:
 
 
 MAX_CHUNKS: Final = 50_000
-"""A file is also full with so many chunks: its index of them is kept in memory until its end, some 600 bytes a chunk,
-so that is 30 MB at most. There is a chunk for every second or MiB: a file of 14 hours at least, or of 50 GB."""
+"""A file also ends with this many chunks, because its index of 600 bytes per chunk is kept in memory: 30 MB at most. There
+is one chunk per second or MiB, so a file has at least 14 hours or 50 GB."""
 
 
 class SeriesWriter(Closing):
-    """A CaptureWriter that goes over to a next file when one is full.
+    """A CaptureWriter that begins the next file when one is full.
 
-    Each file begins with the newest FullGraph and the newest positions, so it decodes alone. Without a rotation the
-    first file has the name that was given; with one all have numbers, after those that are there already.
+    Each file begins with the newest FullGraph and positions, so it decodes alone. Without a rotation, the first file has
+    the given name. With one, all files have numbers, which continue those of existing files.
 
     Args:
         path: `.mcap` or `.bin`.
         metadata: as for `open_writer`; `file_number` is added in a series.
         rotation: when a file is full.
-        overwrite: whether files of that name may be replaced; those of an earlier series are removed.
-        max_chunks: a file is also full with so many.
+        overwrite: whether existing files may be replaced. Then those of an earlier series are removed.
+        max_chunks: a file is also full with this many chunks.
 
     Attributes:
-        files: the files begun so far.
+        files: paths of the files so far.
 
     Raises:
         UsageError: another suffix.
@@ -118,12 +118,12 @@ class SeriesWriter(Closing):
 
     @property
     def size(self) -> int:
-        """Of all files together; see CaptureWriter."""
+        """Total size of all files; see CaptureWriter."""
         return self._finished_bytes + (self._writer.size if self._writer else 0)
 
     @property
     def chunks(self) -> int:
-        """Of the present file; see CaptureWriter."""
+        """Chunks of the current file; see CaptureWriter."""
         return self._writer.chunks if self._writer else 0
 
     def write(
@@ -152,7 +152,7 @@ class SeriesWriter(Closing):
                 self._note_graph(payload)
 
     def note(self, name: str, values: Mapping[str, str]) -> None:
-        """As for CaptureWriter; what holds for all of it stands in later files too. An event needs a file to be in."""
+        """As for CaptureWriter. METADATA_NAME is repeated in later files; an event is dropped before the first file."""
         if name == METADATA_NAME:
             self._metadata = {**self._metadata, **values}
         if self._writer is not None:
@@ -180,10 +180,10 @@ class SeriesWriter(Closing):
         )
 
     def _begin(self, now_ns: int, opening: Sequence[bytes]) -> None:
-        """Go over to the next file.
+        """Begin the next file.
 
         Args:
-            opening: what it has to begin with.
+            opening: the messages that it begins with.
         """
         if self._writer is not None:
             self._finished_bytes += self._writer.size
@@ -218,7 +218,7 @@ class SeriesWriter(Closing):
 
 
 def check_series(path: Path, rotation: Rotation | None, *, overwrite: bool = False) -> None:
-    """See early that a recording can be written there; nothing is created.
+    """Check early that a recording can be written there. Nothing is created.
 
     Raises:
         UsageError: a suffix that names no format.

@@ -1,4 +1,4 @@
-"""Recordings, written as they happen: MCAP with arrival times, or the bare messages one after another."""
+"""Write recordings while they happen: MCAP with arrival times, or the bare messages one after another."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from vfctl.protocol import message_length
 
 
 class OutputFile:
-    """An unbuffered file that is cut back to its last whole part when it cannot be written any further.
+    """An unbuffered file that is truncated to its last complete part when a write fails.
 
     Args:
-        path: where; opened here, which waits for a reader if it is a named pipe.
-        overwrite: whether a file that exists may be replaced.
-        ending: what makes a file proper that is cut back, if there is room for it.
+        path: of the file. Opening a named pipe waits for a reader.
+        overwrite: whether an existing file may be replaced.
+        ending: bytes that complete a truncated file, if there is room for them.
 
     Raises:
         InputError: the file exists, or cannot be written.
@@ -49,23 +49,23 @@ class OutputFile:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing can be written any more."""
+        """Whether the file is closed."""
         return self._file.closed
 
     def check_open(self) -> None:
-        """See that it can still be written.
+        """Check that it can be written.
 
         Raises:
-            InputError: it has been closed, or given up.
+            InputError: it is closed, also by a failed write.
         """
         if self.closed:
             raise InputError(f"cannot write {self.path}: the recording has ended")
 
     def write(self, data: bytes) -> None:
-        """Hand bytes to the operating system.
+        """Write bytes.
 
         Raises:
-            InputError: it does not take them; the file ends with what was whole.
+            InputError: the write failed. The file ends with its last complete part.
         """
         self.check_open()
         try:
@@ -86,7 +86,7 @@ class OutputFile:
             rest = rest[written:]
 
     def _cut_back(self) -> None:
-        with suppress(OSError):  # a device or a pipe cannot be cut back
+        with suppress(OSError):  # a device or a pipe cannot be truncated
             self._file.truncate(self._whole)
             self._file.seek(self._whole)
             try:
@@ -97,17 +97,17 @@ class OutputFile:
             self._file.close()
 
     def commit(self) -> bool:
-        """Say that the file is whole up to here; returns whether it has grown since the last time."""
+        """Mark the file as complete up to here; return whether it has grown since the last time."""
         grown = self._position > self._whole
         self._whole = self._position
         return grown
 
     def tell(self) -> int:
-        """How many bytes have been written."""
+        """Number of bytes written."""
         return self._position
 
     def flush(self) -> None:
-        """Nothing is held back here."""
+        """Do nothing, because nothing is buffered."""
 
     def close(self) -> None:
         """Close the file.
@@ -123,12 +123,12 @@ class OutputFile:
 
 CHUNK_BYTES: Final = 2**20
 FLUSH_INTERVAL_NS: Final = 1_000_000_000
-"""A chunk is written out once it has 1 MiB or spans 1 s, whichever comes first: that much is lost at most when the
-process dies. Each chunk adds some 600 bytes to the index that is kept in memory until the end."""
+"""A chunk ends at 1 MiB or 1 s, whichever comes first. At most that much is lost if the process dies. Each chunk adds 600
+bytes to the index, which is kept in memory until the end."""
 
 FLUSH_AGE_S: Final = 0.5
-"""What has waited for so long is handed over by whoever looks after the recording, even if nothing else comes; looked
-at four times a second, that is never a whole second, and leaves a quarter to a machine that is late."""
+"""A chunk of this age is flushed even if no message follows. It is checked four times a second, so nothing waits for a
+whole second, with a quarter to spare on a busy machine."""
 
 _SCHEMA_TEXT: Final = (
     b"VisionFlow binary protocol V4, little-endian: one whole message a record, header (u8 version = 4, u8 type, "
@@ -137,20 +137,20 @@ _SCHEMA_TEXT: Final = (
 )
 _MAX_U64: Final = 2**64 - 1
 _MAX_CHANNELS: Final = 60_000
-"""Channels have numbers of 16 bits."""
+"""Channel numbers have 16 bits."""
 
 
 class CaptureWriter(Protocol):
-    """Takes messages down as they arrive."""
+    """Records messages as they arrive."""
 
     @property
     def size(self) -> int:
-        """How many bytes the file will have at most if it is closed now, its index left out."""
+        """Greatest size in bytes of the file if it were closed now, without its index."""
         ...
 
     @property
     def chunks(self) -> int:
-        """How many chunks have been written: the index that is kept in memory grows with them."""
+        """Number of chunks written. The index in memory grows with them."""
         ...
 
     def write(
@@ -162,26 +162,26 @@ class CaptureWriter(Protocol):
         connection: int = 0,
         form: Form = Form.V4,
     ) -> None:
-        """Take down one message.
+        """Record one message.
 
         Args:
             payload: exactly one message.
             arrival_ns: unix time in ns at which it arrived.
-            direction: who sent it.
-            connection: which connection it belongs to, u32.
-            form: what `payload` is.
+            direction: the sender.
+            connection: number of its connection, u32.
+            form: of the payload.
 
         Raises:
-            ProtocolError: `payload` is not one V4 message; nothing has been written of it.
-            InputError: the file cannot be written any further; what came before is intact.
+            ProtocolError: `payload` is not one V4 message. Nothing of it has been written.
+            InputError: the file cannot be written. What was written before is intact.
         """
         ...
 
     def note(self, name: str, values: Mapping[str, str]) -> None:
-        """Put down something about the recording, where the format has room for it.
+        """Store metadata, if the format has room for it.
 
         Args:
-            name: `METADATA_NAME` for what holds for all of it; anything else for an event.
+            name: `METADATA_NAME` for the whole recording; any other name for an event.
 
         Raises:
             InputError: as for `write`.
@@ -189,13 +189,13 @@ class CaptureWriter(Protocol):
         ...
 
     def flush(self, *, older_than_s: float = 0.0) -> None:
-        """Hand everything to the operating system, so that it outlives this process.
+        """Write everything that waits, so that it outlives this process.
 
         Args:
-            older_than_s: only if some of it has waited for so long.
+            older_than_s: do nothing unless something has waited for this long.
 
         Raises:
-            InputError: the file cannot be written any further; what came before is intact.
+            InputError: the file cannot be written. What was written before is intact.
         """
         ...
 
@@ -203,7 +203,7 @@ class CaptureWriter(Protocol):
         """Finish the file. Safe to call more than once.
 
         Raises:
-            InputError: the end could not be written; what came before is intact.
+            InputError: the end could not be written. What was written before is intact.
         """
         ...
 
@@ -218,7 +218,7 @@ def open_writer(path: str | Path, *, metadata: Mapping[str, str], overwrite: boo
     """Create a recording: `.mcap` or `.bin` (plain concatenated messages), by the suffix.
 
     Args:
-        metadata: noted in an `.mcap`: url, encoding, …. A `.bin` has no room for it.
+        metadata: stored in an `.mcap`: url, encoding, …. A `.bin` has no room for it.
         overwrite: whether an existing file may be replaced.
 
     Raises:
@@ -233,7 +233,7 @@ def open_writer(path: str | Path, *, metadata: Mapping[str, str], overwrite: boo
 
 
 def check_target(path: Path, *, overwrite: bool = False) -> None:
-    """See early that a recording can be written there, before anybody waits for a server; nothing is created.
+    """Check early that a recording can be written there. Nothing is created.
 
     Raises:
         UsageError: a suffix that names no format.
@@ -265,8 +265,7 @@ class Closing(ABC):
 
 
 class ConcatenatedWriter(Closing):
-    """What the server sent, one message after another and nothing else: each tells its own length, TIMED ones their
-    time. There is no room for who sent something, so what clients sent is left out."""
+    """The messages of the server, one after another. There is no room for the sender, so messages of clients are left out."""
 
     def __init__(self, file: OutputFile) -> None:
         self._file = file
@@ -278,7 +277,7 @@ class ConcatenatedWriter(Closing):
 
     @property
     def chunks(self) -> int:
-        """As for CaptureWriter: there are none."""
+        """As for CaptureWriter: always 0."""
         return 0
 
     def write(
@@ -290,10 +289,10 @@ class ConcatenatedWriter(Closing):
         connection: int = 0,
         form: Form = Form.V4,
     ) -> None:
-        """As for CaptureWriter; `arrival_ns` is not kept.
+        """As for CaptureWriter; `arrival_ns` is not stored.
 
         Raises:
-            InputError: also for a form that does not tell its own length.
+            InputError: also for a form whose length is not in its bytes.
         """
         if form is not Form.V4:
             raise InputError(
@@ -307,10 +306,10 @@ class ConcatenatedWriter(Closing):
         self._file.commit()
 
     def note(self, name: str, values: Mapping[str, str]) -> None:
-        """As for CaptureWriter; there is no room for it."""
+        """As for CaptureWriter: ignored."""
 
     def flush(self, *, older_than_s: float = 0.0) -> None:
-        """As for CaptureWriter; there is never anything left to do."""
+        """As for CaptureWriter: nothing waits."""
 
     def close(self) -> None:
         """As for CaptureWriter."""
@@ -318,7 +317,7 @@ class ConcatenatedWriter(Closing):
 
 
 class McapWriter(Closing):
-    """MCAP: LZ4 chunks, one channel for each type of message and who sent it, index and statistics at the end."""
+    """MCAP: LZ4 chunks, one channel for each message type, sender and connection, and an index at the end."""
 
     def __init__(self, file: OutputFile, metadata: Mapping[str, str]) -> None:
         self._file = file
@@ -329,7 +328,7 @@ class McapWriter(Closing):
         self._chunks = 0
         self._sequence = 0
         self._mcap = Writer(
-            file,  # type: ignore[arg-type]  # it takes whatever can write, tell and flush
+            file,  # type: ignore[arg-type]  # it needs only write, tell and flush
             chunk_size=CHUNK_BYTES,
             compression=CompressionType.LZ4,
             enable_data_crcs=True,
@@ -386,7 +385,7 @@ class McapWriter(Closing):
     def note(self, name: str, values: Mapping[str, str]) -> None:
         """As for CaptureWriter: a metadata record."""
         self._file.check_open()
-        self._mcap.flush()  # type: ignore[no-untyped-call]  # what came before stands before it
+        self._mcap.flush()  # type: ignore[no-untyped-call]  # earlier messages are in front of it
         self._mcap.add_metadata(name, dict(values))
         self._file.commit()
         self._nothing_waits()
@@ -419,7 +418,7 @@ class McapWriter(Closing):
 
     def _channel(self, name: str, direction: Direction, form: Form, connection: int) -> int:
         if connection and (name, direction, connection) not in self._channels and len(self._channels) >= _MAX_CHANNELS:
-            connection = 0  # so many cannot be told apart
+            connection = 0  # there are no more channel numbers
         channel = self._channels.get((name, direction, connection))
         if channel is None:
             topic = channel_topic(name, direction, connection)

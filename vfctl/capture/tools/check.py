@@ -17,17 +17,17 @@ from vfctl.protocol import MessageType
 
 @dataclass(slots=True)
 class CheckReport:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        messages: how many could be read and decoded.
+        messages: number of messages that could be read and decoded.
         losses: what could not be read.
-        undecodable: each that is framed well and cannot be decoded.
-        missing_rounds: by connection, rounds between two updates that did not come: the server left them out for a slow
-            client, or the recorder lost them. Only connections with some.
-        backwards: how many messages arrived before the one in front of them.
-        graphless: connections that have positions and never a FullGraph.
-        damage: the error that this makes; None if the recording is whole.
+        undecodable: messages that are framed correctly and cannot be decoded.
+        missing_rounds: number of missing updates, by connection: the server dropped them for a slow client, or the
+            recorder lost them. Only connections with missing updates.
+        backwards: number of messages that arrived before the message in front of them.
+        graphless: connections with positions and no FullGraph.
+        damage: the error for the losses; None if the recording is intact.
     """
 
     messages: int = 0
@@ -82,14 +82,14 @@ def check(capture: Capture, on_offset: OnOffset | None = None) -> CheckReport:
 
 
 class _Rounds:
-    """Counts the numbers that are missing in the sequences of each connection; a FullGraph begins a new count."""
+    """Counts missing sequence numbers of each connection. A FullGraph begins a new count."""
 
     def __init__(self, missing: Counter[int]) -> None:
         self._missing = missing
         self._latest: dict[int, int] = {}
 
     def follow(self, captured: CapturedMessage) -> None:
-        """The next message of the server."""
+        """Count the next message of the server."""
         kind, number = captured.payload[1], captured.connection
         if kind not in (MessageType.FULL_GRAPH, MessageType.POSITION_UPDATE):
             return
@@ -104,10 +104,10 @@ class _Rounds:
 
 
 def repair(capture: Capture, target: Path, *, overwrite: bool = False, on_offset: OnOffset | None = None) -> CopyReport:
-    """Copy each message that can be read and decoded into a new MCAP file.
+    """Copy every message that can be read and decoded into a new MCAP file.
 
     Raises:
-        UsageError: the new file is not called `.mcap`.
+        UsageError: the name of the new file does not end with `.mcap`.
         InputError: not one message could be recovered; or a file cannot be read or written.
     """
     if target.suffix.lower() != ".mcap":

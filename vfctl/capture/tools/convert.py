@@ -1,4 +1,4 @@
-"""A recording in another format, or with its positions in another encoding."""
+"""Convert a recording to another format, or its positions to another encoding."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vfctl.protocol import FullGraph, MessageType, PositionUpdate, encode
 
 
 class Encoding(StrEnum):
-    """How FullGraphs and PositionUpdates can be written anew."""
+    """Encodings to which FullGraphs and PositionUpdates can be converted."""
 
     RAW = "raw"
     LZ4 = "lz4"
@@ -33,13 +33,13 @@ def convert(
     """Copy a recording into a new file, `.mcap` or `.bin` by its suffix.
 
     Args:
-        encoding: for FullGraphs and PositionUpdates of V4 (COMPACT ones as well); None leaves every message as it is.
-        connection: only this one.
+        encoding: of FullGraphs and PositionUpdates of V4 (also COMPACT ones); None keeps every message unchanged.
+        connection: copy only this one.
 
     Raises:
         UsageError: another suffix.
-        InputError: nothing was left; a file cannot be read or written; deployed frames in a `.bin`, where
-            they would not tell their length.
+        InputError: no message was left; a file cannot be read or written; or frames of deployed servers, which do not
+            have their length in them, would be written to a `.bin`.
     """
     report = CopyReport()
     decoder = CaptureDecoder()
@@ -60,7 +60,7 @@ def convert(
 
 
 def encoded(captured: CapturedMessage, encoding: Encoding, decoder: CaptureDecoder) -> CapturedMessage:
-    """A message with its positions in that encoding; one without positions as it is.
+    """A message with its positions in an encoding. A message without positions stays unchanged.
 
     Raises:
         ProtocolError: it cannot be decoded.

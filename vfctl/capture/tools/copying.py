@@ -26,12 +26,12 @@ _LOOK_AHEAD_BYTES: Final = 2**25
 
 @dataclass(frozen=True, slots=True)
 class StampedMessage:
-    """A recorded message with its place in time.
+    """A recorded message with its unix time.
 
     Attributes:
-        timed: the message, and when it happened in the recording.
-        arrival_ns: unix time in ns at which it arrived, 0 to MAX_ARRIVAL_NS.
-        told: whether that is the recording's word or a trailer's; else it counts from 1970.
+        timed: the message and its time in the recording.
+        arrival_ns: unix time of its arrival in ns, 0 to MAX_ARRIVAL_NS.
+        told: whether the recording or a trailer has that time. If not, it counts from 1970.
     """
 
     timed: TimedMessage
@@ -40,10 +40,9 @@ class StampedMessage:
 
 
 def stamped(messages: Iterable[CapturedMessage]) -> Iterator[StampedMessage]:
-    """Every message with its arrival.
+    """Give every message its arrival.
 
-    Where the recording has none, the first trailer gives the unix time, if there is one among the first thousand
-    messages.
+    If the recording has none, the first trailer among the first thousand messages gives the unix time.
 
     Raises:
         VfctlError: as for iterating `messages`.
@@ -61,7 +60,7 @@ def stamped(messages: Iterable[CapturedMessage]) -> Iterator[StampedMessage]:
             too_far = len(ahead) >= _LOOK_AHEAD_MESSAGES or ahead_bytes >= _LOOK_AHEAD_BYTES
             if timed.captured.arrival_ns is not None or epoch_ns is not None or too_far:
                 break
-    except VfctlError as error:  # what came before it is still to be handed on
+    except VfctlError as error:  # the messages before it are yielded first
         damage = error
     for timed in chain(ahead, source):
         arrival_ns = timed.captured.arrival_ns
@@ -80,24 +79,24 @@ def _epoch_ns(timed: TimedMessage) -> int | None:
 
 
 OnOffset = Callable[[int], None]
-"""Told how far reading has come in the file."""
+"""Called with the byte offset that reading has reached."""
 
 _FROM_THE_FILE_ITSELF = frozenset(("vfctl_version", "file_number"))
-"""Metadata that a copy does not take over."""
+"""Metadata that is not copied."""
 
 
 @dataclass(slots=True)
 class CopyReport:
-    """What became of a recording that was copied.
+    """Result of copying a recording.
 
     Attributes:
-        messages: how many stand in the new one.
-        left_out: how many were readable and are not in it, because it has no room for them or they are of
-            connections that were not wanted.
-        undecodable: each that is framed well and cannot be decoded.
+        messages: number of messages in the copy.
+        left_out: number of readable messages that are not in it, because the format has no room for them or their
+            connection was not selected.
+        undecodable: messages that are framed correctly and cannot be decoded.
         losses: what could not be read.
-        made_up_times: whether arrival times are not the recording's, but 50 ms a frame from 1970 on.
-        damage: the error that ends the command; None if nothing was wrong.
+        made_up_times: whether arrival times are not from the recording, but 50 ms per update from 1970 on.
+        damage: the error that ends the command; None without damage.
     """
 
     messages: int = 0
@@ -109,14 +108,14 @@ class CopyReport:
 
     @property
     def lost_nothing(self) -> bool:
-        """Whether every message came over: an end that is missing behind the last one costs none."""
+        """Whether every message was copied. A missing end of the file costs none."""
         return not self.undecodable and not any(loss.bytes for loss in self.losses)
 
 
 def readable(
     messages: Iterable[CapturedMessage], report: CopyReport, on_offset: OnOffset | None
 ) -> Iterator[StampedMessage]:
-    """Every message that can be read; damage is taken down in place of being raised.
+    """Every message that can be read. Damage is added to the report, not raised.
 
     Raises:
         InputError: the operating system cannot read on.
@@ -133,7 +132,7 @@ def readable(
 
 
 class Copy:
-    """A recording that is being made of others; the file is created with its first message."""
+    """A recording that is made of others. Its file is created with the first message."""
 
     def __init__(self, draft: Path) -> None:
         self.messages = 0
@@ -146,8 +145,8 @@ class Copy:
         """Add a message.
 
         Args:
-            stamp: gives its arrival.
-            metadata: what is known of the recording so far.
+            stamp: has its arrival.
+            metadata: of the recording, so far as it is known.
 
         Raises:
             InputError: it cannot be written, or the format has no room for it.
@@ -162,7 +161,7 @@ class Copy:
         self.made_up_times = self.made_up_times or not stamp.told
 
     def close(self, metadata: Mapping[str, str]) -> None:
-        """Finish the file, noting what has become known since its beginning."""
+        """Finish the file, with the metadata that became known since its start."""
         if self._writer is None:
             return
         news = {key: value for key, value in _kept(metadata).items() if self._noted.get(key) != value}
@@ -173,7 +172,7 @@ class Copy:
 
 @contextmanager
 def copy_to(target: Path, *, overwrite: bool) -> Iterator[Copy]:
-    """A new recording, `.mcap` or `.bin`, that is there whole at the end of the block or not at all.
+    """A new recording, `.mcap` or `.bin`, that appears complete at the end of the block or not at all.
 
     Raises:
         UsageError: another suffix.
@@ -191,17 +190,17 @@ def copy_to(target: Path, *, overwrite: bool) -> Iterator[Copy]:
 
 
 def is_bare(target: Path) -> bool:
-    """Whether a format has room for messages of the server only."""
+    """Whether a format holds messages of the server only."""
     return target.suffix.lower() == ".bin"
 
 
 def has_room(target: Path, captured: CapturedMessage) -> bool:
-    """Whether a message will stand in the new recording."""
+    """Whether the new recording can hold a message."""
     return not (is_bare(target) and captured.direction is Direction.CLIENT)
 
 
 def finish(copy: Copy, capture: Capture, report: CopyReport) -> CopyReport:
-    """Close the copy of a recording that has been read to its end, and sum up."""
+    """Close the copy of a recording that has been read to its end, and complete the report."""
     copy.close(capture.metadata)
     report.messages = copy.messages
     report.made_up_times = copy.made_up_times

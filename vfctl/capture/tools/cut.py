@@ -1,4 +1,4 @@
-"""A stretch of a recording, as a recording that decodes and replays by itself."""
+"""Cut a part out of a recording. The part decodes and replays alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vfctl.protocol import Flag, MessageType
 from vfctl.protocol.wire import TRAILER
 
 BEYOND_S: Final = 1.0
-"""How far behind the end reading goes on: arrival times may be a little out of order."""
+"""Reading continues for so long behind the end, because arrival times may be slightly out of order."""
 
 
 def cut(
@@ -25,14 +25,14 @@ def cut(
     overwrite: bool = False,
     on_offset: OnOffset | None = None,
 ) -> CopyReport:
-    """Copy what happened from `from_s` (inclusive) to `to_s` (exclusive), in seconds of the recording.
+    """Copy the messages from `from_s` (inclusive) to `to_s` (exclusive), in seconds of the recording.
 
-    In front stands, for each connection, what it takes to show the first moment: the FullGraph that held then and the
-    newest positions (of a COMPACT chain a key frame, from which it goes on), as if they had just come.
+    The copy begins with a snapshot of each connection at `from_s`: the newest FullGraph and positions (a key frame of a
+    COMPACT chain), as if they had just arrived.
 
     Raises:
         UsageError: another suffix than `.mcap` and `.bin`.
-        InputError: there is nothing in that stretch; or a file cannot be read or written.
+        InputError: nothing was recorded in that time; or a file cannot be read or written.
     """
     report = CopyReport()
     openings: dict[int, HeaderState] = {}
@@ -57,7 +57,7 @@ def cut(
 
 
 def _begin(copy: Copy, openings: dict[int, HeaderState], stamp: StampedMessage, capture: Capture) -> None:
-    """Write what stands in front."""
+    """Write the snapshot."""
     first = stamp.timed.captured
     brings_graph = first.form is Form.V4 and first.payload[1] == MessageType.FULL_GRAPH
     for number, opening in sorted(openings.items()):
@@ -69,7 +69,7 @@ def _begin(copy: Copy, openings: dict[int, HeaderState], stamp: StampedMessage, 
 
 
 def _as_of_now(payloads: list[bytes]) -> list[bytes]:
-    """The graph with the trailer of the positions behind it: it belongs to their round, and time begins with them."""
+    """The snapshot, in which the graph has the trailer of the positions: the time of the copy begins with them."""
     if len(payloads) < 2:
         return payloads
     graph, update = payloads

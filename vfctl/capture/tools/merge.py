@@ -18,7 +18,7 @@ from vfctl.errors import InputError, UsageError, VfctlError
 
 _NUMBERED = re.compile(r"(.*)-\d{4,}")
 _Arrival = tuple[int, int, StampedMessage]
-"""When it arrived (never before the one in front of it), of which recording it is, and the message."""
+"""Arrival (never before that of the previous message), index of the recording, and the message."""
 
 
 def merge(
@@ -28,21 +28,21 @@ def merge(
     overwrite: bool = False,
     on_offset: OnOffset | None = None,
 ) -> CopyReport:
-    """Copy all messages of several recordings into a new file, by their arrival.
+    """Copy all messages of several recordings into a new file, in order of arrival.
 
-    The files of a rotated series are one recording: what each repeats at its beginning is left out. Other files keep
-    their connections apart: those of the second are numbered behind those of the first, and so on.
+    The files of a rotated series are one recording: the messages that each repeats at its start are left out. Other
+    files keep their connections apart: those of the second are numbered behind those of the first, and so on.
 
     Args:
         paths: files in any order.
-        on_offset: told how far reading has come, as if the files stood one behind another.
+        on_offset: called with the byte offset, as if the files were concatenated.
 
     Raises:
         UsageError: fewer than two files; another suffix than `.mcap` and `.bin`.
-        InputError: a file cannot be read or written, or does not tell when its messages arrived.
+        InputError: a file cannot be read or written, or has no arrival times.
     """
     if len(paths) < 2:
-        raise UsageError("merging takes two recordings or more")
+        raise UsageError("merging needs at least two recordings")
     report = CopyReport()
     metadata: dict[str, str] = {}
     recordings = [_Recording(files, report, metadata, on_offset) for files in _series(paths)]
@@ -67,36 +67,36 @@ def merge(
 
 
 def _series(paths: Sequence[str]) -> list[list[str]]:
-    """Which files belong together: those of a rotated series, by number; each other file is alone."""
+    """Group the files of each rotated series, by number. Every other file is a group."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for path in paths:
         match = _NUMBERED.fullmatch(Path(path).stem)
-        in_series = match is not None and _says_it_is_of_a_series(path)
+        in_series = match is not None and _is_of_a_series(path)
         key = (str(Path(path).parent), match[1], Path(path).suffix) if match and in_series else (path,)
         if path in groups.setdefault(key, []):
-            raise UsageError(f"{path} is there twice")
+            raise UsageError(f"{path} is given twice")
         groups[key].append(path)
     return [sorted(files, key=lambda path: (len(path), path)) for files in groups.values()]
 
 
-def _says_it_is_of_a_series(path: str) -> bool:
-    """By the recorder's word where there is room for it: plain messages only have the name."""
+def _is_of_a_series(path: str) -> bool:
+    """Whether the metadata says so. Plain messages have none, so their name decides."""
     with open_capture(path) as capture:
         if capture.format != "mcap":
             return capture.format == "v4"
         with suppress(VfctlError):
-            next(iter(capture), None)  # what the recorder noted stands before the first message
+            next(iter(capture), None)  # the metadata is in front of the first message
         return "file_number" in capture.metadata
 
 
 def _arrivals(number: int, recording: _Recording, alone: bool) -> Iterator[_Arrival]:
-    """In order: one that claims to be older than the one before it comes together with it."""
+    """In order. A message that is older than the one before it gets the arrival of that one."""
     latest_ns = 0
     for stamp in recording.messages():
         if not stamp.told and not alone:
             raise InputError(
-                f"{recording.name} does not tell when its messages arrived: there is no order to merge it by",
-                hint="recordings as .mcap do; so do plain messages that were recorded with timed=1",
+                f"{recording.name} has no arrival times, so it cannot be merged by time",
+                hint="record as .mcap, or plain messages with timed=1",
             )
         latest_ns = max(latest_ns, stamp.arrival_ns)
         yield latest_ns, number, replace(stamp, arrival_ns=latest_ns)
@@ -121,7 +121,7 @@ class _Recording:
         self._header = HeaderState()
 
     def messages(self) -> Iterator[StampedMessage]:
-        """All of them, without what a file repeats of the one before it.
+        """All messages, without those that a file repeats from the one before it.
 
         Raises:
             InputError: a file cannot be read.
