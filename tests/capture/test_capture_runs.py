@@ -58,7 +58,7 @@ def outcome(messages: Any) -> tuple[list[tuple[Any, ...]], str | None]:
             content = encode(message)
             seen.append((item.number, item.time_s, item.offset, item.bytes, content))
     except VfctlError as error:
-        return seen, error.message
+        return seen, error.message.split(":")[0]  # its place; how much of a message is there depends on the window
     return seen, None
 
 

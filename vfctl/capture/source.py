@@ -72,6 +72,8 @@ class ByteSource:
                 piece = self._read(most)
             except OSError as error:
                 raise InputError(f"cannot read {self.name}: {error.strerror or error}") from None
+            if len(piece) > most:  # zstd unpacks whole blocks
+                piece, self._pushed_back = piece[:most], piece[most:]
         self.offset += len(piece)
         return piece
 
@@ -104,7 +106,7 @@ class ByteSource:
         least = length if self.rereadable else min(length, _LEAST_PEEK_BYTES)
         while len(start) < least and (piece := self.read_some()):
             start += piece
-        self._pushed_back = start
+        self._pushed_back = start + self._pushed_back
         self.offset = 0
         return start[:length]
 

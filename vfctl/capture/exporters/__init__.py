@@ -28,8 +28,8 @@ _WRITERS: Final[dict[str, Callable[[Iterator[Item], BinaryIO], None]]] = {
 }
 
 FORMATS: Final = tuple(_WRITERS)
-"""Formats of `export`: `json` is one array, `ndjson` one object per line, `csv` and `parquet` have one row per node, `npz`
-has NumPy columns."""
+"""Formats of `export`: `json` is one array, `ndjson` one object per line, `csv` and `parquet` have one row per node,
+`npz` has NumPy columns."""
 
 
 def export(

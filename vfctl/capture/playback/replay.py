@@ -117,8 +117,8 @@ class ReplaySource:
             now_us: unix time in µs.
 
         Returns:
-            All nodes of `graph` in its order, with the timestamp `now_us`. The interval in the trailer is the time until
-            the next recorded positions; 0 if the last positions are repeated as settled.
+            All nodes of `graph` in its order, with the timestamp `now_us`. The trailer has the interval to the
+            next recorded positions; 0 if the last positions are repeated as settled.
         """
         self._ticks += 1
         self._apply_changes(now_us)

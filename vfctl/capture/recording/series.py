@@ -64,15 +64,15 @@ def numbers_taken(path: Path) -> list[int]:
 
 
 MAX_CHUNKS: Final = 50_000
-"""A file also ends with this many chunks, because its index of 600 bytes per chunk is kept in memory: 30 MB at most. There
-is one chunk per second or MiB, so a file has at least 14 hours or 50 GB."""
+"""A file also ends with this many chunks, because its index of 600 bytes per chunk is kept in memory: 30 MB at most.
+There is one chunk per second or MiB, so a file has at least 14 hours or 50 GB."""
 
 
 class SeriesWriter(Closing):
     """A CaptureWriter that begins the next file when one is full.
 
-    Each file begins with the newest FullGraph and positions, so it decodes alone. Without a rotation, the first file has
-    the given name. With one, all files have numbers, which continue those of existing files.
+    Each file begins with the newest FullGraph and positions, so it decodes alone. Without a rotation, the first file
+    has the given name. With one, all files have numbers, which continue those of existing files.
 
     Args:
         path: `.mcap` or `.bin`.

@@ -123,8 +123,8 @@ class OutputFile:
 
 CHUNK_BYTES: Final = 2**20
 FLUSH_INTERVAL_NS: Final = 1_000_000_000
-"""A chunk ends at 1 MiB or 1 s, whichever comes first. At most that much is lost if the process dies. Each chunk adds 600
-bytes to the index, which is kept in memory until the end."""
+"""A chunk ends at 1 MiB or 1 s, whichever comes first. At most that much is lost if the process dies. Each chunk adds
+600 bytes to the index, which is kept in memory until the end."""
 
 FLUSH_AGE_S: Final = 0.5
 """A chunk of this age is flushed even if no message follows. It is checked four times a second, so nothing waits for a
@@ -265,7 +265,7 @@ class Closing(ABC):
 
 
 class ConcatenatedWriter(Closing):
-    """The messages of the server, one after another. There is no room for the sender, so messages of clients are left out."""
+    """The messages of the server, one after another. Messages of clients are left out, because no sender is stored."""
 
     def __init__(self, file: OutputFile) -> None:
         self._file = file
