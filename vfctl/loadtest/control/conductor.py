@@ -31,6 +31,9 @@ STATUS_PERIOD_S: Final = 0.25
 CLOCK_PERIOD_S: Final = 10.0
 """Time between two corrections of the clock offset, because quartz drifts and better samples arrive."""
 
+START_TIMEOUT_S: Final = 120.0
+"""Longest start of the generator processes. It takes seconds, and on a busy machine much longer."""
+
 FINISH_TIMEOUT_S: Final = 15.0
 
 
@@ -120,11 +123,12 @@ class Conductor:
         self._aborted: GateVerdict | None = None
         self._failure: VfctlError | None = None
         self._dead: set[int] = set()
+        self._silent = {shard.number for shard in shards}
         self._targets = [TargetRun(own) for own in _by_target(shards)]
         self._target_of = {number: target for target in self._targets for number in target.numbers}
         self._stage = 0
-        self._stage_began_s = 0.0
-        self._stage_limit_s = 0.0
+        self._stage_began_s: float | None = None
+        self._stage_limit_s = steps[0].lasts_s
         self._next_clock_s = 0.0
         self._pipes: list[Connection] = []
         self._processes: list[SpawnProcess] = []
@@ -143,6 +147,10 @@ class Conductor:
 
     def run_all(self) -> list[FinishedRun]:
         """Run all stages against several servers at the same time; one result per server."""
+        self._restart()
+        self._wait(START_TIMEOUT_S, lambda: not self._silent)
+        if self._silent and not self._ended():
+            self._fail(PeerError(f"a generator process did not start within {START_TIMEOUT_S:g} s"))
         began_unix_s = time.time()
         self._restart()
         stages = []
@@ -195,7 +203,7 @@ class Conductor:
 
     def _all_reported(self) -> bool:
         """Whether no more reports can arrive. In an interrupted run, shards that had not begun are not waited for."""
-        silent = self._all.silent if self._stop.requested else frozenset()
+        silent = self._silent if self._stop.requested else frozenset[int]()
         return all(target.numbers <= target.reports.keys() | self._dead | silent for target in self._targets)
 
     def _ended(self) -> bool:
@@ -256,7 +264,7 @@ class Conductor:
                 self._aborted = self._abort.failed_gate(time.monotonic(), stages)
 
     def _status(self, finishing: bool) -> Status:
-        elapsed_s = time.monotonic() - self._stage_began_s if self._stage_limit_s else 0.0  # no stage has begun
+        elapsed_s = 0.0 if self._stage_began_s is None else time.monotonic() - self._stage_began_s
         limit_s = self._stage_limit_s
         return status_of(self._all, self._steps, self._stage, elapsed_s=elapsed_s, limit_s=limit_s, finishing=finishing)
 
@@ -282,6 +290,7 @@ class Conductor:
             return
         match message:
             case Progress():
+                self._silent.discard(message.shard)
                 target = self._target_of[message.shard]
                 target.add(message)
                 if self._all is not target.progress:
