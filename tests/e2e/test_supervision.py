@@ -95,6 +95,6 @@ def test_a_gateway_that_hangs_is_ended_and_started_again(monkeypatch: pytest.Mon
             server.watch(0.05, said.append)
             time.sleep(0.01)
         assert said == [
-            "the gateway 0 process hangs, it is ended",
+            "the gateway 0 process hangs and is killed",
             "the gateway 0 process was killed by signal 9; it is restarted",
         ]
