@@ -8,7 +8,7 @@ from collections import Counter
 from rich.console import Console
 
 from tests.loadtest.results.golden_inputs import a_run
-from vfctl.cli.loadtest_display import LoadtestDisplay, panel, plain_line, sparkline, stage_line
+from vfctl.cli.loadtest_display import LoadtestDisplay, panel, plain_line, stage_line
 from vfctl.cli.loadtest_tables import search_table
 from vfctl.loadtest.control.live import Status
 from vfctl.loadtest.generator.observations import Outcome
@@ -83,12 +83,6 @@ def test_on_a_terminal_it_redraws_at_most_ten_times_a_second() -> None:
         for _ in range(200):  # takes a few ms
             display.show(STATUS)
     assert 1 <= console.file.getvalue().count("stage 2 of 3") <= 3  # type: ignore[attr-defined]
-
-
-def test_sparklines() -> None:
-    assert sparkline([0.0, 1.0, 2.0, 4.0, None, 8.0]) == "▁▂▃▅ █"
-    assert sparkline([None, None]) == "  "
-    assert sparkline([]) == ""
 
 
 def test_a_search_is_told_as_a_table() -> None:

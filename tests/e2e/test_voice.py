@@ -49,7 +49,7 @@ def test_what_one_sends_the_other_receives(url: str, voice: Voice, tmp_path: Pat
     sender = voice("send", tmp_path / "in.wav", url)
     _, text = sender.communicate(timeout=60)
     assert sender.returncode == 0, text
-    assert "said 3.0 s of 3.0 s" in text
+    assert "sent 3.0 s of 3.0 s" in text
     receiver.send_signal(signal.SIGINT)
     _, text = receiver.communicate(timeout=20)
     assert receiver.returncode == 0, text

@@ -174,7 +174,7 @@ def test_a_server_that_is_not_there_when_the_time_is_over_has_gone_away() -> Non
                 time.sleep(0.05)
     code, _ = command.finish()
     assert code == 4
-    assert f"error: {server.url} has gone away" in command.errors
+    assert f"error: {server.url} is gone" in command.errors
     assert "watched 60 nodes" in command.errors
 
 

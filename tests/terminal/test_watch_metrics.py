@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from vfctl.protocol import EDGE_DTYPE, NODE_DTYPE, FullGraph, Heartbeat, PositionUpdate, Trailer
-from vfctl.terminal.watch_metrics import MINUTE_S, WatchMetrics, sparkline
+from vfctl.terminal.live_display import sparkline
+from vfctl.terminal.watch_metrics import MINUTE_S, WatchMetrics
 
 T_US = 1_700_000_000_000_000
 BEGAN_S = 1000.0

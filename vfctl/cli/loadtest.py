@@ -375,6 +375,6 @@ def _print_what_next(scenario: str | None, results: LoadtestResults) -> None:
     if results.interrupted:
         log_line("the run was interrupted: these are partial results")
     if results.aborted:
-        log_line(f"the run was stopped by the gate {results.aborted.expression}: these are partial results")
+        log_line(f"the run was ended early by the gate {results.aborted.expression}: these are partial results")
     if results.failure and results.measured_anything:
         log_line("the run failed: these are partial results")

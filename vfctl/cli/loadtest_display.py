@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console, Group
@@ -15,11 +14,10 @@ from rich.text import Text
 from vfctl.loadtest.control.live import Status
 from vfctl.metrics.histogram import Summary
 from vfctl.quantities import format_byte_rate
-from vfctl.terminal.live_display import LiveDisplay
+from vfctl.terminal.live_display import LiveDisplay, sparkline
 
 PLAIN_PERIOD_S: Final = 5.0
 REDRAWS_PER_S: Final = 5
-_BARS: Final = "▁▂▃▄▅▆▇█"
 _ERRORS_SHOWN: Final = 3
 _PERCENTILES: Final = ("p50", "p95", "p99")
 
@@ -90,20 +88,11 @@ def panel(status: Status) -> Group:
         figures.add_row(label, f"{values} ms" if summary.count else "[dim]no stamped frames yet[/]")
     if any(value is not None for value in status.history):
         worst = max(value for value in status.history if value is not None)
-        figures.add_row("P95", Text(sparkline(status.history), style="cyan") + Text(f"  up to {worst:.1f} ms", "dim"))
+        bars = Text(sparkline(status.history, len(status.history)), style="cyan")
+        figures.add_row("P95", bars + Text(f"  up to {worst:.1f} ms", "dim"))
     for reason, count in status.errors.most_common(_ERRORS_SHOWN):
         figures.add_row("[red]error[/]", f"{count:,} × {escape(reason)}")
     return Group(head, figures)
-
-
-def sparkline(values: Sequence[float | None]) -> str:
-    """Bars from 0 to the largest value; a blank for None."""
-    top = max((value for value in values if value is not None), default=0.0)
-    if not top:
-        return " " * len(values)
-    return "".join(
-        " " if value is None else _BARS[min(len(_BARS) - 1, int(value / top * len(_BARS)))] for value in values
-    )
 
 
 def _connected(status: Status) -> str:

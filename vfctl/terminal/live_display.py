@@ -9,12 +9,14 @@ import re
 import sys
 import termios
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.live import Live
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
 
 
 class LiveDisplay:
@@ -84,3 +86,12 @@ def _own_terminal() -> int | None:
         return descriptor if os.isatty(descriptor) and os.tcgetpgrp(descriptor) == os.getpgrp() else None
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def sparkline(values: Sequence[float | None], width: int) -> str:
+    """Bars for the newest `width` values, from 0 to the largest; a space where there is none."""
+    shown = list(values)[-width:] if width > 0 else []
+    largest = max((value for value in shown if value is not None), default=0.0)
+    return "".join(
+        " " if value is None else _BARS[round(value / largest * (len(_BARS) - 1)) if largest else 0] for value in shown
+    )

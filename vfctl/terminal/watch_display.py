@@ -12,9 +12,9 @@ from rich.style import Style
 from rich.text import Text
 
 from vfctl.quantities import format_byte_rate, format_count
-from vfctl.terminal.live_display import LiveDisplay
+from vfctl.terminal.live_display import LiveDisplay, sparkline
 from vfctl.terminal.projection import EDGE, NOTHING, Canvas, Picture
-from vfctl.terminal.watch_metrics import Latency, WatchMetrics, sparkline
+from vfctl.terminal.watch_metrics import Latency, WatchMetrics
 from vfctl.terminal.watch_scene import WatchedScene
 
 REDRAWS_PER_S: Final = 10

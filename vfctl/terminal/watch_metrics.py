@@ -16,8 +16,6 @@ LATENCY_WINDOW_S: Final = 10.0
 RATE_S: Final = 5.0
 """Window of the rates. A settled layout sends one update per second, so that a shorter one would flicker."""
 
-_BARS: Final = "▁▂▃▄▅▆▇█"
-
 
 class _Arrival(NamedTuple):
     at_s: float
@@ -133,15 +131,6 @@ class WatchMetrics:
         if self._next_sequences is not None and sequence >= self._next_sequences.start:
             self.gaps += max(0, sequence - self._next_sequences[-1])
         self._next_sequences = range(sequence + 1, sequence + 2)
-
-
-def sparkline(values: Sequence[float | None], width: int) -> str:
-    """Bars for the newest `width` values, from 0 to the largest; a space where there is none."""
-    shown = list(values)[-width:] if width > 0 else []
-    largest = max((value for value in shown if value is not None), default=0.0)
-    return "".join(
-        " " if value is None else _BARS[round(value / largest * (len(_BARS) - 1)) if largest else 0] for value in shown
-    )
 
 
 def _percentiles(samples_us: Sequence[float]) -> Latency | None:
