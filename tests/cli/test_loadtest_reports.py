@@ -37,7 +37,7 @@ def test_a_report_that_fails_does_not_take_the_others_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for name in (
-        "as_junit.render",
+        "as_data.render_junit",
         "as_html.render",
         "as_data.render_csv",
         "as_data.render_json",
@@ -50,7 +50,7 @@ def test_a_report_that_fails_does_not_take_the_others_with_it(
     results: Any = None
     with pytest.raises(InputError, match=r"r\.json"):
         write_reports(paths, results)
-    assert (tmp_path / "r.xml").read_text() == "as_junit.render"
+    assert (tmp_path / "r.xml").read_text() == "as_data.render_junit"
     assert (tmp_path / "r.html").read_text() == "as_html.render"
     printed = capfd.readouterr()
     assert printed.out == "as_data.render_csv"

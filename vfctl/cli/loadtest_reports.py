@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vfctl.errors import InputError, UsageError
 from vfctl.files import check_writable, replace_file
-from vfctl.loadtest.reports import as_data, as_html, as_junit, as_markdown
+from vfctl.loadtest.reports import as_data, as_html, as_markdown
 from vfctl.loadtest.results.model import AbResults, LoadtestResults
 from vfctl.terminal.output import log_line, print_error, until_stdout_closes
 
@@ -63,7 +63,7 @@ def write_reports(paths: ReportPaths, results: LoadtestResults | AbResults, *, s
     """
     renderers: dict[str, Callable[[], str]] = {
         "json": lambda: as_data.render_json(results),
-        "junit": lambda: as_junit.render(results, strict=strict),
+        "junit": lambda: as_data.render_junit(results, strict=strict),
         "markdown": lambda: as_markdown.render(results, strict=strict),
         "html": lambda: as_html.render(results, strict=strict),
         "csv": lambda: as_data.render_csv(results),

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from vfctl.errors import PeerError
 from vfctl.loadtest.control.noise import score
 from vfctl.loadtest.generator.observations import Observations
-from vfctl.loadtest.reports import as_data, as_html, as_junit, as_markdown
+from vfctl.loadtest.reports import as_data, as_html, as_markdown
 from vfctl.loadtest.reports.charts import over_time
 from vfctl.loadtest.results.comparable import compare_sides
 from vfctl.loadtest.results.model import (
@@ -50,7 +50,7 @@ def check_schema(document: BaseModel, name: str = "loadtest") -> None:
 
 
 def junit(results: LoadtestResults | AbResults, *, strict: bool = False) -> Any:
-    root = etree.fromstring(as_junit.render(results, strict=strict).encode())
+    root = etree.fromstring(as_data.render_junit(results, strict=strict).encode())
     SCHEMA.assertValid(root)
     suite = root.find("testsuite")
     assert int(suite.get("tests")) == len(suite.findall("testcase"))

@@ -25,7 +25,7 @@ from vfctl.cli.app import run
 from vfctl.cli.loadtest_runs import print_ab
 from vfctl.cli.loadtest_tables import results_tables, search_table
 from vfctl.loadtest.control import noise
-from vfctl.loadtest.reports import as_data, as_html, as_junit, as_markdown
+from vfctl.loadtest.reports import as_data, as_html, as_markdown
 from vfctl.loadtest.results.build import MeasuredRun, not_run
 from vfctl.loadtest.results.comparable import compare_sides
 from vfctl.loadtest.results.gate_verdicts import judged
@@ -80,7 +80,7 @@ def reports_of(results: LoadtestResults | AbResults, strict: bool) -> Reports:
         "json": as_data.render_json(results),
         "html": as_html.render(results, strict=strict),
         "md": as_markdown.render(results, strict=strict),
-        "junit.xml": as_junit.render(results, strict=strict),
+        "junit.xml": as_data.render_junit(results, strict=strict),
         "csv": as_data.render_csv(results),
     }
 
