@@ -441,8 +441,10 @@ def test_parquet_has_the_rows_of_the_csv(record: Callable[..., Path], every_mess
 
 
 def test_parquet_is_written_in_row_groups(make_nodes: Callable[..., Any]) -> None:
+    """A group ends with the message that reaches 128 Ki rows: this bounds the memory."""
     updates = captured(*[PositionUpdate(make_nodes(0, range(100_000)))] * 6)
-    assert pq.ParquetFile(io.BytesIO(exported(updates, "parquet"))).num_row_groups == 2
+    file = pq.ParquetFile(io.BytesIO(exported(updates, "parquet")))
+    assert [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)] == [200_000] * 3
 
 
 def deployed(form: Form, nodes: int = 2) -> CapturedMessage:

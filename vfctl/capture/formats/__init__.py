@@ -1,1 +1,1 @@
-"""What a recording may be: a file for each format, and what several of them are made of."""
+"""Readers of all capture formats, and the layers that several of them share."""

@@ -1,4 +1,4 @@
-"""V4 messages one after another, in a file or a pipe; where one is damaged, from the next one on."""
+"""V4 messages one after another, in a file or a pipe. Behind damage, reading continues at the next certain message."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _START = re.compile(rb"\x04(?=[\x01-\x0f][\x00-\x3f])", re.DOTALL)
 WINDOW_BYTES: Final = 2**22
 """How much of a file is read at once: with 1 MiB, decoding to NPZ takes a fifth longer."""
 _MAX_BLIND_BYTES: Final = 2**23
-"""A message that claims to be larger is only waited for if there is something behind it, where that can be seen."""
+"""A larger message is only read if the file has something behind it, so far as that can be checked."""
 
 
 def read_concatenated(source: ByteSource, report: Report) -> Iterator[CapturedMessage | UpdateRun]:
     """Every message, front to back.
 
-    A message is believed once the next one begins where it says that it ends. What comes from a live pipe is handed
-    over before that can be seen.
+    A message of a file is certain once another one, or the end, follows it. A message of a pipe, which may be live, is
+    yielded before that is known.
 
     Raises:
         InputError: the operating system cannot read on.
@@ -59,7 +59,7 @@ class _Splitter:
                 least = HEADER.size
 
     def _intact(self) -> Iterator[CapturedMessage | UpdateRun]:
-        """The messages that are whole in the window and followed by another (or by nothing that has come yet)."""
+        """The complete messages in the window that another message follows (or nothing yet)."""
         window = self._window
         buffer, position, end = window.buffer, window.start, len(window.buffer)
         known = self._known
@@ -93,7 +93,7 @@ class _Splitter:
             position = after
 
     def _run_length(self, position: int, length: int) -> int:
-        """How many messages from `position` on have the same header and count, with one more like them behind."""
+        """Number of messages from `position` on with the same header and count, and another such one behind them."""
         buffer = self._window.buffer
         if buffer[position : position + HEAD.size] != buffer[position + length : position + length + HEAD.size]:
             return 1
@@ -107,7 +107,7 @@ class _Splitter:
         return window.ended and index == len(window.buffer)
 
     def _needed(self) -> int:
-        """How many bytes have to be there from here on before there is more to say; 0 if there never will be."""
+        """Number of bytes needed from here to continue; 0 if no message begins here."""
         window = self._window
         try:
             needed, whole = measure(window.buffer, window.start)
@@ -118,14 +118,14 @@ class _Splitter:
         return needed + (HEADER.size if whole and self._patient else 0)
 
     def _foreseen(self, offset: int, whole: bool) -> bool | None:
-        """Whether the file goes on at `offset`, behind a whole message with another; None if that cannot be seen."""
+        """Whether the file continues at `offset`, with a message if `whole`; None if that cannot be checked."""
         around = self._window.source.look(offset - 1, 1 + HEAD.size)
         if around is None:
             return None
         return len(around) > 0 and (not whole or len(around) == 1 or _begins(around, 1, len(around)))
 
     def _past_damage(self) -> Iterator[CapturedMessage]:
-        """Here is a message that cannot be, that is not followed by one, or that is cut off: go on with the next."""
+        """Skip a message that is impossible, that no other one follows, or that is cut off; record the loss."""
         window = self._window
         whole = _length(window.buffer, window.start, len(window.buffer))
         whole = None if whole is None or whole > window.available else whole
@@ -154,7 +154,7 @@ class _Splitter:
         return CapturedMessage(payload, None, at)
 
     def _find(self, ahead: int) -> int | None:
-        """How far ahead the next message begins that another one follows, or the end; None if there is none so soon."""
+        """Distance to the next certain message, at least `ahead`; None if there is none nearby."""
         window = self._window
         while True:
             waiting: int | None = None
@@ -164,14 +164,14 @@ class _Splitter:
                     return match.start() - window.start
                 if certain is None and waiting is None:
                     waiting = match.start() - window.start
-            # All that could begin here has been looked at; the last bytes may be the start of something.
+            # All possible starts have been checked, but the last bytes may be the start of a message.
             ahead = waiting if waiting is not None else max(ahead, window.available - HEAD.size)
             if window.ended or (waiting is None and window.available > _MAX_BLIND_BYTES):
                 return None
             window.fill(max(window.available + 1, window.available * 3 // 2 if waiting is not None else 0))
 
     def _is_certain(self, index: int) -> bool | None:
-        """Whether a message begins there that another one follows; None if that takes more bytes than there are."""
+        """Whether a message begins at `index` and another one follows it; None if more bytes are needed to know."""
         window = self._window
         end = len(window.buffer)
         try:
@@ -195,7 +195,7 @@ class _Splitter:
         return None
 
     def _reason(self) -> tuple[str, bool]:
-        """What is wrong with the message here, and whether it is that the file ends."""
+        """The fault of the message here, and whether it is the end of the file."""
         window = self._window
         try:
             needed, whole = measure(window.buffer, window.start)
@@ -208,7 +208,7 @@ class _Splitter:
 
 
 def holds_messages(start: bytes) -> bool:
-    """Whether there are three messages one behind another in these bytes, wherever they begin."""
+    """Whether these bytes contain three consecutive messages, at any position."""
     buffer = start
     for match in _START.finditer(buffer):
         at, number = match.start(), 0
@@ -223,7 +223,7 @@ _ENOUGH_MESSAGES: Final = 3
 
 
 def _length(buffer: memoryview | bytes, start: int, end: int) -> int | None:
-    """Length of the message at `start`; None if it is not there as far as that, or none."""
+    """Length of the message at `start`; None if there is none, or too little of it."""
     try:
         needed, whole = measure(buffer, start, end)
     except ProtocolError:
@@ -232,7 +232,7 @@ def _length(buffer: memoryview | bytes, start: int, end: int) -> int | None:
 
 
 def _begins(buffer: memoryview | bytes, start: int, end: int) -> bool:
-    """Whether a message begins at `start`, where there are four bytes or more."""
+    """Whether a message begins at `start`, where at least four bytes are available."""
     if end - start >= HEAD.size and raw_update_bytes(HEAD.unpack_from(buffer, start)[0]) is not None:
         return True
     try:
@@ -243,11 +243,11 @@ def _begins(buffer: memoryview | bytes, start: int, end: int) -> bool:
 
 
 _MOST: Final = 8
-"""So many different starts of messages are remembered: one that was seen before is likely real where it comes again."""
+"""Number of headers with counts that are remembered. One that was seen before is likely a message again."""
 
 
 class _KnownStarts:
-    """The first eight bytes of the raw updates that there were, of the newest kinds, and how long those were."""
+    """The first eight bytes of the latest kinds of raw updates, and the length of each kind."""
 
     def __init__(self) -> None:
         self._lengths: dict[int, int] = {}

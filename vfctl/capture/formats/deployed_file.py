@@ -20,7 +20,7 @@ _COORDINATES: Final = ("x", "y", "z", "vx", "vy", "vz")
 
 
 def read_deployed_file(source: ByteSource, report: Report) -> Iterator[CapturedMessage]:
-    """The one frame; of a file that is cut off, the nodes that are whole.
+    """The one frame; if the file is cut off, its complete nodes.
 
     Raises:
         InputError: the operating system cannot read on.
@@ -43,10 +43,10 @@ def read_deployed_file(source: ByteSource, report: Report) -> Iterator[CapturedM
 
 
 def looks_deployed(start: bytes) -> bool:
-    """Whether a file that begins like this holds nodes. Its first byte alone would make nodes of anything.
+    """Whether a file that begins with these bytes has nodes. The first byte alone is not enough evidence.
 
-    At least half of the nodes need to have places and velocities as they occur: zero, not a number, or of a size
-    between 1e-20 and 1e9. Of random bytes, three in a thousand are such a node.
+    At least half of the nodes must have credible positions and velocities: zero, not finite, or between 1e-20 and 1e9.
+    Of random bytes, three in a thousand look like such a node.
     """
     try:
         whole = whole_records(start)
@@ -62,5 +62,5 @@ def looks_deployed(start: bytes) -> bool:
 
 
 def decode_form(content: bytes) -> Form:
-    """By the first byte, which is one of those of deployed servers."""
+    """The form by the first byte, which must be that of a deployed server."""
     return decode_deployed(content[: whole_records(content)]).form

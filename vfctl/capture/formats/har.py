@@ -1,7 +1,7 @@
-"""HAR as Chrome and mitmproxy save it: the messages of WebSockets stand in `_webSocketMessages`.
+"""HAR as Chrome and mitmproxy save it: the messages of WebSockets are in `_webSocketMessages`.
 
-Each message is found and parsed for itself, so a file of any size is read with flat memory, a damaged one gives what is
-intact, and each message has its place in the file. (A parser of the whole document does none of the three.)
+Each message is found and parsed separately. So memory is bounded, damage costs only what it hits, and each message has
+its file offset. (A parser of the whole document does none of the three.)
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from vfctl.protocol.websocket import Opcode
 from vfctl.protocol.wire import MAX_MESSAGE_BYTES
 
 _LIST: Final = re.compile(rb'[{,\s]"_webSocketMessages"\s*:\s*\[')
-"""No text can look like this: a quotation mark within one has a backslash before it."""
+"""No string can contain this, because a quotation mark in a string has a backslash before it."""
 _MESSAGE: Final = re.compile(rb'\{\s*"(?:type|time|opcode|data)"\s*:')
-"""How a message begins; no message has another within it."""
+"""How a message begins. Messages are not nested."""
 _STRAY: Final = re.compile(rb'\{\s*"type"\s*:\s*"(?:send|receive)"\s*,\s*"time"\s*:')
-"""A message outside a list: the list's own beginning is damaged."""
+"""A message outside a list. The start of its list is damaged."""
 _LONGEST_START: Final = 128
 _BLANKS: Final = re.compile(rb"[\s,]*")
 _TOKEN: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\.)*+"|[{}\[\]"]', re.DOTALL)
-"""A whole text, a bracket, or the start of a text that has no end here."""
+"""A complete string, a bracket, or the start of a string that does not end here."""
 _END: Final = re.compile(rb'(?:\]|"(?:comment|version|name)"\s*:\s*"[^"\\]*"\s*(?:\}\s*)?)\s*\}\s*\}\s*\Z')
-"""How the document ends: with the entries, or with what else HAR 1.2 has beside them."""
+"""How the document ends: with the entries, or with the other fields of HAR 1.2."""
 _MAX_TEXT_BYTES: Final = MAX_MESSAGE_BYTES * 4 // 3 + 2**16
 _NOT_BINARY: Final = (-1, *(opcode for opcode in Opcode if opcode is not Opcode.BINARY))
-"""Opcodes that are right and carry no message of VisionFlow's; Chrome gives an error -1."""
+"""Valid opcodes of messages that are not VisionFlow's. Chrome gives an error the opcode -1."""
 _DIRECTIONS: Final = {"send": Direction.CLIENT, "receive": Direction.SERVER}
 
 
@@ -75,7 +75,7 @@ class _Reader:
             )
 
     def _find_list(self) -> bool:
-        """Go on to behind the start of the next list of messages."""
+        """Skip to the first message of the next list; False if there is no further list."""
         window = self._window
         while window.fill(1):
             match = _LIST.search(window.buffer, window.start)
@@ -95,7 +95,7 @@ class _Reader:
         return False
 
     def _check_end(self) -> None:
-        """The file has to end with the document."""
+        """Check that the file ends with the document."""
         window = self._window
         end = window.offset + window.available
         if not _END.search(window.buffer, max(0, len(window.buffer) - 4 * _LONGEST_START)):
@@ -103,7 +103,7 @@ class _Reader:
         window.let_go(window.available)
 
     def _objects(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The messages of the list that has begun, each with its place in the file."""
+        """The messages of the current list, each with its file offset."""
         window = self._window
         while self._skip_blanks():
             if window.buffer[window.start] == ord("]"):
@@ -127,7 +127,7 @@ class _Reader:
         return False
 
     def _object_length(self) -> int | None:
-        """Length of the object that begins here; None if it does not end before the next message does begin."""
+        """Length of the object here; None if it does not end before the next message begins."""
         window = self._window
         while True:
             following = _MESSAGE.search(window.buffer, window.start + 1)
@@ -145,7 +145,7 @@ class _Reader:
             window.fill(max(window.available + 1, window.available * 2))
 
     def _resynchronise(self, at: int) -> bool:
-        """Here is no whole message: say what is lost, and go on to the next one of this list; False if it has none."""
+        """Record a loss, and skip to the next message of this list; False if it has none."""
         window = self._window
         while True:
             match = _MESSAGE.search(window.buffer, window.start + 1)
@@ -197,7 +197,7 @@ def _parsed(text: bytes) -> dict[str, Any] | None:
 
 
 def _time_ns(time_s: object) -> int | None:
-    """Unix time in ns; None of anything that is none."""
+    """Unix time in ns; None if the value is no time."""
     if isinstance(time_s, int | float) and not isinstance(time_s, bool) and 0 <= time_s < 2**34:
         whole = int(time_s)
         return whole * 10**9 + round((time_s - whole) * 1e9)

@@ -1,8 +1,7 @@
-"""MCAP, read front to back: every message of every intact chunk, and what is wrong with the rest.
+"""MCAP, read front to back: every message of every intact chunk, and the losses in the rest.
 
-The record framing and all bounds are ours (the `mcap` library reads on past the end of a record, takes short reads for
-whole ones, decompresses without a limit and gives up at the first damage); what stands inside a record is parsed by the
-library.
+This module finds the records and checks all bounds. The `mcap` library reads beyond the end of a record, accepts short
+reads, decompresses without a limit and stops at the first damage. It parses the content of a record.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ ENCODING: Final = "vfctl.v4"
 ENCODINGS: Final = frozenset(f"vfctl.{form.value}" for form in Form)
 
 METADATA_NAME: Final = "vfctl"
-"""Name of the metadata record that says where a recording comes from."""
+"""Name of the metadata record about the whole recording."""
 
 _RUN_RECORD: Final = np.dtype(
     [("start", "V11"), ("sequence", "<u4"), ("log_time", "<u8"), ("publish_time", "<u8"), ("head", "<u8")]
@@ -56,7 +55,7 @@ _MESSAGE = struct.Struct("<HIQQ")
 _PAYLOAD_AT: Final = RECORD.size + _MESSAGE.size
 _HEAD = struct.Struct("<Q")
 _KEPT: Final = (Opcode.CHANNEL, Opcode.CHUNK, Opcode.MESSAGE, Opcode.METADATA, Opcode.DATA_END, Opcode.FOOTER)
-"""The records that are read; the others are passed over."""
+"""Records that are read. Others are skipped."""
 _CANDIDATE = re.compile(
     rb"(?=\x06.{5}\0{3}.{28}(?:\0{4}|\x03\0{3}lz4|\x04\0{3}zstd)"
     rb"|\x05.{5}\0{3}|\x04.{3}\0{5}|\x0f\x04\0{7}|\x02\x14\0{7})",
@@ -65,9 +64,9 @@ _CANDIDATE = re.compile(
 """Where a chunk, a message, a channel, the end of the data or the footer may begin."""
 _BEHIND_CHUNKS: Final = (Opcode.CHUNK, Opcode.MESSAGE_INDEX, Opcode.METADATA, Opcode.ATTACHMENT, Opcode.DATA_END)
 _LONGEST_START: Final = 64
-"""More than the longest that _CANDIDATE matches."""
+"""Longer than any match of _CANDIDATE."""
 _UNREADABLE: Final = (McapError, struct.error, ValueError, OverflowError, MemoryError)
-"""What the library raises on bytes that are no record."""
+"""Exceptions of the library for damaged records."""
 
 _Parsed = TypeVar("_Parsed", bound=McapRecord)
 
@@ -86,11 +85,11 @@ def channel_topic(name: str, direction: Direction, connection: int) -> str:
 def read_mcap(source: ByteSource, report: Report) -> Iterator[CapturedMessage | UpdateRun]:
     """The messages of an MCAP file, in file order.
 
-    Damage costs only what it hit: reading goes on behind a chunk with a wrong checksum, and, where even the lengths of
-    records are wrong, from the next intact chunk on.
+    Damage costs only what it hits: reading continues behind a chunk with a wrong checksum. If lengths of records are
+    wrong, it continues at the next intact chunk.
 
     Raises:
-        CaptureError: it is a recording of other things.
+        CaptureError: it has only channels of other programs.
         InputError: the operating system cannot read on.
     """
     yield from _Reader(source, report).messages()
@@ -174,10 +173,10 @@ class _Reader:
                 case Opcode.FOOTER:
                     self._footer(body, at, crc_head, data_ended)
                     finished = True
-        self._say_what_was_left_out()
+        self._note_other_channels()
 
     def _length_of_chunk(self, said: int) -> int:
-        """How long the chunk here is: its inner lengths have the last word, if a record follows where they say."""
+        """Length of the chunk here. Its inner lengths are preferred, if a record follows where they say."""
         window = self._window
         window.fill(_LONGEST_START)
         whole = chunk_length(window.buffer, window.start)
@@ -192,7 +191,7 @@ class _Reader:
         return whole - RECORD.size
 
     def _framed(self, opcode: int, whole: int) -> bool:
-        """Whether a record seems to end where it says: most say it twice, and in others no further one begins."""
+        """Whether a record ends where its length says: its inner lengths agree, or no other record begins in it."""
         window = self._window
         if opcode == Opcode.CHUNK:
             return chunk_length(window.buffer, window.start) == whole
@@ -205,13 +204,13 @@ class _Reader:
             if _is_message(window.buffer[start + _MESSAGE.size : window.start + whole]):
                 return True
         elif fills(opcode, window.buffer[window.start + RECORD.size : window.start + whole]):
-            return True  # numbers in an index may well look like the start of a record
+            return True  # numbers in an index may look like the start of a record
         window.fill(whole + _LONGEST_START)
         found = self._find_next()[0]
         return found is None or found >= window.start + whole
 
     def _resynchronise(self, reason: str) -> bool:
-        """Go on to the next thing that looks like a record, and say what was lost; False if there is none."""
+        """Skip to the next certain record and record the loss; False if there is none."""
         window = self._window
         at = window.offset
         while True:
@@ -226,9 +225,9 @@ class _Reader:
         return found is not None
 
     def _find_next(self) -> tuple[int | None, int | None, int]:
-        """Where in the buffer, behind the present place, the next record is that is certain enough.
+        """Index of the next certain record in the buffer.
 
-        Else where the first is that may turn out to be one, and how many bytes it takes to see that.
+        If there is none: index of the first possible one, and the number of bytes that are needed to know.
         """
         window = self._window
         undecided, needed = None, 0
@@ -241,7 +240,7 @@ class _Reader:
         return None, undecided, needed
 
     def _missing(self, index: int) -> int | None:
-        """How many more bytes it takes to see that there is a record at `index`; 0: there is, None: there is not."""
+        """Number of further bytes needed to know whether a record is at `index`; 0: one is, None: none is."""
         buffer = self._window.buffer
         length: int
         opcode, length = RECORD.unpack_from(buffer, index)
@@ -317,7 +316,7 @@ class _Reader:
                 self._note(at, f"{rest} bytes at the end of a chunk that are no record", rest)
 
     def _salvage(self, body: bytes, at: int) -> Iterator[CapturedMessage | UpdateRun]:
-        """Whole messages from a chunk that was cut off: LZ4 and zstd give back every block that is complete."""
+        """Complete messages of a chunk that is cut off. LZ4 and zstd unpack every complete block."""
         try:
             chunk = Chunk.read(ReadDataStream(BytesIO(body)))
             content = unpack(chunk)
@@ -326,7 +325,7 @@ class _Reader:
         yield from self._records(content, at)
 
     def _records(self, content: bytes, at: int) -> Generator[CapturedMessage | UpdateRun, None, int]:
-        """The messages in a chunk's content; returns how many bytes are left over at its end."""
+        """The messages in the content of a chunk; returns the number of remaining bytes at its end."""
         position, view = 0, memoryview(content)
         while len(view) - position >= RECORD.size:
             opcode, length = RECORD.unpack_from(view, position)
@@ -376,7 +375,7 @@ class _Reader:
                 self._left_out += 1
                 return
             if not self._report.losses:
-                # Behind damage the channel may just have been lost with its chunk, and V4 speaks for itself.
+                # Behind damage, the channel may have been lost with its chunk. A V4 message is recognised without it.
                 self._note(at, f"a message of channel {channel_id}, which the file does not have", len(record))
                 return
             channel = _LOST_CHANNEL
@@ -406,7 +405,7 @@ class _Reader:
         end = window.offset + window.available
         self._report.losses.note(at, f"the file ends at byte {end}, expected more", end - at, cut_off=True)
 
-    def _say_what_was_left_out(self) -> None:
+    def _note_other_channels(self) -> None:
         if not self._others:
             return
         channels = ", ".join(sorted(set(self._others.values()))[:5]) + (", …" if len(self._others) > 5 else "")
@@ -422,7 +421,7 @@ _LOST_CHANNEL: Final = _Channel(Direction.SERVER, 0)
 
 
 def _may_be_message(start: memoryview, length: int) -> bool:
-    """Whether a payload of `length` bytes may begin like this."""
+    """Whether a payload of `length` bytes may begin with these bytes."""
     if length <= 0:
         return False
     try:

@@ -15,18 +15,18 @@ from vfctl.capture.source import PIECE_BYTES
 from vfctl.protocol.wire import MAX_MESSAGE_BYTES
 
 MAX_CHUNK_BYTES: Final = MAX_MESSAGE_BYTES + 4 * 2**20
-"""Most that a chunk may hold: room for the largest message behind what a writer had already gathered."""
+"""Largest chunk: the largest message behind what a writer had already collected."""
 
 
 class ChunkError(Exception):
-    """A chunk that cannot be unpacked; for the reader to make a loss of."""
+    """A chunk that cannot be unpacked. The reader records it as a loss."""
 
 
 def unpack(chunk: Chunk) -> bytes:
-    """The content of a chunk, or as much of it as the bytes that are there give; never more than it promises.
+    """The content of a chunk, or as much of it as can be unpacked; at most one byte more than its size field.
 
     Raises:
-        ChunkError: not what it should be, or too large.
+        ChunkError: it is damaged, or too large.
     """
     size = chunk.uncompressed_size
     if size > MAX_CHUNK_BYTES:
@@ -46,7 +46,7 @@ def unpack(chunk: Chunk) -> bytes:
 
 
 def _decompress_zstd(data: bytes, most: int) -> bytes:
-    # Through the stream interface: the one-shot call believes the size that the frame claims for itself.
+    # With the stream interface, because the one-shot call trusts the size in the frame.
     parts = []
     with zstandard.ZstdDecompressor().stream_reader(BytesIO(data)) as stream:
         while most and (piece := stream.read(min(most, PIECE_BYTES))):
@@ -60,7 +60,7 @@ RECORD = struct.Struct("<BQ")
 CHUNK = struct.Struct("<QQQII")
 """start time, end time, uncompressed size, uncompressed CRC, length of the compression's name."""
 MAX_PASSED_BYTES: Final = 2**24
-"""Most that a record other than an attachment or a private one may have to be passed over: an index of a chunk."""
+"""Longest record, other than attachments and private ones, that is skipped: an index of a chunk."""
 _LAYOUTS: Final[dict[int, tuple[int | None, ...]]] = {
     Opcode.HEADER: (None, None),
     Opcode.SCHEMA: (2, None, None, None),
@@ -73,12 +73,12 @@ _LAYOUTS: Final[dict[int, tuple[int | None, ...]]] = {
     Opcode.SUMMARY_OFFSET: (17,),
     Opcode.DATA_END: (4,),
 }
-"""What stands in records: so many bytes, or (None) a length of four bytes and as much behind it."""
+"""Parts of each record: a number of bytes, or None for a length of four bytes and as many bytes behind it."""
 
 
 def implausible(opcode: int, length: int) -> str | None:
-    """What is wrong with the start of a record, if anything is."""
-    # Opcode 0 is never used: a file system that lost the end of a file likes to leave zeros there.
+    """The fault of a record's opcode and length; None if they are plausible."""
+    # Opcode 0 is not used. A file system that lost the end of a file often leaves zeros there.
     if opcode == 0 or Opcode.DATA_END < opcode < 0x80:
         return f"record type 0x{opcode:02x}, expected an MCAP record"
     if opcode in (Opcode.ATTACHMENT, *range(0x80, 0x100)):
@@ -88,7 +88,7 @@ def implausible(opcode: int, length: int) -> str | None:
 
 
 def fills(opcode: int, body: memoryview) -> bool:
-    """Whether the lengths of the parts of a record add up to its own."""
+    """Whether the lengths of the parts of a record add up to its length."""
     layout = _LAYOUTS.get(opcode)
     if layout is None:
         return False
@@ -99,7 +99,7 @@ def fills(opcode: int, body: memoryview) -> bool:
 
 
 def chunk_length(buffer: memoryview, index: int) -> int | None:
-    """Length of the chunk record at `index` as its own inner lengths give it, None if they do not."""
+    """Length of the chunk record at `index` by its inner lengths; None if they are impossible."""
     start = index + RECORD.size
     if len(buffer) < start + CHUNK.size:
         return None

@@ -269,18 +269,18 @@ _STARTS: Final = {
     )
     for order in "<>"
 }
-"""Where a block that is read may begin."""
+"""Where a block of a supported type may begin."""
 
 _LIKELY_LINKS: Final = (1, 276, 113, 101, 0)
-"""What is tried for an interface whose description is lost: Ethernet, Linux cooked (two forms), raw IP, loopback."""
+"""Link types to try for an interface without a description: Ethernet, Linux cooked (2), raw IP, loopback."""
 _MOST_UNDESCRIBED: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
 class _Interface:
     link_type: int
-    longest: int  # what was captured of a packet at most; 0: all
-    divisor: int = 10**6  # units of its time in a second
+    longest: int  # most bytes captured of a packet; 0: all
+    divisor: int = 10**6  # time units per second
     offset_s: int = 0
 
 
@@ -387,7 +387,7 @@ class _Blocks(RecordFile):
         return _Interface(link_type, longest, divisor, offset_s)
 
     def _length(self, index: int) -> int | None:
-        """How long the block at `index` says that it is; None if that cannot be, or is not there."""
+        """Length of the block at `index` by its first length field; None if it is impossible or not available."""
         buffer = self._window.buffer
         if len(buffer) - index < 12:
             return None
@@ -400,13 +400,13 @@ class _Blocks(RecordFile):
         return length if 12 <= length <= _MAX_BLOCK_BYTES and length % 4 == 0 else None
 
     def _is_whole(self, index: int, length: int) -> bool:
-        """Whether a block ends with its length as it begins."""
+        """Whether both length fields of a block agree."""
         buffer = self._window.buffer
         end = index + length
         return end <= len(buffer) and buffer[end - 4 : end] == buffer[index + 4 : index + 8]
 
     def _find(self, ahead: int) -> int | None:
-        """How far ahead the next block begins that ends as it should; None if none does so soon."""
+        """As in the base class: the next block whose length fields agree."""
         window = self._window
         window.fill(ahead + 2 * _MAX_BLOCK_BYTES)
         order = self._order

@@ -14,28 +14,26 @@ from vfctl.capture.message import CapturedMessage
 
 MAX_WAITING_BYTES: Final = 2**22
 MAX_WAITING_SEGMENTS: Final = 2**12
-"""What waits for a segment that was not captured, at most; then it is given up."""
+"""Most bytes and segments that wait for a missing segment. Then that one is lost."""
 
 MAX_AGE_SEGMENTS: Final = 64
-"""So many further segments may come before one is given up that its receiver has acknowledged: it was on the line, but
-the capture does not have it."""
+"""Further segments that may follow before a missing one that was acknowledged is lost: it was sent but not captured."""
 
 HELD_SEGMENTS: Final = 16
-"""Where a capture begins within a connection, so many segments are put into order before the first of them is taken for
-the start."""
+"""If a capture begins within a connection, this many segments are sorted before the first one is the start."""
 
 MAX_STEP_BYTES: Final = 2**26
-"""A sequence number further off than this is not of the same stream: the largest windows in use are smaller."""
+"""A sequence number that is further away belongs to another stream, because TCP windows are smaller."""
 
 
 class Piece(NamedTuple):
-    """Bytes of the stream, in order; or how many are missing.
+    """Bytes of the stream in order, or a gap.
 
     Attributes:
         data: the bytes; empty for a gap.
-        gap: how many bytes are missing.
-        offset: place in the file of the packet that they came in; of the one behind a gap.
-        time_ns: when they came.
+        gap: number of missing bytes.
+        offset: file offset of their packet, or of the packet behind a gap.
+        time_ns: unix time of the capture in ns.
     """
 
     data: bytes | memoryview
@@ -54,12 +52,12 @@ class _Waiting(NamedTuple):
 
 
 class TcpOrder:
-    """Puts segments into order, drops what was sent again, and says what is missing.
+    """Sorts segments, drops retransmitted bytes, and reports missing ones.
 
     Attributes:
-        begun: whether a first byte is known.
+        begun: whether the first byte is known.
         from_start: whether that is the first byte of the connection.
-        ended: whether all up to FIN has been handed over.
+        ended: whether all bytes up to FIN have been yielded.
         start: u32 sequence number of the first byte.
     """
 
@@ -79,26 +77,26 @@ class TcpOrder:
 
     @property
     def next_sequence(self) -> int:
-        """u32 sequence number of the byte that is to come."""
+        """u32 sequence number of the next byte."""
         return self._next & 0xFFFFFFFF
 
     def begin(self, sequence: int, *, from_start: bool) -> None:
-        """Say what number the first byte has."""
+        """Set the sequence number of the first byte."""
         self.begun, self.from_start, self.start = True, from_start, sequence
         self._next = self._acknowledged = sequence
         self._held = not from_start
 
     def distance(self, sequence: int) -> int:
-        """How far a sequence number is from the byte that is to come, negative if before it."""
+        """Distance of a sequence number from the next byte; negative if before it."""
         return ((sequence - self._next + 2**31) & 0xFFFFFFFF) - 2**31
 
     def take(
         self, sequence: int, data: bytes | memoryview, missing: int, offset: int, time_ns: int | None
     ) -> Iterator[Piece]:
-        """A segment: what can be handed over now.
+        """Add a segment; return the pieces that are in order now.
 
         Args:
-            missing: how many bytes at its end were not captured.
+            missing: number of bytes at its end that were not captured.
         """
         if self._is_before_all(sequence, len(data) + missing):
             self.begin(sequence, from_start=True)
@@ -118,28 +116,28 @@ class TcpOrder:
                     yield from self._give_up()
 
     def _is_before_all(self, sequence: int, length: int) -> bool:
-        """Whether the first bytes to come stand before what SYN said is the start: then SYN's number is wrong.
+        """Whether the first bytes are before the start that SYN gave. Then the number of SYN was wrong.
 
-        One byte before it is a keep-alive.
+        One byte before the start is a keep-alive.
         """
         fresh = self.from_start and self._next == self.start and not self._waiting and self._end is None
         return fresh and length > 1 and self.distance(sequence) < 0
 
     def finish_at(self, sequence: int) -> None:
-        """FIN stands at this number."""
+        """Set the sequence number of FIN."""
         self._end = self._next + self.distance(sequence)
         self.ended = self.ended or self._next >= self._end
 
     def acknowledged(self, sequence: int) -> Iterator[Piece]:
-        """The other side has everything before this number: what is missing of that will not come any more."""
+        """The receiver has everything before this number, so missing bytes before it will not come again."""
         self._acknowledged = max(self._acknowledged, self._next + self.distance(sequence))
         if self._waiting and self._age >= MAX_AGE_SEGMENTS and self._acknowledged >= self._waiting[0].place:
             yield from self._give_up()
 
     def flush(self, offset: int) -> Iterator[Piece]:
-        """Nothing comes any more, up to `offset` of the file: hand over all that waits, and what is missing.
+        """The capture of the stream ends at `offset` of the file: yield waiting bytes and gaps.
 
-        Bytes that the other side has acknowledged, or that stood before FIN, were sent and are missing.
+        Bytes that were acknowledged, or that were before FIN, were sent and are missing.
         """
         if self._held:
             yield from self._release()
@@ -155,7 +153,7 @@ class TcpOrder:
         heapq.heappush(self._waiting, _Waiting(place, next(self._numbers), bytes(data), missing, offset, time_ns))
 
     def _release(self) -> Iterator[Piece]:
-        """Begin with the first of those that were held."""
+        """Start with the first of the sorted segments."""
         self._held = False
         if self._waiting:
             self._next = self._waiting[0].place
@@ -171,14 +169,14 @@ class TcpOrder:
             yield Piece(data[known:] if known else data, 0, offset, time_ns)
         until = place + len(data) + missing if missing else self._next
         if self._waiting:
-            until = min(until, self._waiting[0].place)  # another copy that waits has the rest
+            until = min(until, self._waiting[0].place)  # a waiting copy has the rest
         if until > self._next:
             lost, self._next = until - self._next, until
             yield Piece(b"", lost, offset, time_ns)
         self.ended = self._end is not None and self._next >= self._end
 
     def _in_order(self, time_ns: int | None) -> Iterator[Piece]:
-        """What waits and has its turn. It comes at the time of what it waited for, if that is later."""
+        """Waiting segments that are next. Each gets the time of what it waited for, if that is later."""
         while self._waiting and self._waiting[0].place <= self._next:
             each = heapq.heappop(self._waiting)
             self._waiting_bytes -= len(each.data)
@@ -187,7 +185,7 @@ class TcpOrder:
             yield from self._hand_over(each.place, each.data, each.missing, each.offset, later)
 
     def _give_up(self) -> Iterator[Piece]:
-        """What is missing before the first that waits is lost."""
+        """The bytes before the first waiting segment are lost."""
         first = self._waiting[0]
         gap = first.place - self._next
         self._age = 0
@@ -198,7 +196,7 @@ class TcpOrder:
 
 
 MAX_REMEMBERED: Final = 2**16
-"""So many connections that are over are remembered, by what was sent again after their end."""
+"""Most closed connections that are remembered, to recognise segments that are retransmitted after the end."""
 
 MAX_OPEN: Final = 2**16
 """Most connections that are open at once. Beyond this the oldest that are no WebSockets are dropped, because a capture
@@ -211,7 +209,7 @@ _Key = tuple[bytes, bytes]
 
 
 class _Half:
-    """What one end sends."""
+    """One direction of a connection."""
 
     def __init__(self) -> None:
         self.order = TcpOrder()
@@ -231,10 +229,10 @@ class _Connection:
 
 
 class TcpConnections:
-    """Takes the segments of a capture in the order in which they stand in it.
+    """Reassembles the connections of a capture from its segments, in file order.
 
     Attributes:
-        seen: how many connections there were.
+        seen: number of connections so far.
     """
 
     def __init__(self, tally: Tally) -> None:
@@ -252,7 +250,7 @@ class TcpConnections:
         return len(self._open)
 
     def add(self, segment: Segment, offset: int, time_ns: int | None) -> Iterator[CapturedMessage]:
-        """One segment, captured at `offset` of the file; the messages that it completes."""
+        """Add one segment, captured at `offset` of the file; return the messages that it completes."""
         self._offset = offset
         source, target = segment.source, segment.target
         key = (source, target) if source < target else (target, source)
@@ -293,7 +291,7 @@ class TcpConnections:
             yield from self._close(key, connection)
 
     def finish(self) -> Iterator[CapturedMessage]:
-        """The capture ends: what waits in all connections."""
+        """The capture ends: the remaining messages of all connections."""
         for connection in list(self._open.values()):
             yield from self._end(connection, closed=False)
         self._open.clear()
@@ -301,7 +299,7 @@ class TcpConnections:
     def _begin(self, key: _Key, segment: Segment) -> _Connection:
         self.seen += 1
         self._over.pop(key, None)
-        # Whoever opens a connection stands first; where that was not captured, the higher port is likely the client's.
+        # The client is first. If the opening was not captured, it is likely the one with the higher port.
         first, second = segment.source, segment.target
         if (segment.flags & (SYN | ACK) == SYN | ACK) or (not segment.flags & SYN and first[-2:] < second[-2:]):
             first, second = second, first
@@ -319,7 +317,7 @@ class TcpConnections:
             self._open[key] = connection
 
     def _is_late(self, key: _Key, segment: Segment) -> bool:
-        """Whether a segment was sent again of a connection that is over: all of it stood before the end."""
+        """Whether a segment is a retransmission of a closed connection: all of it is before the end."""
         over = self._over.get(key)
         if over is None:
             return False
@@ -355,7 +353,7 @@ class TcpConnections:
 
 
 def _is_another(connection: _Connection, segment: Segment) -> bool:
-    """Whether a SYN opens a new connection between the same ends, and is not one that was sent again."""
+    """Whether a SYN opens a new connection between the same ends, and is no retransmission."""
     half = connection.halves.get(segment.source)
     if half is None or not half.order.begun:
         return False

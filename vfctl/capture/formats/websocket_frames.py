@@ -19,11 +19,11 @@ RESPONSE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
 
 @dataclass(frozen=True, slots=True)
 class Deflate:
-    """permessage-deflate as it was agreed (RFC 7692).
+    """permessage-deflate as negotiated (RFC 7692).
 
     Attributes:
-        server_keeps_context: whether a server's message may refer to those before it.
-        client_keeps_context: the same for a client's.
+        server_keeps_context: whether messages of the server may refer to earlier ones.
+        client_keeps_context: the same for messages of the client.
     """
 
     server_keeps_context: bool
@@ -35,11 +35,11 @@ class Head:
     """A request or a response, without its body.
 
     Attributes:
-        length: bytes, the empty line included.
-        status: of a response; None of a request.
-        url: of a request: what it asks for, and of whom.
-        upgrades: whether it asks for a WebSocket, or grants it.
-        deflate: what was agreed on compression; None for a request, and where there is none.
+        length: in bytes, including the empty line.
+        status: of a response; None for a request.
+        url: host and path of a request.
+        upgrades: whether it requests or accepts a WebSocket.
+        deflate: the negotiated compression; None for a request, and without compression.
     """
 
     length: int
@@ -50,18 +50,18 @@ class Head:
 
 
 def may_be_head(start: bytes) -> bool:
-    """Whether a stream that begins like this may begin with a request or a response."""
+    """Whether these bytes may be the start of a request or a response."""
     return any(start.startswith(word[: len(start)]) for word in (b"GET ", b"HTTP/1."))
 
 
 def read_head(buffer: bytes | bytearray, start: int, *, final: bool = False) -> Head | None:
-    """The head at `start`; None if its end is not there.
+    """The head at `start`; None if its end is not available.
 
     Args:
-        final: its end will not come any more.
+        final: whether no further bytes will come.
 
     Raises:
-        ValueError: that is no head of a request or a response.
+        ValueError: it is no head of a request or a response.
     """
     end = buffer.find(b"\r\n\r\n", start, start + MAX_HEAD_BYTES)
     if end < 0:
@@ -106,17 +106,17 @@ RSV1: Final = 0x40
 """Set on the first frame of a message with permessage-deflate (RFC 7692)."""
 
 HEADER_BYTES: Final = 14
-"""The longest header there is."""
+"""Longest frame header."""
 
 BINARY_START: Final = re.compile(rb"[\x02\x42\x82\xc2](?=[\x01-\x7e\x81-\xfe]|[\x7f\xff]\0{4}[\0-\x10])", re.DOTALL)
-"""Where a binary frame may begin, with RSV1 or without, the first of several or the only one."""
+"""Where a binary frame may begin, with or without RSV1, fragmented or not."""
 
 _SHORTEST: Final = {126: 126, 127: 2**16}
-"""Least payload for which each longer way to write a length may be used (RFC 6455, section 5.2)."""
+"""Shortest payload for each of the longer length fields (RFC 6455, section 5.2)."""
 
 
 def read_header(buffer: bytearray, index: int) -> FrameHeader | None:
-    """The frame header at `index`; None if it is not all there.
+    """The frame header at `index`; None if it is incomplete.
 
     Raises:
         ProtocolError: there is none.
@@ -139,7 +139,7 @@ def read_header(buffer: bytearray, index: int) -> FrameHeader | None:
 
 
 def missing_of(buffer: bytearray, index: int) -> int:
-    """How many bytes of the frame at `index` are not there; 0 if none begins there, or that cannot be seen."""
+    """Number of missing bytes of the frame at `index`; 0 if none begins there, or if that is unknown."""
     try:
         header = read_header(buffer, index)
     except ProtocolError:
@@ -148,14 +148,14 @@ def missing_of(buffer: bytearray, index: int) -> int:
 
 
 def payload_of(buffer: bytearray, index: int, header: FrameHeader, most: int) -> bytes:
-    """Up to `most` bytes of the payload of the frame at `index`, as far as they are there; unmasked."""
+    """Up to `most` available bytes of the payload of the frame at `index`, unmasked."""
     start = index + header.header_length
     with memoryview(buffer) as view, view[start : start + min(most, header.payload_length)] as payload:
         return apply_mask(payload, header.mask) if header.mask and len(payload) else bytes(payload)
 
 
 def agrees(start: bytes, header: FrameHeader) -> bool:
-    """Whether a message that begins like this may have the frame's length (or begin in it, if others follow)."""
+    """Whether a message that begins with these bytes fits the length of its frame, or is longer if fragmented."""
     if start[0] == VERSION:
         try:
             length = message_length(start)
@@ -168,7 +168,7 @@ def agrees(start: bytes, header: FrameHeader) -> bool:
 
 
 def is_ours(payload: bytes) -> bool:
-    """Whether it is exactly a V4 message or a frame of a deployed server."""
+    """Whether it is exactly one V4 message or one frame of a deployed server."""
     try:
         form_of(payload)
     except ProtocolError:
@@ -177,7 +177,7 @@ def is_ours(payload: bytes) -> bool:
 
 
 def looks_framed(start: bytes) -> bool:
-    """Whether a file that begins like this holds frames: one with a message of VisionFlow's, or several in a row."""
+    """Whether a file that begins with these bytes has frames: one with a VisionFlow message, or several in a row."""
     buffer = bytearray(start)
     at, number, fin = 0, 0, True
     while at < len(buffer) and number < _ENOUGH_FRAMES:
@@ -190,11 +190,11 @@ def looks_framed(start: bytes) -> bool:
         if header.opcode is Opcode.CONTINUATION and number == 0:
             return False
         payload = payload_of(buffer, at, header, 64)
-        short = len(start) < _SHORT_BYTES  # a pipe has not said more yet
+        short = len(start) < _SHORT_BYTES  # a pipe may have sent no more yet
         if header.opcode is Opcode.BINARY and not buffer[at] & RSV1 and len(payload) >= (2 if short else 8):
             return agrees(payload, header)
         if number == 0 and not header.fin and not (payload[:1] == _V4 and agrees(payload, header)):
-            return False  # too little to go by
+            return False  # too little evidence
         if number == 1 and not fin and header.opcode in (Opcode.TEXT, Opcode.BINARY):
             return False
         fin = header.fin
@@ -204,7 +204,7 @@ def looks_framed(start: bytes) -> bool:
 
 
 def holds_frames(start: bytes) -> bool:
-    """Whether there is a frame with a V4 message in these bytes, wherever it begins."""
+    """Whether these bytes contain a frame with a V4 message, at any position."""
     buffer = bytearray(start)
     for match in BINARY_START.finditer(buffer):
         try:

@@ -14,25 +14,25 @@ from vfctl.protocol.websocket import FrameHeader, Opcode
 from vfctl.protocol.wire import MAX_MESSAGE_BYTES
 
 _TAIL: Final = b"\0\0\xff\xff"
-"""What a sender takes off the end of each deflated message (RFC 7692, section 7.2.1)."""
+"""Bytes that a sender removes from the end of each deflated message (RFC 7692, section 7.2.1)."""
 _WINDOW_BITS: Final = -15
 _MAX_FOREIGN: Final = 16
-"""So many messages that are not VisionFlow's are remembered until one is."""
+"""Losses of a connection that are kept until it has its first VisionFlow message."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What all connections of a recording have in common, and what there is to say of them at its end.
+    """Counts over all connections of a recording.
 
     Attributes:
-        report: where losses and notes go.
-        numbers: how many connections have been given a number.
-        midway: how many had begun before the capture did.
-        open_ends: how many are in the midst of a message where the capture ends.
-        texts: how many text messages there were.
-        others: how many binary messages of connections that had none of VisionFlow's.
-        tls: how many connections are encrypted.
-        websockets: how many connections had a handshake or frames.
+        report: receives losses and notes.
+        numbers: connections that have a number.
+        midway: connections that began before the capture.
+        open_ends: messages that are incomplete at the end of the capture.
+        texts: text messages.
+        others: binary messages of connections without VisionFlow messages.
+        tls: encrypted connections.
+        websockets: connections with a handshake or frames.
     """
 
     report: Report
@@ -45,10 +45,10 @@ class Tally:
     websockets: int = 0
 
     def summarise(self) -> None:
-        """Put down as notes what was left out."""
+        """Add notes about what was left out."""
         for count, what in (
-            (self.midway, "connections began before the capture did: they are read from their first whole message on"),
-            (self.open_ends, "messages are not whole where the capture ends"),
+            (self.midway, "connections began before the capture: they are read from their first complete message on"),
+            (self.open_ends, "messages are incomplete at the end of the capture"),
             (self.texts, "text messages were left out"),
             (self.others, "binary messages of connections that are not VisionFlow's were left out"),
             (self.tls, "connections are encrypted (TLS) and were left out; capture behind what ends the encryption"),
@@ -59,18 +59,18 @@ class Tally:
 
 @dataclass(slots=True)
 class WebSocketConnection:
-    """One connection: both directions share its number and what is known of it.
+    """One connection. Both directions share it.
 
-    It is VisionFlow's once it had a message that is; until then what else it carries is not a loss but somebody else's.
+    Its losses count once it has had a VisionFlow message. Until then it may belong to another program.
 
     Attributes:
-        tally: shared with all other connections of the recording.
-        label: addresses or URL, for people.
-        deflates: by direction, whether deflated messages may refer to those before; None: no compression was agreed on,
-            missing: not known.
-        ours: how many messages are VisionFlow's.
-        others: how many binary messages are not.
-        is_websocket: whether a handshake or frames were seen.
+        tally: shared by all connections of the recording.
+        label: addresses or URL, for messages.
+        deflates: by direction, whether deflated messages may refer to earlier ones. None: no compression was
+            negotiated. Missing: unknown.
+        ours: number of VisionFlow messages.
+        others: number of other binary messages.
+        is_websocket: whether it had a handshake or frames.
     """
 
     tally: Tally
@@ -84,7 +84,7 @@ class WebSocketConnection:
 
     @property
     def number(self) -> int:
-        """Its number, given when its first message comes."""
+        """Its number, which it gets with its first message."""
         if self._number is None:
             self._number = self.tally.numbers
             self.tally.numbers += 1
@@ -93,13 +93,13 @@ class WebSocketConnection:
         return self._number
 
     def found_websocket(self) -> None:
-        """A handshake or a frame came."""
+        """Record that it had a handshake or a frame."""
         if not self.is_websocket:
             self.is_websocket = True
             self.tally.websockets += 1
 
     def found_ours(self) -> None:
-        """A message of VisionFlow's came."""
+        """Record that it had a VisionFlow message."""
         self.ours += 1
         if self._foreign:
             for loss in self._foreign:
@@ -107,7 +107,7 @@ class WebSocketConnection:
             self._foreign.clear()
 
     def lost(self, offset: int, reason: str, lost_bytes: int) -> None:
-        """Something of it cannot be read: a loss, if it is VisionFlow's."""
+        """Record a loss, if the connection has VisionFlow messages."""
         if self.label:
             reason = f"{self.label}: {reason}"
         if self.ours:
@@ -116,13 +116,13 @@ class WebSocketConnection:
             self._foreign.append(Loss(offset, reason, lost_bytes))
 
     def ended(self) -> None:
-        """Nothing more comes of it."""
+        """End the connection."""
         if not self.ours:
             self.tally.others += self.others
 
 
 class MessageAssembler:
-    """Takes the frames of one direction, in order."""
+    """Assembles the messages of one direction from its frames."""
 
     def __init__(self, connection: WebSocketConnection, direction: Direction) -> None:
         self._connection = connection
@@ -138,7 +138,7 @@ class MessageAssembler:
     def take(
         self, header: FrameHeader, deflated: bool, payload: bytes, offset: int, time_ns: int | None
     ) -> CapturedMessage | None:
-        """One data frame, unmasked; the message that it completes, if that is one."""
+        """Add one unmasked data frame; return the message that it completes, if it is a VisionFlow message."""
         if header.opcode is Opcode.CONTINUATION:
             if self._opcode is None:
                 self._connection.lost(offset, "a continuation of a message that did not begin here", len(payload))
@@ -160,17 +160,17 @@ class MessageAssembler:
         return self._message(whole, opcode, deflated, start, time_ns)
 
     def interrupted(self) -> None:
-        """Bytes are missing: what waits for them is lost, and so is what deflated messages may refer to."""
+        """Bytes are missing: the current message is lost, and so is the context of deflated messages."""
         if self._opcode is not None:
             self._lose("a message of which a part is missing")
         if self._inflater is not None or self._connection.deflates.get(self._direction):
-            # Where each message stands for itself, the next one can be inflated all the same.
+            # Without context takeover, the next message can be inflated all the same.
             self._context_lost = self._connection.deflates.get(self._direction) is not False
         self._inflater = None
 
     @property
     def waiting_bytes(self) -> int:
-        """How many bytes of a message wait for its end."""
+        """Number of bytes of the current, incomplete message."""
         return self._length
 
     def _message(
@@ -195,7 +195,7 @@ class MessageAssembler:
         return CapturedMessage(payload, time_ns, offset, self._direction, connection.number, form)
 
     def _inflate(self, payload: bytes, offset: int) -> bytes | None:
-        """The message of a deflated one; None, with the loss noted, if it cannot be."""
+        """The inflated message; None if that failed, with the loss recorded."""
         if self._inflater is None:
             self._inflater = zlib.decompressobj(_WINDOW_BITS)
         try:
@@ -212,7 +212,7 @@ class MessageAssembler:
             self._context_lost = True
             self._connection.lost(offset, why, len(payload))
             return None
-        if self._inflater.eof:  # a sender may end its deflate stream; the next message begins another
+        if self._inflater.eof:  # a sender may end its deflate stream. Then the next message begins another one
             self._inflater = None
         return inflated
 

@@ -1,7 +1,7 @@
-"""A stream of bytes that holds WebSocket frames: from its start or from anywhere, whole or with pieces missing.
+"""A byte stream of WebSocket frames, from its start or from any position, complete or with gaps.
 
-A stream is one direction of a TCP connection, or both directions one behind another as `socat` and the like write them
-down; which frame is whose, its mask tells (RFC 6455, section 5.1: clients mask, servers do not).
+A stream is one direction of a TCP connection, or both directions in one file, as `socat` writes them. The mask of a
+frame tells its sender (RFC 6455, section 5.1: clients mask, servers do not).
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ _COMPACT_BYTES: Final = 2**16
 
 
 class WebSocketStream:
-    """Fed with the bytes of a stream, in order, it gives back the messages.
+    """Decodes the messages of a stream whose bytes are appended in order.
 
     Args:
-        connection: to whom they belong; both directions of a TCP connection share it.
-        from_start: whether the stream is known to begin where the connection did.
-        renew: makes the next connection, for a file of frames: there several may stand one behind another, and both
-            directions; and each byte has a place of its own in the file, which in a packet it has not.
+        connection: the connection of the messages. Both directions of a TCP connection share it.
+        from_start: whether the stream begins where the connection began.
+        renew: creates the next connection, for a file of frames: it may contain several connections, and both
+            directions. In such a file, each byte has its own offset; in a packet it has that of the packet.
 
     Attributes:
-        foreign: nothing more is expected of this stream.
+        foreign: whether nothing more is read from this stream.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class WebSocketStream:
         self._seen_frames = False
 
     def feed(self, data: bytes | memoryview, offset: int, time_ns: int | None) -> Iterator[CapturedMessage]:
-        """The next bytes, which stand at `offset` in the file; the messages that they complete."""
+        """Append bytes, which are at `offset` in the file; return the messages that they complete."""
         if self.foreign:
             return iter(())
         self._marks.append((self._base + len(self._buffer), offset))
@@ -93,7 +93,7 @@ class WebSocketStream:
         return self._messages(ended=False) if len(self._buffer) >= self._wanted else iter(())
 
     def gap(self, length: int, offset: int) -> None:
-        """So many bytes are missing here; what comes next stands at `offset` in the file."""
+        """Record that `length` bytes are missing here. The next bytes are at `offset` in the file."""
         if self.foreign:
             return
         waiting = len(self._buffer) - self._start
@@ -110,17 +110,17 @@ class WebSocketStream:
         self._base += length
         self._marks.append((self._base, offset))
         if 0 < length <= frame_left:
-            # The frame goes on behind the gap, so where the next one begins is known.
+            # The frame continues behind the gap, so the start of the next one is known.
             self._skip = frame_left - length
             self._close_loss(self._skip)
         else:
             self._searching, self._searched, self._skip, self._at_start = True, 0, 0, False
 
     def finish(self, *, closed: bool) -> Iterator[CapturedMessage]:
-        """The stream ends here.
+        """End the stream.
 
         Args:
-            closed: whether it must be whole: its connection was closed, and it is not just the capture that ends.
+            closed: whether it must be complete, because its connection was closed and not only the capture ends.
         """
         if self.foreign:
             return
@@ -137,7 +137,7 @@ class WebSocketStream:
         self.foreign = True
         self._buffer.clear()
 
-    # --- what comes next
+    # --- reading
 
     def _messages(self, *, ended: bool) -> Iterator[CapturedMessage]:
         while not self.foreign:
@@ -151,7 +151,7 @@ class WebSocketStream:
             if not available:
                 break
             if self._buffer[self._start] in _HEAD_STARTS and self._may_be_head(self._start):
-                if not self._take_head(ended):
+                if not self._read_head(ended):
                     break
                 continue
             if self._at_start and self._is_encrypted():
@@ -170,7 +170,7 @@ class WebSocketStream:
                     break
                 self._lost_frame(f"a frame of {whole} bytes, which is not there")
                 continue
-            message = self._take_frame(header)
+            message = self._read_frame(header)
             if message:
                 yield message
         if self._start == len(self._buffer) or self._start > _COMPACT_BYTES:
@@ -179,8 +179,8 @@ class WebSocketStream:
     def _may_be_head(self, index: int) -> bool:
         return may_be_head(bytes(self._buffer[index : index + 7]))
 
-    def _take_head(self, ended: bool) -> bool:
-        """A request or a response; False if its end is not there yet."""
+    def _read_head(self, ended: bool) -> bool:
+        """Read a request or a response; False if its end is not available yet."""
         try:
             head = read_head(self._buffer, self._start, final=ended and self._holds_another())
         except ValueError as error:
@@ -213,7 +213,7 @@ class WebSocketStream:
         }
 
     def _is_encrypted(self) -> bool:
-        """Whether the stream begins as TLS does; then there is nothing to be had from it."""
+        """Whether the stream begins like TLS. Then nothing in it can be read."""
         self._at_start = False
         self.foreign = _TLS.match(self._buffer, self._start) is not None
         if self.foreign:
@@ -223,18 +223,18 @@ class WebSocketStream:
         return self.foreign
 
     def _may_become(self, header: FrameHeader) -> bool:
-        """Whether a frame that is not whole yet does not contradict itself: megabytes are not waited for in vain."""
+        """Whether an incomplete frame is consistent. If not, the reader does not wait for megabytes in vain."""
         whole_message = header.fin and header.opcode is Opcode.BINARY and not self._buffer[self._start] & RSV1
         if header.payload_length < _MAX_UNSURE_BYTES or not whole_message:
             return True
         return agrees(payload_of(self._buffer, self._start, header, 64), header)
 
     def _holds_another(self) -> bool:
-        """Whether there is a frame within what should be the payload of one that is not whole: its length lies."""
+        """Whether another frame begins in the payload of an incomplete one. Then the length of that one is wrong."""
         matches = BINARY_START.finditer(self._buffer, self._start + 1)
         return any(self._is_certain(match.start(), True) for match in matches)
 
-    def _take_frame(self, header: FrameHeader) -> CapturedMessage | None:
+    def _read_frame(self, header: FrameHeader) -> CapturedMessage | None:
         start = self._start
         deflated = bool(self._buffer[start] & RSV1)
         whole = header.header_length + header.payload_length
@@ -265,7 +265,7 @@ class WebSocketStream:
         return message
 
     def _may_begin(self, index: int) -> bool:
-        """Whether a frame or a handshake may begin at `index`, as far as can be seen."""
+        """Whether a frame or a handshake may begin at `index`."""
         if self._buffer[index] in _HEAD_STARTS:
             return self._may_be_head(index)
         try:
@@ -275,9 +275,9 @@ class WebSocketStream:
         return True
 
     def _is_its_end(self, header: FrameHeader, after: int) -> bool:
-        """Whether the frame here ends at `after`, and it is its message that is wrong, as far as can be seen.
+        """Whether the frame here ends at `after`, even if its message has another length.
 
-        It is not if there is another frame where the message would end.
+        It does not if another frame begins where the message would end.
         """
         start = payload_of(self._buffer, self._start, header, 64)
         if not header.fin or header.opcode is not Opcode.BINARY or start[:1] != _V4:
@@ -289,10 +289,10 @@ class WebSocketStream:
         end = self._start + header.header_length + (length or 0)
         return length is None or end in (after, len(self._buffer)) or not self._is_certain(end, False)
 
-    # --- what is lost
+    # --- losses and resynchronisation
 
     def _lost_frame(self, reason: str) -> None:
-        """No frame begins here: look for the next one, behind the last place that is certain."""
+        """No frame begins here: search for the next one behind the last certain position."""
         for assembler in self._assemblers.values():
             assembler.interrupted()
         if self._unsure is not None:
@@ -302,7 +302,7 @@ class WebSocketStream:
         self._start += 1
 
     def _search(self, ended: bool) -> bool:
-        """Go on to where a frame or a handshake begins; False if there is none in what has come."""
+        """Skip to the next frame or handshake; False if there is none in the buffer."""
         buffer = self._buffer
         found, waiting = None, None
         for match in BINARY_START.finditer(buffer, self._start):
@@ -328,7 +328,7 @@ class WebSocketStream:
         return True
 
     def _give_up(self, index: int) -> None:
-        """Nothing begins before `index`."""
+        """Skip to `index`, because nothing begins before it."""
         self._searched += index - self._start
         self._start = index
         self._compact()
@@ -339,15 +339,15 @@ class WebSocketStream:
             self._start = 0
 
     def _close_loss(self, ahead: int) -> None:
-        """What is lost ends so many bytes ahead."""
+        """Record the current loss, which ends `ahead` bytes from here."""
         if self._loss is not None:
             (place, offset, reason), self._loss = self._loss, None
             self._connection.lost(offset, reason, self._base + self._start + ahead - place)
 
     def _is_certain(self, index: int, ended: bool) -> bool | None:
-        """Whether a binary frame begins at `index`; None if that takes more bytes.
+        """Whether a binary frame begins at `index`; None if more bytes are needed to know.
 
-        A V4 message that is as long as its frame is proof enough; anything else needs frames behind it.
+        A V4 message with the length of its frame is sufficient evidence. Anything else needs further frames behind it.
         """
         buffer = self._buffer
         unknown = False if ended else None
@@ -381,7 +381,7 @@ class WebSocketStream:
     # --- the buffer
 
     def _offset(self, index: int) -> int:
-        """Place in the file of a place in the buffer."""
+        """File offset of an index in the buffer."""
         place = self._base + index
         at, offset = place, 0
         for mark in self._marks:
@@ -391,7 +391,7 @@ class WebSocketStream:
         return offset + place - at if self._renew else offset
 
     def _compact(self, *, everything: bool = False) -> None:
-        """Let go of what is done with, except for what may have to be gone over again."""
+        """Release bytes that have been read, except those that may be searched again."""
         if everything:
             self._unsure = None
         keep = self._start if self._unsure is None else max(0, min(self._start, self._unsure - self._base))
@@ -404,7 +404,7 @@ class WebSocketStream:
 
 
 def read_websocket_file(source: ByteSource, report: Report) -> Iterator[CapturedMessage]:
-    """The messages of both directions; each request for a WebSocket begins a connection.
+    """The messages of both directions. Each request for a WebSocket begins a connection.
 
     Raises:
         CaptureError: there are none in it.
