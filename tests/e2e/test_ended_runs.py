@@ -15,9 +15,9 @@ import pytest
 import websockets
 
 from vfctl.errors import PeerError
-from vfctl.loadtest.control.conductor import Conductor, Stop
+from vfctl.loadtest.control.conductor import Stop
+from vfctl.loadtest.control.live import Status
 from vfctl.loadtest.control.run import run_loadtest
-from vfctl.loadtest.generator.shard_process import Finish
 from vfctl.loadtest.results.schema import schema_of
 from vfctl.loadtest.scenario.model import Scenario
 
@@ -162,16 +162,15 @@ def test_an_interrupt_waits_for_no_generator_that_has_not_begun(live: str, monke
     assert (results.interrupted, results.failure, results.stages) == (True, None, [])
 
 
-def test_an_interrupt_while_results_are_collected_changes_nothing(live: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    stop, tell = Stop(), Conductor._tell
+def test_an_interrupt_while_results_are_collected_changes_nothing(live: str) -> None:
+    stop = Stop()
 
-    def tell_and_interrupt(self: Conductor, what: Any, *more: Any) -> None:
-        if isinstance(what, Finish):
+    def on_status(status: Status) -> None:
+        if status.finishing:
             stop.request()
-        tell(self, what, *more)
 
-    monkeypatch.setattr(Conductor, "_tell", tell_and_interrupt)
-    results = run_loadtest(Scenario(clients=5, ramp_s=0.1, duration_s=0.3), live, stop=stop).results
+    scenario = Scenario(clients=5, ramp_s=0.1, duration_s=0.3)
+    results = run_loadtest(scenario, live, on_status=on_status, stop=stop).results
     assert stop.requested
     assert (results.interrupted, results.failure) == (False, None)
     assert results.clients.connected == 5
