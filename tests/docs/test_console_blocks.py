@@ -138,7 +138,8 @@ class Reader:
             own_server = {"--embedded", "--graph", "--nodes", "--generator", "--active", "--ab", "--help"}
             if own_server.isdisjoint(arguments) and not any("://" in word for word in arguments):
                 changed.append(f"{self._address}/ws")
-            for option, value in (("--clients", "20"), ("--duration", "0.5"), ("--ramp", "0.2")):
+            duration_s = "2.5" if "--ab" in arguments else "0.5"  # a comparison needs two seconds
+            for option, value in (("--clients", "20"), ("--duration", duration_s), ("--ramp", "0.2")):
                 if option not in arguments:
                     changed += [option, value]
         return changed
