@@ -22,6 +22,8 @@ from vfctl.errors import InputError
 PIECE_BYTES: Final = 2**20
 """Most bytes that are read at once. So a wrong length field cannot cause a large allocation."""
 
+_FIRST_BLOCK_BYTES: Final = 2**18
+
 STDIN: Final = "-"
 
 
@@ -140,7 +142,7 @@ class Window:
     Memory that has been handed out is never written again, so views of `buffer` can be kept.
 
     Args:
-        block_bytes: how much of a file is read at once.
+        block_bytes: how much of a file is read at once, behind its first blocks, which are smaller.
 
     Attributes:
         buffer: bytes of the source; those before `start` have been released.
@@ -175,7 +177,7 @@ class Window:
         """
         while self.available < length and not self.ended:
             filled = len(self.buffer)
-            if filled == len(self._memory) or self.start + length > len(self._memory):
+            if filled == len(self._memory) or (self.start and self.start + length > len(self._memory)):
                 self._move(length)
                 filled = len(self.buffer)
             count = self.source.read_into(self._memory[filled:])
@@ -184,10 +186,15 @@ class Window:
         return self.available
 
     def _move(self, length: int) -> None:
-        """Go on in new memory, with room for `length` bytes."""
+        """Continue in new memory with more room, for `length` bytes in the end.
+
+        It grows with the bytes that are really there, so a wrong length does not allocate anything.
+        """
         rest = self.buffer[self.start :]
-        # Pages that nothing is written to take no memory, so a length that lies costs nothing.
-        self._memory = np.empty(max(length, self._block_bytes, len(rest) * 5 // 4), np.uint8).data
+        growth = 4 if len(self.buffer) == len(self._memory) else 1
+        block_bytes = min(self._block_bytes, max(_FIRST_BLOCK_BYTES, growth * len(self._memory)))
+        size = max(block_bytes, len(rest) * 5 // 4, min(length, 2 * len(rest)))
+        self._memory = np.empty(size, np.uint8).data
         self._memory[: len(rest)] = rest
         self.buffer = self._memory[: len(rest)]
         self._base += self.start
