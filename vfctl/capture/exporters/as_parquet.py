@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROW_GROUP_ROWS: Final = 2**17
 """Rows that are kept in memory until they are written: 8 MB of V4 nodes."""
 
-_BATCH_BYTES: Final = 2**19
+_BATCH_BYTES: Final = 2**20
 """A run is converted in parts of this size, so that the columns of a part take little memory."""
 
 
