@@ -5,8 +5,15 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 NODE_STAMP := node_modules/.installed
 
+# Most of the time of the process tests is waiting, so more of them run at once than there are cores.
+TEST_JOBS ?= 4
+PYTEST    := $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadgroup
+
+# Tests start hundreds of processes. Without compiled modules on the disk each of them would compile vfctl again.
+export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
-.PHONY: help setup browser system demo test coverage lint format docs pictures bench clean
+.PHONY: help setup browser system demo test test-fast coverage lint format docs pictures bench clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -53,10 +60,13 @@ system: browser  ## what the tests want of the system: a Chromium, and tcpdump t
 	fi
 
 test: $(STAMP) system  ## the whole test suite
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
+
+test-fast: $(STAMP)  ## the tests that start neither processes nor a browser
+	@$(PYTEST) -m 'not processes'
 
 coverage: $(STAMP) system  ## the whole test suite, and how much of each module it runs
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@$(PYTEST) --cov --cov-report=term:skip-covered
 
 lint: $(STAMP) $(NODE_STAMP)  ## ruff, mypy and import-linter; tsc and ESLint for the viewer
 	@$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import wave
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from chromium import Chromium
     from playwright.sync_api import Browser
 
-sys.path.insert(0, str(Path(__file__).parent / "viewer"))
+TESTS = Path(__file__).parent
+sys.path.insert(0, str(TESTS / "viewer"))
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("suite")
@@ -25,14 +27,54 @@ MICROPHONE_HZ = 660
 _CHROMIUM = pytest.StashKey["Chromium"]()
 
 
+_running: pytest.Item | None = None
+"""The test that runs now."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "xdist_group(name): tests that pytest-xdist runs in the same process")
+    for marker in (
+        "processes: starts processes or a browser; `make test-fast` leaves it out",
+        "xdist_group(name): tests that pytest-xdist runs one after the other in the same process",
+    ):
+        config.addinivalue_line("markers", marker)
+    sys.addaudithook(lambda event, _: _refuse_unmarked_process() if event == "subprocess.Popen" else None)
+    start = BaseProcess.start
+
+    def checked_start(process: BaseProcess) -> None:
+        _refuse_unmarked_process()
+        start(process)
+
+    BaseProcess.start = checked_start  # type: ignore[method-assign]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes, and group what shares fixtures that take long to build."""
     for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
         if _needs_browser(item):
+            item.add_marker(pytest.mark.processes)
             item.add_marker(pytest.mark.xdist_group("browser"))
+        elif folder == "e2e":
+            item.add_marker(pytest.mark.processes)
+            item.add_marker(pytest.mark.xdist_group(f"e2e-{item.path.stem}"))
+        elif folder == "physics":
+            item.add_marker(pytest.mark.xdist_group("physics"))  # compiles once for all
+
+
+def _refuse_unmarked_process() -> None:
+    """Fail a test that starts a process but is not marked. Otherwise `make test-fast` could become slow unnoticed."""
+    if _running is not None and not _running.get_closest_marker("processes"):
+        raise RuntimeError(f"{_running.nodeid} starts a process: mark it with pytest.mark.processes")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    global _running
+    _running = item
+    try:
+        return (yield)
+    finally:
+        _running = None
 
 
 @pytest.hookimpl(tryfirst=True)

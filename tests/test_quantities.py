@@ -291,6 +291,7 @@ def test_a_number_is_converted_to_the_unit_of_its_metric() -> None:
         to_metric_unit(3, "ms", "clients.lost")
 
 
+@pytest.mark.processes
 def test_it_loads_nothing_heavy() -> None:
     code = "import sys; import vfctl.quantities, vfctl.files; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

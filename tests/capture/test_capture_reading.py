@@ -110,6 +110,7 @@ def test_a_file_can_be_read_again_and_a_pipe_says_that_it_cannot(
         list(piped)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["a.mcap", "a.bin"])
 def test_stdin_of_a_real_process(name: str, record: Callable[..., Path], every_message: list[Message]) -> None:
     program = (

@@ -76,6 +76,7 @@ def test_a_report_is_not_touched_before_there_is_another(tmp_path: Path, capfd: 
     assert list(tmp_path.iterdir()) == [report]
 
 
+@pytest.mark.processes
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     path = tmp_path / "long.bin"
     path.write_bytes(encode(Heartbeat(7)) * 50_000)
@@ -94,6 +95,7 @@ def test_what_cannot_be_printed_is_an_error_and_no_bug(command: str, capfd: pyte
     assert capfd.readouterr().err == "error: cannot write to stdout: No space left on device\n"
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("command", ["--help", "scenario list"])
 def test_a_closed_stdout_is_an_error_and_no_bug(command: str) -> None:
     shell = f"{sys.executable} -m vfctl {command} >&-"
@@ -101,6 +103,7 @@ def test_a_closed_stdout_is_an_error_and_no_bug(command: str) -> None:
     assert (done.returncode, done.stderr) == (1, "error: cannot write to stdout: Bad file descriptor\n")
 
 
+@pytest.mark.processes
 def test_a_reader_that_leaves_changes_no_exit_code() -> None:
     results = Path(__file__).parents[1] / "loadtest" / "results" / "golden" / "loadtest.json"
     for command, code in (("scenario list", 0), (f"gate {results} --gate clients.lost==77", 3)):
@@ -109,6 +112,7 @@ def test_a_reader_that_leaves_changes_no_exit_code() -> None:
         assert (done.returncode, done.stderr) == (code, "")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("stderr", ["2>&1 >/dev/null | true", "2>/dev/full"])
 def test_a_load_test_outlives_the_reader_of_its_log(stderr: str, tmp_path: Path) -> None:
     report = tmp_path / "results.json"
@@ -118,6 +122,7 @@ def test_a_load_test_outlives_the_reader_of_its_log(stderr: str, tmp_path: Path)
     assert "nothing answers" in json.loads(report.read_text())["failure"]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams(closed: str, tmp_path: Path) -> None:
     """As those who start daemons may leave them. What cannot be written is an error."""

@@ -185,6 +185,7 @@ def test_wrong_uses(
     assert [path.name for path in tmp_path.iterdir()] == [plain.name]
 
 
+@pytest.mark.processes
 def test_stdin(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     import subprocess
     import sys

@@ -87,6 +87,7 @@ def test_every_command_has_examples_that_it_accepts(path: tuple[str, ...]) -> No
         COMMANDS[path].make_context(path[-1], words[len(path) :], parent=typer.Context(ROOT), resilient_parsing=True)
 
 
+@pytest.mark.processes
 def test_help_for_a_reader_that_leaves_is_no_error() -> None:
     shell = f"{sys.executable} -m vfctl --help | head -3; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
@@ -110,6 +111,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"vfctl {__version__}\n"
 
 
+@pytest.mark.processes
 def test_help_imports_nothing_heavy() -> None:
     """`vfctl --help` answers at once because none of these is loaded."""
     script = (
@@ -124,6 +126,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert b"loadtest" in done.stdout
 
 
+@pytest.mark.processes
 def test_spawned_processes_do_not_import_the_command_line() -> None:
     """Spawn imports the parent's main module again; that must cost nothing."""
     script = "import sys, vfctl.__main__; print('vfctl.cli.app' in sys.modules, 'typer' in sys.modules)"
@@ -159,6 +162,7 @@ def test_all_lines_for_people_go_through_one_console() -> None:
     assert stderr_console() is stderr_console()
 
 
+@pytest.mark.processes
 def test_an_interrupt_while_the_command_line_is_imported_has_its_exit_code_too() -> None:
     program = (
         "import sys\n"
@@ -173,6 +177,7 @@ def test_an_interrupt_while_the_command_line_is_imported_has_its_exit_code_too()
     assert (done.returncode, done.stderr) == (130, b"")
 
 
+@pytest.mark.processes
 def test_an_interrupt_within_exec_has_its_exit_code_too(tmp_path: Path) -> None:
     """As `python -m`: otherwise Python ends by the signal, which a pipeline takes for a crash."""
     (tmp_path / "interrupted.py").write_text(
@@ -191,6 +196,7 @@ main()
     assert ended.returncode == 130
 
 
+@pytest.mark.processes
 def test_a_signal_handler_may_print_while_something_is_printed() -> None:
     """The first Ctrl-C of a load test does."""
     program = """

@@ -69,6 +69,7 @@ def test_what_shells_get(
     assert capsys.readouterr().out == printed
 
 
+@pytest.mark.processes
 def test_completion_imports_no_library() -> None:
     """So that it answers within 0.2 s."""
     environment = {**os.environ, "_VFCTL_COMPLETE": "complete_bash", "COMP_CWORD": "3"}

@@ -154,6 +154,7 @@ def test_parquet_without_pyarrow_says_what_to_install(
     assert "pip install 'vfctl[parquet]'" in capfd.readouterr().err
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_ended_early_it_leaves_nothing_half_done(end: signal.Signals, tmp_path: Path) -> None:
     reading, writing = os.pipe()
@@ -174,6 +175,7 @@ def test_ended_early_it_leaves_nothing_half_done(end: signal.Signals, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.processes
 def test_a_signal_in_the_midst_of_a_finaliser_ends_it_too() -> None:
     """Python swallows what is raised there."""
     script = """
@@ -195,6 +197,7 @@ finally:
     assert ended.returncode == -signal.SIGTERM
 
 
+@pytest.mark.processes
 def test_a_pipe_is_decoded_as_it_comes() -> None:
     command = [sys.executable, "-m", "vfctl", "decode", "-", "--format", "ndjson"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -223,6 +226,7 @@ def test_progress_is_a_line_every_five_seconds_without_a_terminal(
     ]
 
 
+@pytest.mark.processes
 def test_progress_is_a_bar_on_a_terminal(tmp_path: Path) -> None:
     """In a real one: the bar is there while it reads, and gone at the end."""
     script = (

@@ -219,7 +219,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("line", "code", "fragments"), MISTAKES, ids=[line for line, _, _ in MISTAKES])
+START_A_SERVER = {"replay REC.bin --speed 0", "replay missing.bin", "serve missing.ttl", "serve /dev/zero"}
+"""The source process finds these mistakes, because it reads the file."""
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "fragments"),
+    [
+        pytest.param(*row, id=row[0], marks=[pytest.mark.processes] if row[0] in START_A_SERVER else [])
+        for row in MISTAKES
+    ],
+)
 def test_a_mistake_is_named_with_what_to_do(
     line: str, code: int, fragments: list[str], folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

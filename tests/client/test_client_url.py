@@ -74,6 +74,7 @@ def test_passwords_are_not_shown():
     assert shown("wss://user:secret@h:1/ws?a=1") == "wss://h:1/ws?a=1"
 
 
+@pytest.mark.processes
 def test_the_life_cycle_loads_no_aiohttp():
     code = (
         "import sys, vfctl.client.lifecycle, vfctl.client.url; "

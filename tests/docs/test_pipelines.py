@@ -45,6 +45,7 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
     return dict(command.make_context(name, rest).params)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_shell_is_shell_and_every_command_is_one_of_ours(name: str) -> None:
     subprocess.run(["bash", "-n"], input=SCRIPTS[name].encode(), check=True, timeout=10)
@@ -63,6 +64,7 @@ def test_the_files_that_are_kept_are_those_that_are_written(name: str) -> None:
     assert all(path is not None and path.parts[0] == "loadtest" for path in written)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("schema", "text", "mistake"),
     [

@@ -20,6 +20,7 @@ NAMED_PAGES = [
 PATH = re.compile(r"`((?:vfctl|tests|docs|benchmarks|scenarios|examples)/[\w./*-]+)`")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("schema", "files"),
     [("github-issue-forms", ["bug.yml", "feature.yml"]), ("github-issue-config", ["config.yml"])],

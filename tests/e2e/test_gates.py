@@ -45,7 +45,7 @@ def test_a_hopeless_run_ends_early_and_says_why(live: str, tmp_path: Path) -> No
     )
     code, _, errors = run("loadtest", live, "--scenario", scenario, "--json", report)
     assert code == 3, errors
-    assert "stopped by the gate latency_ms.p50 < 1us after 1.1s" in errors
+    assert "the run was ended early by the gate latency_ms.p50 < 1us after 1.1s" in errors
     document = json.loads(report.read_text())
     assert document["duration_s"] < 10
     assert document["aborted"] == document["gates"][0]

@@ -138,7 +138,7 @@ async def test_a_server_of_another_make_is_measured_as_far_as_it_goes() -> None:
     assert results["throughput"]["messages_per_s"] == pytest.approx(200, rel=0.3)
     assert results["throughput"]["bytes_per_s"] == pytest.approx(100 * (1004 + 6), rel=0.3)
     assert results["latency_ms"]["count"] == 0
-    assert "latency is measured if its frames are V4 with TIMED trailers" in errors
+    assert "latency is measured only if the frames are V4 with TIMED trailers" in errors
 
 
 async def test_roles_that_need_the_graph_say_so_to_a_server_that_has_none(tmp_path: Path) -> None:

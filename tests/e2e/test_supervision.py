@@ -83,8 +83,8 @@ def test_a_server_says_that_a_gateway_has_been_started_again_and_goes_on() -> No
 
 
 def test_a_gateway_that_hangs_is_ended_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restarts, "HANGS_AFTER_S", 0.5)
-    monkeypatch.setattr(restarts, "HANGS_AFTER_LOOKS", 5)
+    monkeypatch.setattr(restarts, "HANG_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(restarts, "MIN_HANG_POLLS", 5)
     said: list[str] = []
     with launch(EmbeddedServer(nodes=20).options(10)) as server:
         hanging = server.pids["gateway 0"]

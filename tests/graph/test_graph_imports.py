@@ -14,12 +14,14 @@ def loaded_modules(code):
     return set(run.stdout.split())
 
 
+@pytest.mark.processes
 def test_the_package_imports_no_loader_and_nothing_heavy():
     modules = loaded_modules("import vfctl.graph")
     assert "vfctl.graph.model" in modules
     assert modules.isdisjoint(HEAVY)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "code",
     [

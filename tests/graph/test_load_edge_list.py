@@ -51,7 +51,7 @@ def test_comments_before_the_first_row_only():
 def test_a_header_is_told_by_the_numbers_below_it_and_mentioned(caplog):
     with caplog.at_level(logging.INFO):
         assert edges("person,friend\n1,2\n2,3\n") == [("1", "2", 1.0), ("2", "3", 1.0)]
-    assert "taken for a header" in caplog.text
+    assert "used as a header" in caplog.text
     # … but without numbers below, or with one in it, the first row is an edge.
     assert edges("ann,bob\nbob,cid\n")[0] == ("ann", "bob", 1.0)
     assert edges("ann,1\n2,3\n")[0] == ("ann", "1", 1.0)

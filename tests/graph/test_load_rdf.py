@@ -168,6 +168,7 @@ def test_n_triples_and_turtle_without_an_extension(tmp_path):
         assert load_graph(path).labels == ("a", "T")
 
 
+@pytest.mark.processes
 def test_node_order_does_not_depend_on_hash_seeds():
     path = Path(__file__).parents[2] / "examples" / "ontology.ttl"
     load = f"from vfctl.graph.loaders import load_graph; g = load_graph({str(path)!r})"

@@ -61,6 +61,7 @@ def test_a_gpu_that_does_not_work_is_an_error_if_it_was_asked_for_else_a_warning
     assert "computing on the CPU" in caplog.text
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("platforms", "says"), [("cpu", "cpu"), ("", "cpu"), ("cuda", "JAX_PLATFORMS=cuda and there is none such")]
 )

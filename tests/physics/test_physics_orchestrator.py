@@ -302,6 +302,7 @@ def test_drags_from_another_thread_are_all_heeded(small):
     assert where(orchestrator, 1000) == [1999.0, 0.0, 0.0]
 
 
+@pytest.mark.processes
 def test_nothing_leaks_to_the_terminal():
     program = (
         "from vfctl.graph import build_graph; from vfctl.physics import PhysicsOrchestrator;"
@@ -327,6 +328,7 @@ def start_with_cache(place):
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
+@pytest.mark.processes
 def test_what_is_compiled_is_kept_between_starts_in_silence(tmp_path):
     start_with_cache(tmp_path)
     kept = {entry.name for entry in (tmp_path / "vfctl/jax").iterdir()}
@@ -338,6 +340,7 @@ def test_what_is_compiled_is_kept_between_starts_in_silence(tmp_path):
     start_with_cache(tmp_path)
 
 
+@pytest.mark.processes
 def test_a_cache_that_cannot_be_written_to_stops_nothing(tmp_path):
     occupied = tmp_path / "a file"
     occupied.write_bytes(b"")

@@ -65,11 +65,13 @@ def test_no_name_is_special():
         PhysicsParameters().validated(self=1.0)
 
 
+@pytest.mark.processes
 def test_the_table_does_not_load_jax():
     program = "import sys; from vfctl.physics import PARAMETERS, PhysicsParameters; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
 
 
+@pytest.mark.processes
 def test_the_documented_table_is_this_one():
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, root / "docs" / "parameter_table.py", "--check"], check=False, timeout=60)

@@ -101,6 +101,7 @@ def test_a_count_that_lies_upwards_does_not_swallow_what_follows(
         assert [(loss.offset, loss.bytes) for loss in got.capture.losses] == [(len(updates[0]), len(lying))]
 
 
+@pytest.mark.processes
 def test_a_count_that_lies_allocates_nothing(tmp_path: Path, updates: list[bytes]) -> None:
     """In a file it can be seen that nothing begins where the message claims to end."""
     lying = bytearray(updates[1])

@@ -56,6 +56,7 @@ def server() -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.processes
 def test_get_shows_every_parameter_with_its_range(server: Server) -> None:
     status, document = call(server)
     assert (status, document["schema"], document["device"]) == (200, "vfctl.physics/1", "cpu")
@@ -72,6 +73,7 @@ def test_get_shows_every_parameter_with_its_range(server: Server) -> None:
     }
 
 
+@pytest.mark.processes
 def test_a_change_wakes_the_layout_and_all_gateways_agree_at_once(server: Server) -> None:
     deadline = time.monotonic() + 10
     while not call(server, path="/healthz")[1]["settled"]:
@@ -85,6 +87,7 @@ def test_a_change_wakes_the_layout_and_all_gateways_agree_at_once(server: Server
         assert time.monotonic() < deadline
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -109,6 +112,7 @@ def test_what_cannot_be_is_refused_whole(server: Server, body: Any, says: str) -
     assert values(server) == before
 
 
+@pytest.mark.processes
 def test_a_refusal_has_the_range_for_programs_and_the_suggestion_for_people(server: Server) -> None:
     _, document = call(server, "PATCH", {"damping": 101})
     assert (document["parameter"], document["minimum"], document["maximum"]) == ("damping", 0.0, 100.0)
@@ -116,12 +120,14 @@ def test_a_refusal_has_the_range_for_programs_and_the_suggestion_for_people(serv
     assert document["hint"] == "did you mean spring_k?"
 
 
+@pytest.mark.processes
 def test_an_empty_change_changes_nothing(server: Server) -> None:
     before = values(server)
     assert call(server, "PATCH", {})[0] == 200
     assert values(server) == before
 
 
+@pytest.mark.processes
 def test_changes_of_all_gateways_come_together(server: Server) -> None:
     """Ten changes of ten parameters at the same time, whichever gateway they go to: none undoes another."""
     names = list(PARAMETERS)
@@ -134,6 +140,7 @@ def test_changes_of_all_gateways_come_together(server: Server) -> None:
     assert values(server) == wanted
 
 
+@pytest.mark.processes
 def test_a_proxy_and_a_foreign_name_are_not_this_machine(server: Server) -> None:
     before = values(server)
     for headers, hint in (
@@ -166,6 +173,7 @@ def test_who_may_change_the_physics(admin: Admin, remote: str | None, host: str,
     assert (refusal_reason(request, admin, "physics") is None) is allowed
 
 
+@pytest.mark.processes
 def test_a_server_without_a_recording_has_no_replay(server: Server) -> None:
     with pytest.raises(UsageError, match="there is no replay"):
         ReplayClient(server.options.host, server.port).get()

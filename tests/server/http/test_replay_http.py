@@ -76,6 +76,7 @@ def remote(server: Server) -> ReplayClient:
     return remote
 
 
+@pytest.mark.processes
 def test_get_shows_where_it_is(remote: ReplayClient, recording: Path) -> None:
     status = remote.get()
     assert status.pop("schema") == "vfctl.replay/1"
@@ -91,6 +92,7 @@ def test_get_shows_where_it_is(remote: ReplayClient, recording: Path) -> None:
     }
 
 
+@pytest.mark.processes
 async def test_every_client_gets_each_state_once_in_order(server: Server, remote: ReplayClient) -> None:
     """However its own phase lies; and at the pace of the recording."""
 
@@ -119,6 +121,7 @@ async def test_every_client_gets_each_state_once_in_order(server: Server, remote
         assert np.median(np.diff(times_s[moving:])) == pytest.approx(0.05, abs=0.01)
 
 
+@pytest.mark.processes
 async def test_filters_work_on_replayed_states_and_seeking_shows_at_once(server: Server, remote: ReplayClient) -> None:
     async with websockets.connect(f"{server.url}?encoding=lz4&timed=1&metadata=1", compression=None) as connection:
         await connection.recv()
@@ -140,6 +143,7 @@ async def test_filters_work_on_replayed_states_and_seeking_shows_at_once(server:
             assert time.monotonic() - began_s < 0.7  # not only at the stable interval
 
 
+@pytest.mark.processes
 async def test_recorded_selections_are_told_to_those_who_want_notices(server: Server, remote: ReplayClient) -> None:
     async with (
         websockets.connect(f"{server.url}?notices=1", compression=None) as wants,
@@ -154,6 +158,7 @@ async def test_recorded_selections_are_told_to_those_who_want_notices(server: Se
         assert not any(isinstance(message, Notice) for message in heard)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
@@ -176,6 +181,7 @@ def test_changes_that_cannot_be_are_answered_with_why(server: Server, body: byte
     assert document["schema"] == "vfctl.replay/1"
 
 
+@pytest.mark.processes
 def test_a_question_that_the_source_cannot_take_harms_nobody(server: Server, remote: ReplayClient) -> None:
     """The gateway that asks had lost its bus, and its clients their connections."""
     before = server.pids
@@ -186,6 +192,7 @@ def test_a_question_that_the_source_cannot_take_harms_nobody(server: Server, rem
     assert server.pids == before
 
 
+@pytest.mark.processes
 def test_a_proxy_may_not_steer(server: Server) -> None:
     request = urllib.request.Request(
         f"http://127.0.0.1:{server.port}/replay", b"{}", {"X-Forwarded-For": "192.0.2.1"}, method="PATCH"
@@ -196,6 +203,7 @@ def test_a_proxy_may_not_steer(server: Server) -> None:
         assert (error.code, "its replay" in json.load(error)["error"]) == (403, True)
 
 
+@pytest.mark.processes
 def test_a_replay_has_no_physics(server: Server) -> None:
     for method in ("GET", "PATCH"):
         request = urllib.request.Request(f"http://127.0.0.1:{server.port}/physics", b"{}", method=method)
@@ -213,6 +221,7 @@ def test_a_server_that_is_not_there_does_not_answer() -> None:
             ReplayClient("127.0.0.1", unused.getsockname()[1]).get()
 
 
+@pytest.mark.processes
 async def test_clients_select_nodes_of_a_replay_and_cannot_drag_them(server: Server, remote: ReplayClient) -> None:
     async with (
         websockets.connect(f"{server.url}?notices=1", compression=None) as ann,

@@ -78,6 +78,7 @@ run_shard(plan_shards(target, tuple(role() for role in ROLES), 3)[0], theirs)
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("script", "forbidden"), [(GATEWAY_SCRIPT, set()), (GENERATOR_SCRIPT, {"aiohttp", "asyncio", "pydantic"})]
 )
@@ -101,6 +102,7 @@ def test_gateways_and_generators_stay_lean(script: str, forbidden: set[str], tmp
     } & set(said["modules"])
 
 
+@pytest.mark.processes
 def test_a_server_from_start_to_stop() -> None:
     said: list[str] = []
     with launch(ServerOptions(source=SMALL, port=0), on_progress=said.append) as server:
@@ -142,6 +144,7 @@ def pair(running: Server) -> Server:
     return running
 
 
+@pytest.mark.processes
 def test_several_gateways_share_the_port_and_the_client_limit(pair: Server) -> None:
     assert set(pair.pids) == {"source", "gateway 0", "gateway 1"}
     with ExitStack() as stack:
@@ -152,12 +155,14 @@ def test_several_gateways_share_the_port_and_the_client_limit(pair: Server) -> N
         assert (health(pair)["clients"], health(pair)["max_clients"]) == (50, 50)
 
 
+@pytest.mark.processes
 def test_a_port_that_is_taken_even_by_a_server_of_our_own(pair: Server, replayed: Recording) -> None:
     """SO_REUSEPORT alone would let a second server share the first one's port in silence."""
     with pytest.raises(InputError, match=str(pair.port)):
         launch(ServerOptions(source=replayed, port=pair.port))
 
 
+@pytest.mark.processes
 def test_a_gateway_that_dies_is_restarted_and_the_others_stay(pair: Server) -> None:
     with ExitStack() as stack:
         connect(pair, 40, stack)
@@ -171,6 +176,7 @@ def test_a_gateway_that_dies_is_restarted_and_the_others_stay(pair: Server) -> N
         assert pair.scoreboard[0].clients > 0
 
 
+@pytest.mark.processes
 def test_where_a_port_cannot_be_shared_the_gateways_inherit_a_socket(
     monkeypatch: pytest.MonkeyPatch, replayed: Recording
 ) -> None:
@@ -186,6 +192,7 @@ def test_where_a_port_cannot_be_shared_the_gateways_inherit_a_socket(
             watch_forever(server)
 
 
+@pytest.mark.processes
 def test_a_gateway_that_dies_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch, replayed: Recording) -> None:
     monkeypatch.setattr(restarts, "RESTART_DELAYS_S", (0.1,))
     with launch(ServerOptions(source=replayed, port=0)) as server:
@@ -229,6 +236,7 @@ def kill_and_watch(server: Server, number: int) -> list[str]:
     return said
 
 
+@pytest.mark.processes
 def test_a_graph_that_cannot_be_loaded_is_the_callers_error(tmp_path: Path) -> None:
     path = tmp_path / "broken.graphml"
     path.write_text("<graphml><graph></graphml>")
@@ -236,6 +244,7 @@ def test_a_graph_that_cannot_be_loaded_is_the_callers_error(tmp_path: Path) -> N
         launch(ServerOptions(source=LiveGraph(file=str(path)), port=0))
 
 
+@pytest.mark.processes
 def test_processes_end_with_their_parent() -> None:
     """Even if it is killed: no orphan keeps the port."""
     script = (
@@ -258,6 +267,7 @@ def test_processes_end_with_their_parent() -> None:
         os.close(descriptor)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "options",
     [
@@ -273,6 +283,7 @@ def test_options_that_cannot_be(options: ServerOptions) -> None:
         launch(options)
 
 
+@pytest.mark.processes
 def test_a_gpu_that_is_not_there_is_the_error_and_not_that_the_source_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     with pytest.raises(MissingError, match="there is no GPU") as caught:

@@ -322,6 +322,7 @@ def messages(path: Path) -> list[CapturedMessage]:
     return list(open_capture(path))
 
 
+@pytest.mark.processes
 async def test_a_server_records_what_it_sends_and_what_clients_send(tmp_path: Path) -> None:
     path = tmp_path / "own.mcap"
     with launch(ServerOptions(source=GRAPH, port=0, workers=2, record=RecordTo(str(path)))) as server:
@@ -366,6 +367,7 @@ async def test_a_server_records_what_it_sends_and_what_clients_send(tmp_path: Pa
     assert "vfctl_recording_dropped_messages_total 0.0" in metrics
 
 
+@pytest.mark.processes
 async def test_clients_never_notice_a_recording_that_stalls(tmp_path: Path) -> None:
     """Nobody reads the pipe that is recorded to: the file cannot even be opened."""
     path = tmp_path / "pipe.mcap"
@@ -383,6 +385,7 @@ async def test_clients_never_notice_a_recording_that_stalls(tmp_path: Path) -> N
     assert "the disk is too slow" in server.recording_failure.message
 
 
+@pytest.mark.processes
 async def test_a_full_disk_ends_the_recording_and_not_the_server(tmp_path: Path) -> None:
     (tmp_path / "full.mcap").symlink_to("/dev/full")
     said: list[str] = []

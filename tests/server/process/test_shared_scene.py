@@ -163,6 +163,7 @@ async def meeting(server: Server) -> AsyncIterator[Meeting]:
 # --- selections
 
 
+@pytest.mark.processes
 async def test_a_selection_is_told_to_all_on_every_gateway_until_it_is_another_or_none(meeting: Meeting) -> None:
     ann, near, far = [await meeting.join_at(gateway) for gateway in (0, 0, 1)]
     for node in (3, 4, None):
@@ -173,6 +174,7 @@ async def test_a_selection_is_told_to_all_on_every_gateway_until_it_is_another_o
     assert not any(notice.get("own") for notice in (*near.notices, *far.notices) if notice["client"] == ann.number)
 
 
+@pytest.mark.processes
 async def test_who_comes_later_learns_of_it_and_who_asked_for_no_notices_does_not(meeting: Meeting) -> None:
     ann = await meeting.join_at(1)
     await ann.send(NodeSelect(5))
@@ -185,6 +187,7 @@ async def test_who_comes_later_learns_of_it_and_who_asked_for_no_notices_does_no
     assert unasked.notices == []
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("how", ["closes", "vanishes"])
 async def test_a_selection_ends_with_its_connection(meeting: Meeting, how: str) -> None:
     ann, far = await meeting.join_at(0), await meeting.join_at(1)
@@ -202,6 +205,7 @@ async def test_a_selection_ends_with_its_connection(meeting: Meeting, how: str) 
 # --- drags
 
 
+@pytest.mark.processes
 async def test_who_began_to_drag_last_has_it_and_when_he_lets_go_the_other_has_it_again(meeting: Meeting) -> None:
     ann, bob, watcher = [await meeting.join_at(gateway) for gateway in (0, 1, 0)]
     await ann.drag(FAR)
@@ -217,6 +221,7 @@ async def test_who_began_to_drag_last_has_it_and_when_he_lets_go_the_other_has_i
     await watcher.until(lambda self: abs(self.x[NODE]) < FAR - 50)  # nobody's: springs draw it home
 
 
+@pytest.mark.processes
 async def test_the_final_of_who_has_lost_a_node_does_not_release_it(meeting: Meeting) -> None:
     ann, bob = await meeting.join_at(0), await meeting.join_at(1)
     await ann.drag(FAR)
@@ -232,6 +237,7 @@ async def test_the_final_of_who_has_lost_a_node_does_not_release_it(meeting: Mee
     await ann.until(lambda self: abs(self.x[NODE]) < FAR - 50)
 
 
+@pytest.mark.processes
 async def test_a_dragger_who_vanishes_holds_for_half_a_second_and_may_come_back(meeting: Meeting) -> None:
     ann, watcher = await meeting.join_at(0), await meeting.join_at(1)
     await ann.drag(FAR)
@@ -251,6 +257,7 @@ async def test_a_dragger_who_vanishes_holds_for_half_a_second_and_may_come_back(
     assert HOLD_US / 1e6 * 0.9 < loop.time() - began_s < 5
 
 
+@pytest.mark.processes
 async def test_a_filter_is_what_one_sees_and_not_what_one_may_drag(meeting: Meeting) -> None:
     ann, watcher = await meeting.join_at(0), await meeting.join_at(1)
     await ann.send(FilterUpdate(Filter(kinds=frozenset())))
@@ -263,6 +270,7 @@ async def test_a_filter_is_what_one_sees_and_not_what_one_may_drag(meeting: Meet
     await ann.drag(0.0, final=True)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("message", "said"),
     [
@@ -291,6 +299,7 @@ async def test_what_cannot_be_is_a_notice_to_that_client_and_nothing_else(
     assert not ann.socket.closed
 
 
+@pytest.mark.processes
 async def test_a_node_far_out_comes_back(meeting: Meeting) -> None:
     ann, watcher = await meeting.join_at(0), await meeting.join_at(1)
     await ann.drag(MAX_COORDINATE)
@@ -303,6 +312,7 @@ async def test_a_node_far_out_comes_back(meeting: Meeting) -> None:
 # --- gateways that die
 
 
+@pytest.mark.processes
 async def test_what_the_clients_of_a_dead_gateway_held_and_had_selected_is_free_again(meeting: Meeting) -> None:
     """The last test of its server, because it kills a gateway."""
     server = meeting.server
