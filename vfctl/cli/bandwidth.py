@@ -18,19 +18,17 @@ from vfctl.capture.formats.websocket_frames import may_be_head
 from vfctl.capture.reader import PEEK_BYTES, recognise
 from vfctl.capture.source import open_source, unpacked
 from vfctl.capture.timeline import DecodedMessage, decoded
-from vfctl.cli.mistakes import check_file
-from vfctl.cli.options import (
+from vfctl.cli.graph_options import (
     DeviceOption,
     GeneratorOption,
-    JsonOption,
-    MaxStepsOption,
     NodesOption,
-    PlotOption,
     SeedOption,
     SetOption,
     live_graph,
     with_settings,
 )
+from vfctl.cli.mistakes import check_file
+from vfctl.cli.options import JsonOption, MaxStepsOption, PlotOption
 from vfctl.errors import EXIT_INTERRUPTED, UsageError, VfctlError
 from vfctl.files import check_writable, replace_file
 from vfctl.graph.picture import picture_format

@@ -16,18 +16,17 @@ from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from vfctl.cli.options import (
+from vfctl.cli.graph_options import (
     DeviceOption,
     GeneratorOption,
     GraphArgument,
-    MaxStepsOption,
     NodesOption,
-    PlotOption,
     SeedOption,
     SetOption,
     live_graph,
     with_settings,
 )
+from vfctl.cli.options import MaxStepsOption, PlotOption
 from vfctl.errors import EXIT_INTERRUPTED, UsageError
 from vfctl.files import check_writable, replace_file
 from vfctl.graph import Graph

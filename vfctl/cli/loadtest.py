@@ -10,11 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from vfctl.cli.graph_options import Generator
 from vfctl.cli.loadtest_reports import ReportPaths, write_reports
 from vfctl.cli.loadtest_runs import Session, end, exit_code, open_session, search_load, side_by_side
 from vfctl.cli.loadtest_tables import results_tables
 from vfctl.cli.mistakes import check_url
-from vfctl.cli.options import Generator, Panel, checked_gate, gate_metrics, takes_options
+from vfctl.cli.options import Panel, takes_options
+from vfctl.cli.results import checked_gate, gate_metrics
 from vfctl.errors import UsageError
 from vfctl.loadtest.results.build import MeasuredRun
 from vfctl.loadtest.results.comparable import check_baseline_fits

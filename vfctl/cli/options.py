@@ -1,32 +1,22 @@
-"""Options and arguments that several commands share, and the types of their values."""
+"""Options and arguments that several commands share, and the types of their values.
+
+It imports little, so that short commands start quickly. Options of graphs and of the physics are in `graph_options`.
+"""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
-from enum import StrEnum
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
 
 from vfctl.cli.mistakes import check_file, check_url
 from vfctl.errors import UsageError
-from vfctl.graph.generators import GENERATORS
-from vfctl.loadtest.results.gate_verdicts import check_path, metrics
-from vfctl.loadtest.results.model import LoadtestResults
-from vfctl.loadtest.scenario.gates import Gate, parse_gate
-from vfctl.loadtest.scenario.roles import ROLES
-from vfctl.physics import PARAMETERS, PhysicsParameters
-from vfctl.physics.device import Device
 from vfctl.quantities import parse_count, parse_duration_s, parse_positive_duration_s, parse_rate_hz, parse_size_bytes
-from vfctl.server.options import LiveGraph
-
-DEFAULT_NODES: Final = 1000
-
-Generator = StrEnum("Generator", {name.upper().replace("-", "_"): name for name in GENERATORS})  # type: ignore[misc]
 
 Options = TypeVar("Options")
 
@@ -154,38 +144,6 @@ AllowOriginOption = Annotated[
     ),
 ]
 
-GraphArgument = Annotated[
-    Path | None,
-    typer.Argument(
-        help="Graph file: node-link JSON, GraphML, CSV edge list, Turtle or RDF/XML.",
-        metavar="GRAPH",
-        callback=check_file,
-        show_default="a bundled ontology of 316 nodes",
-    ),
-]
-NodesOption = Annotated[
-    int | None,
-    GRAPH.count(
-        help="Generate a graph of this many nodes instead.", min=1, show_default=f"{DEFAULT_NODES} with --generator"
-    ),
-]
-GeneratorOption = Annotated[
-    Generator | None, GRAPH.option(help="Kind of graph to generate.", show_default="scale-free with --nodes")
-]
-SeedOption = Annotated[int, GRAPH.option(help="Seed of the generator and of the first positions.", min=0)]
-SetOption = Annotated[
-    list[str] | None,
-    PHYSICS.option(
-        "--set",
-        help="Set a physics parameter, for example spring_k=120. docs/physics.md lists all.",
-        metavar="NAME=VALUE",
-        autocompletion=lambda: [f"{name}=" for name in PARAMETERS],
-    ),
-]
-DeviceOption = Annotated[
-    Device, PHYSICS.option(help="Where to compute. `auto` uses a working GPU. `gpu` fails without one.")
-]
-
 
 def check_range(from_s: float | None, to_s: float | None) -> None:
     """Refuse --from and --to with nothing between them.
@@ -195,64 +153,3 @@ def check_range(from_s: float | None, to_s: float | None) -> None:
     """
     if to_s is not None and to_s <= (from_s or 0.0):
         raise UsageError(f"--to is {to_s:g}s, expected more than --from, which is {from_s or 0.0:g}s")
-
-
-def live_graph(graph: Path | None, nodes: int | None, generator: Generator | None, seed: int) -> LiveGraph:
-    """The graph that the options ask for.
-
-    Raises:
-        UsageError: both a file and a generated graph.
-    """
-    generated = nodes is not None or generator is not None
-    if graph is not None and generated:
-        raise UsageError("a graph is either read from a file or generated: give GRAPH or --nodes, not both")
-    return LiveGraph(
-        file=None if graph is None else str(graph),
-        generator=str(generator or "scale-free") if generated else None,
-        nodes=nodes or DEFAULT_NODES,
-        seed=seed,
-    )
-
-
-def with_settings(parameters: PhysicsParameters, settings: Sequence[str] | None) -> PhysicsParameters:
-    """The parameters with the changes of `--set`. The last setting of a name wins.
-
-    Raises:
-        UsageError: not NAME=VALUE, an unknown name, or a value that is no number or out of range.
-    """
-    changes: dict[str, float] = {}
-    for setting in settings or ():
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise UsageError(f"--set takes NAME=VALUE, not {setting!r}", hint="for example: --set spring_k=120")
-        try:
-            value: float | str = float(text)
-        except ValueError:
-            value = text  # refused below, unless the name is wrong already
-        parameters.validated(**{name.strip(): value})  # type: ignore[arg-type]
-        changes[name.strip()] = float(value)
-    return parameters.validated(**changes)
-
-
-def gate_metrics() -> list[str]:
-    """Metrics that gates are often about, for completion: overall, and of each role."""
-    names = ["latency_ms.p95", "latency_ms.p99", "clients.failed", "clients.lost", "frames.gaps", "errors.total"]
-    known = set(metrics(LoadtestResults))
-    return [name for name in names if name in known] + [f"roles.{role.role}.latency_ms.p95" for role in ROLES]
-
-
-def checked_gate(expression: str) -> Gate:
-    """Parse a gate. If both its metric and its unit are wrong, the error names the metric.
-
-    Raises:
-        UsageError: it is no gate, or there is no such metric.
-    """
-    try:
-        return parse_gate(expression)
-    except UsageError as error:
-        try:
-            without_unit = parse_gate(re.sub(r"(?<=\d)\s*[A-Za-zµ%/]+\s*$", "", expression))
-        except UsageError:
-            raise error from None
-        check_path(without_unit)
-        raise

@@ -6,13 +6,13 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
-
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.progress import Progress as Bar
+from typing import TYPE_CHECKING, Any, Final
 
 from vfctl.quantities import format_size
 from vfctl.terminal.output import log_line, stderr_console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 LINE_EVERY_S: Final = 5.0
 _BAR_EVERY_S: Final = 0.1
@@ -59,12 +59,14 @@ class Progress:
 
     def _show(self, offset: int) -> None:
         if self._bar is None:
-            self._bar = Bar(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                DownloadColumn(),
-                TransferSpeedColumn(),
-                TimeRemainingColumn(),
+            from rich import progress  # here, because most reads are over before there is a bar
+
+            self._bar = progress.Progress(
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(),
+                progress.DownloadColumn(),
+                progress.TransferSpeedColumn(),
+                progress.TimeRemainingColumn(),
                 console=stderr_console(),
                 transient=True,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,17 +12,42 @@ from typing import Annotated
 import typer
 
 from vfctl.cli.loadtest_tables import gates_table
-from vfctl.cli.options import checked_gate, gate_metrics
-from vfctl.errors import EXIT_OK, GateError, PeerError
+from vfctl.errors import EXIT_OK, GateError, PeerError, UsageError
 from vfctl.loadtest.reports.as_data import render_json
 from vfctl.loadtest.reports.wording import nothing_measured
 from vfctl.loadtest.results.comparable import check_comparable, check_same_test, latencies_of
 from vfctl.loadtest.results.comparison import Question, compare_runs
 from vfctl.loadtest.results.file import read_pair, read_results
-from vfctl.loadtest.results.gate_verdicts import check_baseline, check_path, judge
+from vfctl.loadtest.results.gate_verdicts import check_baseline, check_path, judge, metrics
 from vfctl.loadtest.results.model import ComparisonDocument, LoadtestResults
 from vfctl.loadtest.results.schema import DOCUMENTS, schema_of
+from vfctl.loadtest.scenario.gates import Gate, parse_gate
+from vfctl.loadtest.scenario.roles import ROLES
 from vfctl.terminal.output import log_line, stdout_console, until_stdout_closes
+
+
+def gate_metrics() -> list[str]:
+    """Metrics that gates are often about, for completion: overall, and of each role."""
+    names = ["latency_ms.p95", "latency_ms.p99", "clients.failed", "clients.lost", "frames.gaps", "errors.total"]
+    known = set(metrics(LoadtestResults))
+    return [name for name in names if name in known] + [f"roles.{role.role}.latency_ms.p95" for role in ROLES]
+
+
+def checked_gate(expression: str) -> Gate:
+    """Parse a gate. If both its metric and its unit are wrong, the error names the metric.
+
+    Raises:
+        UsageError: it is no gate, or there is no such metric.
+    """
+    try:
+        return parse_gate(expression)
+    except UsageError as error:
+        try:
+            without_unit = parse_gate(re.sub(r"(?<=\d)\s*[A-Za-zµ%/]+\s*$", "", expression))
+        except UsageError:
+            raise error from None
+        check_path(without_unit)
+        raise
 
 
 def gate(

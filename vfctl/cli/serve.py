@@ -16,23 +16,18 @@ from urllib.parse import urljoin
 import typer
 
 from vfctl.capture.recording.series import check_series, parse_rotation
-from vfctl.cli.options import (
-    PHYSICS,
-    AllowOriginOption,
+from vfctl.cli.graph_options import (
     DeviceOption,
     Generator,
     GeneratorOption,
     GraphArgument,
-    HostOption,
     NodesOption,
-    Panel,
-    PortOption,
-    RotateOption,
     SeedOption,
     SetOption,
     live_graph,
     with_settings,
 )
+from vfctl.cli.options import PHYSICS, AllowOriginOption, HostOption, Panel, PortOption, RotateOption
 from vfctl.cli.serve_display import ServeDisplay
 from vfctl.errors import InputError, UsageError
 from vfctl.loadtest.results.gate_verdicts import check_path

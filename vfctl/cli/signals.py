@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 def stop_on_signals() -> asyncio.Event:
     """An event of the running loop that the first Ctrl-C sets, and SIGTERM. The second Ctrl-C stops at once."""
+    import asyncio  # here, because commands without a loop start faster without it
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
