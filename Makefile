@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 NODE_STAMP := node_modules/.installed
 
-# Most of the time of the process tests is waiting, so more of them run at once than there are cores.
-TEST_JOBS ?= 4
+# One job runs the tests that start processes, the other all others.
+TEST_JOBS ?= 2
 PYTEST    := $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadgroup
 
 # Tests start hundreds of processes. Without compiled modules on the disk each of them would compile vfctl again.

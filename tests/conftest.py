@@ -48,17 +48,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts processes, and group what shares fixtures that take long to build."""
+    """Mark what starts processes, and group it: those tests run one after the other, and first, beside all others."""
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
-        if _needs_browser(item):
+        if _needs_browser(item) or folder == "e2e":
             item.add_marker(pytest.mark.processes)
-            item.add_marker(pytest.mark.xdist_group("browser"))
-        elif folder == "e2e":
-            item.add_marker(pytest.mark.processes)
-            item.add_marker(pytest.mark.xdist_group(f"e2e-{item.path.stem}"))
+        if item.get_closest_marker("processes"):
+            item.add_marker(pytest.mark.xdist_group("processes"))
         elif folder == "physics":
             item.add_marker(pytest.mark.xdist_group("physics"))  # compiles once for all
+    items.sort(key=lambda item: item.get_closest_marker("processes") is None)
 
 
 def _refuse_unmarked_process() -> None:

@@ -34,7 +34,7 @@ from vfctl.capture import open_capture, open_writer
 from vfctl.capture.message import Direction
 from vfctl.protocol import NodeDrag, encode
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("docs")]
+pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")} - {ROOT / "docs" / "cli.md"})
