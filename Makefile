@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 NODE_STAMP := node_modules/.installed
 
-# One job runs the tests that start processes, the other all others.
+# Tests that start processes run alone, one after the other, because they need both cores.
 TEST_JOBS ?= 2
 PYTEST    := $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadgroup
 
@@ -60,13 +60,15 @@ system: browser  ## what the tests want of the system: a Chromium, and tcpdump t
 	fi
 
 test: $(STAMP) system  ## the whole test suite
-	@$(PYTEST)
+	@$(PYTEST) -m 'not processes'
+	@$(BIN)/python -m pytest -m processes
 
 test-fast: $(STAMP)  ## the tests that start neither processes nor a browser
 	@$(PYTEST) -m 'not processes'
 
 coverage: $(STAMP) system  ## the whole test suite, and how much of each module it runs
-	@$(PYTEST) --cov --cov-report=term:skip-covered
+	@$(PYTEST) -m 'not processes' --cov --cov-report=
+	@$(BIN)/python -m pytest -m processes --cov --cov-append --cov-report=term:skip-covered
 
 lint: $(STAMP) $(NODE_STAMP)  ## ruff, mypy and import-linter; tsc and ESLint for the viewer
 	@$(BIN)/ruff check .
