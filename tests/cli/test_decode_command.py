@@ -63,6 +63,7 @@ def test_output_to_files(recording: Path, tmp_path: Path, capfd: pytest.CaptureF
     assert len((tmp_path / "out.table").read_text().splitlines()) == 42
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
 @pytest.mark.parametrize("format", ["table", "json", "ndjson", "csv", "npz", "parquet"])
 def test_a_device_without_room(format: str, recording: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -154,7 +154,7 @@ def test_two_servers(
 def test_noise(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     runs = [a_run(seed=seed, later_us=100 * seed).results for seed in range(5)]
     times = noise.CpuTimes(1000, 10), noise.CpuTimes(2000, 30)
-    monkeypatch.setattr(noise, "measure", lambda *_: (runs, *times))
+    monkeypatch.setattr("vfctl.cli.machine.measure", lambda *_: (runs, *times))
     for options, kind in ((["--json"], "json"), ([], "txt")):
         assert run(["noise", *options]) == 0
         check(f"noise.{kind}", capfd.readouterr().out)
