@@ -156,6 +156,28 @@ async def test_a_subscriber_that_leaves_is_forgotten(bus: BusServer, tmp_path: P
     assert not bus.subscribers
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_the_bus_closes_although_a_subscriber_does_not_read(leaves: bool, bus: BusServer, tmp_path: Path) -> None:
+    """A server that stops ends its gateways first. Their connections may still be closing when the bus closes."""
+    reported: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "bus"), limit=1)
+    bus.publish_graph(bytes(10_000_000))
+    await reader.readexactly(1)
+    if leaves:
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            while bus.subscribers:
+                await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await bus.close()
+    await asyncio.sleep(0)  # asyncio reports in a callback of the handler's task
+    assert (reported, bus.subscribers) == ([], 0)
+    writer.close()
+
+
 async def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(PeerError, match="no frame source"):
         await subscribe(tmp_path / "nothing", timeout_s=0.05)

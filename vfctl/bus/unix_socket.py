@@ -152,7 +152,7 @@ class BusServer:
         self._graph: Envelope | None = None
         self._frame: Envelope | None = None
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def subscribers(self) -> int:
@@ -182,12 +182,21 @@ class BusServer:
         self._put(envelope)
 
     async def close(self) -> None:
-        """Stop listening and close all connections."""
+        """Stop listening and close all connections.
+
+        The handlers end by themselves when their connections do. They are not cancelled, because asyncio would report
+        that as an error.
+        """
         if self._server:
             self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        handlers = dict(self._writers)
+        for writer in handlers.values():
+            writer.close()
+        if handlers:
+            _, blocked = await asyncio.wait(handlers, timeout=CLOSE_TIMEOUT_S)
+            for handler in blocked:
+                handlers[handler].transport.abort()
+            await asyncio.gather(*blocked, return_exceptions=True)
 
     def _put(self, envelope: Envelope) -> None:
         for subscriber in self._subscribers:
@@ -196,7 +205,7 @@ class BusServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self._writers[task] = writer
         subscriber = Subscriber(writer)
         self._subscribers.add(subscriber)
         for envelope in (self._graph, self._frame, *self.on_join()):
@@ -221,8 +230,6 @@ class BusServer:
                             other.miss(*TIMESTAMP.unpack(envelope.payload))
                 elif envelope.kind is Kind.LISTEN:
                     subscriber.listen(*TIMESTAMP.unpack(envelope.payload))
-        except asyncio.CancelledError:
-            pass  # close() cancels this; asyncio would report a cancelled handler as an error
         finally:
             self._subscribers.discard(subscriber)
             if subscriber.gateway is not None:
@@ -231,10 +238,9 @@ class BusServer:
             with contextlib.suppress(asyncio.CancelledError, ConnectionError):
                 await sending
             writer.close()
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await writer.wait_closed()
-            self._tasks.discard(task)
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            del self._writers[task]
 
 
 class UnixBusConnection:
