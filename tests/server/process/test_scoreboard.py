@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 
+import pytest
+
 from vfctl.server.capacity import ClientLimit
 from vfctl.server.scoreboard import Scoreboard
 
@@ -58,6 +60,7 @@ def _write(scoreboard: Scoreboard) -> None:
     scoreboard[1].frames = scoreboard[0].frames + 1
 
 
+@pytest.mark.processes
 def test_a_spawned_process_writes_what_we_read() -> None:
     scoreboard = Scoreboard(2)
     scoreboard[0].frames = 41
