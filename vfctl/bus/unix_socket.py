@@ -8,7 +8,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
@@ -162,6 +162,13 @@ class BusServer:
     async def start(self) -> None:
         """Start listening. Gateways that connect before the first graph wait for it."""
         self._server = await asyncio.start_unix_server(self._serve, self._path)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     def publish_graph(self, message: bytes) -> None:
         """Publish a FullGraph with METADATA and TIMED. From now on this graph is served."""

@@ -1,5 +1,5 @@
 /**
- * V4 in the browser: decodes every message type and encoding, and encodes what a viewer sends. No dependencies, no build step.
+ * V4 in the browser: decodes every message type and encoding, and encodes what a viewer sends. No packages, no build step.
  * `docs/protocol.md` is the normative text. `tests/vectors/` hold this against the Python codec, bit by bit.
  *
  *     const positions = new PositionDecoder(); // compact.js
@@ -8,6 +8,8 @@
  *
  * 64-bit numbers (sequence, times) become JavaScript numbers, which are exact below 2^53.
  */
+
+import { decompressBlock } from "./lz4.js";
 
 /**
  * @typedef {"COMPRESSED" | "COMPACT" | "TIMED" | "METADATA" | "FINAL" | "SETTLED"} FlagName
@@ -377,57 +379,17 @@ function readEdges(view, start, count) {
  * @param {number} count number of nodes
  */
 function decompress(block, rawLength, count) {
-  const raw = decompressBlock(block, rawLength);
+  let raw;
+  try {
+    raw = decompressBlock(block, rawLength);
+  } catch (error) {
+    throw new ProtocolError(`the LZ4 block of ${block.length} bytes is damaged: ${textOf(error)}`, 16);
+  }
   const content = raw.slice();
   for (let byte = 0, from = 0; byte < NODE_BYTES; byte++) {
     for (let node = 0; node < count; node++) content[node * NODE_BYTES + byte] = raw[from++];
   }
   return content;
-}
-
-/**
- * One LZ4 block (lz4/doc/lz4_Block_format.md) of exactly `length` bytes.
- *
- * @param {Uint8Array} block
- * @param {number} length
- */
-function decompressBlock(block, length) {
-  const out = new Uint8Array(length);
-  /** @param {string} why */
-  const damaged = (why) => new ProtocolError(`the LZ4 block of ${block.length} bytes is damaged: ${why}`, 16);
-  let at = 0;
-  let to = 0;
-  /** @param {number} nibble */
-  const lengthFrom = (nibble) => {
-    let total = nibble;
-    if (nibble === 15) {
-      let more;
-      do {
-        if (at >= block.length) throw damaged("it ends within a length");
-        more = block[at++];
-        total += more;
-      } while (more === 255);
-    }
-    return total;
-  };
-  for (;;) {
-    if (at >= block.length) throw damaged("it ends where a token is expected");
-    const token = block[at++];
-    const literals = lengthFrom(token >> 4);
-    if (at + literals > block.length || to + literals > length) throw damaged("literals reach beyond its end");
-    out.set(block.subarray(at, at + literals), to);
-    at += literals;
-    to += literals;
-    if (at === block.length) break;
-    if (at + 2 > block.length) throw damaged("it ends within an offset");
-    const distance = block[at] | (block[at + 1] << 8);
-    at += 2;
-    const matched = lengthFrom(token & 15) + 4;
-    if (!distance || distance > to || to + matched > length) throw damaged("a match lies outside of its content");
-    for (const end = to + matched; to < end; to++) out[to] = out[to - distance];
-  }
-  if (to !== length) throw damaged(`it holds ${to} bytes, expected ${length}`);
-  return out;
 }
 
 // JSON in messages: metadata, filters, notices.

@@ -284,8 +284,11 @@ def test_options_that_cannot_be(options: ServerOptions) -> None:
 
 
 @pytest.mark.processes
-def test_a_gpu_that_is_not_there_is_the_error_and_not_that_the_source_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_not_there_is_the_error_and_not_that_the_source_has_gone(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    with pytest.raises(MissingError, match="there is no GPU") as caught:
+    with pytest.raises(MissingError, match="JAX finds no usable GPU") as caught:
         launch(ServerOptions(source=LiveGraph(generator="tree", nodes=5, device="gpu"), port=0))
     assert caught.value.hint is not None
+    assert "Traceback" not in capfd.readouterr().err

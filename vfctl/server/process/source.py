@@ -34,22 +34,22 @@ def run_source(options: ServerOptions, bus_path: Path, pipe: Connection) -> None
 
 async def _main(options: ServerOptions, bus_path: Path, parent: Parent) -> None:
     stop = parent.stop_event()
-    bus = BusServer(bus_path)
-    await bus.start()  # gateways may connect while the graph is still being loaded
-    loop = asyncio.get_running_loop()
-    source = await loop.run_in_executor(None, build_source, options.source, lambda text: parent.report(Progress(text)))
-    scene = SharedScene(source, bus.publish_event)
-    bus.on_command, bus.on_join = scene.handle_command, scene.selections
-    bus.on_request = lambda request: answer_request(source, request)
-    graph = await _publish_graph(source, bus, unix_time_us())
-    device = source.device if isinstance(source, AdjustableSource) else None
-    parent.report(Ready(f"{len(graph.nodes)} nodes, {len(graph.edges)} edges", device))
-    ticking = asyncio.create_task(tick_forever(source, bus, scene, 1 / options.physics_hz))
-    await asyncio.wait({ticking, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
-    if ticking.done():
-        ticking.result()
-    ticking.cancel()
-    await bus.close()
+    async with BusServer(bus_path) as bus:  # gateways may connect while the graph is still being loaded
+        loop = asyncio.get_running_loop()
+        source = await loop.run_in_executor(
+            None, build_source, options.source, lambda text: parent.report(Progress(text))
+        )
+        scene = SharedScene(source, bus.publish_event)
+        bus.on_command, bus.on_join = scene.handle_command, scene.selections
+        bus.on_request = lambda request: answer_request(source, request)
+        graph = await _publish_graph(source, bus, unix_time_us())
+        device = source.device if isinstance(source, AdjustableSource) else None
+        parent.report(Ready(f"{len(graph.nodes)} nodes, {len(graph.edges)} edges", device))
+        ticking = asyncio.create_task(tick_forever(source, bus, scene, 1 / options.physics_hz))
+        await asyncio.wait({ticking, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        if ticking.done():
+            ticking.result()
+        ticking.cancel()
 
 
 async def tick_forever(source: FrameSource, bus: BusServer, scene: SharedScene, period_s: float) -> None:
